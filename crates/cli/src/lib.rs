@@ -1,0 +1,2 @@
+//! The `netmem` command.
+#![forbid(unsafe_code)]

@@ -1,0 +1,4 @@
+//! The `netmem` command.
+#![forbid(unsafe_code)]
+
+fn main() {}

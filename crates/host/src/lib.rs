@@ -1,0 +1,1 @@
+//! Reads and changes a machine's network memory.
