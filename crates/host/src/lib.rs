@@ -1,1 +1,12 @@
-//! Reads and changes a machine's network memory.
+//! Reads and changes a machine's network memory; throw-away namespaces for demonstrations and
+//! tests.
+//!
+//! * [`netlink`]: links, addresses, neighbours and offloads, straight from the kernel.
+//!
+//! Nothing here runs another program, and nothing here is unsafe.
+#![forbid(unsafe_code)]
+
+mod error;
+pub mod netlink;
+
+pub use error::{Cause, Error, Result};
