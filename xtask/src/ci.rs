@@ -1,0 +1,38 @@
+//! `xtask ci`: every step that must pass before a change goes in.
+
+use crate::report::Report;
+use crate::workspace::Workspace;
+use crate::{lab, lint, test};
+
+/// What `--help` prints.
+pub(crate) const HELP: &str = "\
+usage: cargo xtask ci
+
+Runs lint, test and lab, then the built command itself (`netmem lab --json`).
+A failing step does not stop the others; the exit code is 1 if any failed.
+With CI=true a test that could not run is a failure unless .ci/impossible
+says why it cannot.
+";
+
+/// The exit code of `netmem` that says a privilege or a source is missing.
+const EXIT_NO_PRIVILEGE: i32 = 3;
+
+/// Runs all steps.
+///
+/// # Errors
+/// When arguments are given: there are none.
+pub(crate) fn run(
+    workspace: &Workspace,
+    arguments: &[String],
+    report: &mut Report,
+) -> Result<(), String> {
+    lint::run(workspace, arguments, report)?;
+    test::run(workspace, arguments, report)?;
+    lab::run(workspace, arguments, report)?;
+    let smoke = ["run", "--release", "--locked", "--", "lab", "--json"];
+    let ran = report.step("smoke", &mut workspace.cargo(&smoke));
+    if ran.code == Some(EXIT_NO_PRIVILEGE) && !workspace.in_ci {
+        report.excuse_last("not allowed to make namespaces here");
+    }
+    Ok(())
+}
