@@ -1,0 +1,213 @@
+//! `linux/if_xdp.h`: structures, options and calls of AF_XDP sockets (kernel 5.15 and later).
+
+use std::{
+    io,
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    ptr,
+};
+
+use super::{check, socklen};
+
+pub(crate) const XDP_COPY: u16 = 1 << 1;
+pub(crate) const XDP_ZEROCOPY: u16 = 1 << 2;
+pub(crate) const XDP_USE_NEED_WAKEUP: u16 = 1 << 3;
+
+pub(crate) const RING_NEED_WAKEUP: u32 = 1;
+
+pub(crate) const PGOFF_RX_RING: i64 = 0;
+pub(crate) const PGOFF_TX_RING: i64 = 0x8000_0000;
+pub(crate) const PGOFF_FILL_RING: i64 = 0x1_0000_0000;
+pub(crate) const PGOFF_COMPLETION_RING: i64 = 0x1_8000_0000;
+
+const XDP_MMAP_OFFSETS: i32 = 1;
+const XDP_UMEM_REG: i32 = 4;
+const XDP_STATISTICS: i32 = 7;
+const XDP_MAX_TX_SKB_BUDGET: i32 = 9;
+
+/// Which ring a size is set for; the value is the socket option.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i32)]
+pub(crate) enum RingKind {
+    Rx = 2,
+    Tx = 3,
+    Fill = 5,
+    Completion = 6,
+}
+
+/// A descriptor of the rx and tx rings: `struct xdp_desc`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct XdpDesc {
+    /// Where the packet's first byte lies, as an offset into the UMEM.
+    pub addr: u64,
+    /// How many bytes the packet has in this frame.
+    pub len: u32,
+    /// `XDP_PKT_CONTD` and later flags; 0 here.
+    pub options: u32,
+}
+const _: () = assert!(size_of::<XdpDesc>() == 16);
+
+#[derive(Debug, Default)]
+#[repr(C)]
+pub(crate) struct UmemReg {
+    pub(crate) addr: u64,
+    pub(crate) len: u64,
+    pub(crate) chunk_size: u32,
+    pub(crate) headroom: u32,
+    pub(crate) flags: u32,
+    pub(crate) tx_metadata_len: u32,
+}
+const _: () = assert!(size_of::<UmemReg>() == 32);
+
+#[derive(Debug, Default, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct RingOffset {
+    pub(crate) producer: u64,
+    pub(crate) consumer: u64,
+    pub(crate) desc: u64,
+    pub(crate) flags: u64,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct MmapOffsets {
+    pub(crate) rx: RingOffset,
+    pub(crate) tx: RingOffset,
+    pub(crate) fill: RingOffset,
+    pub(crate) completion: RingOffset,
+}
+const _: () = assert!(size_of::<MmapOffsets>() == 128);
+
+/// The kernel's own six counters of an AF_XDP socket: `struct xdp_statistics`.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct Statistics {
+    /// Packets dropped for other reasons than the two below, such as being longer than a frame.
+    pub rx_dropped: u64,
+    /// Fill ring entries that were not an address inside the UMEM.
+    pub rx_invalid_descs: u64,
+    /// Tx ring descriptors that the kernel refused.
+    pub tx_invalid_descs: u64,
+    /// Packets dropped because the rx ring was full.
+    pub rx_ring_full: u64,
+    /// Packets dropped because the fill ring was empty.
+    pub rx_fill_ring_empty_descs: u64,
+    /// Times the kernel looked for a packet to send and found none.
+    pub tx_ring_empty_descs: u64,
+}
+const _: () = assert!(size_of::<Statistics>() == 48);
+
+#[repr(C)]
+struct SockaddrXdp {
+    family: u16,
+    flags: u16,
+    ifindex: u32,
+    queue_id: u32,
+    shared_umem_fd: u32,
+}
+const _: () = assert!(size_of::<SockaddrXdp>() == 16);
+
+/// Opens an AF_XDP socket, closed on exec.
+pub(crate) fn open() -> io::Result<OwnedFd> {
+    // SAFETY: no pointers are involved.
+    let fd = check(unsafe { libc::socket(libc::AF_XDP, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) })?;
+    // SAFETY: the descriptor is new and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Registers the memory that `reg` describes; the kernel pins its pages.
+///
+/// # Safety
+/// `reg.addr..reg.addr + reg.len` is a mapping that stays until the socket and every ring mapping
+/// are gone, and whose bytes nobody borrows while the kernel owns their slot.
+pub(crate) unsafe fn register_umem(fd: BorrowedFd<'_>, reg: &UmemReg) -> io::Result<()> {
+    set_option(fd, XDP_UMEM_REG, reg)
+}
+
+pub(crate) fn set_ring_size(fd: BorrowedFd<'_>, ring: RingKind, entries: u32) -> io::Result<()> {
+    set_option(fd, ring as i32, &entries)
+}
+
+/// Lets one sendto(2) take up to `budget` descriptors in copy mode (kernel 6.18; ENOPROTOOPT before).
+pub(crate) fn set_tx_budget(fd: BorrowedFd<'_>, budget: u32) -> io::Result<()> {
+    set_option(fd, XDP_MAX_TX_SKB_BUDGET, &budget)
+}
+
+fn set_option<T>(fd: BorrowedFd<'_>, option: i32, value: &T) -> io::Result<()> {
+    // SAFETY: the kernel reads `size_of::<T>()` bytes of `value`, which lives across the call.
+    check(unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_XDP,
+            option,
+            ptr::from_ref(value).cast(),
+            socklen::<T>(),
+        )
+    })
+    .map(drop)
+}
+
+pub(crate) fn mmap_offsets(fd: BorrowedFd<'_>) -> io::Result<MmapOffsets> {
+    let (offsets, len) = get_option::<MmapOffsets>(fd, XDP_MMAP_OFFSETS)?;
+    if len == socklen::<MmapOffsets>() {
+        Ok(offsets)
+    } else {
+        // Kernels before 5.4 have no flags word; their rings cannot say that they need a wake-up.
+        Err(io::Error::from_raw_os_error(libc::ENOSYS))
+    }
+}
+
+pub(crate) fn statistics(fd: BorrowedFd<'_>) -> io::Result<Statistics> {
+    get_option(fd, XDP_STATISTICS).map(|(statistics, _)| statistics)
+}
+
+fn get_option<T: Default>(fd: BorrowedFd<'_>, option: i32) -> io::Result<(T, libc::socklen_t)> {
+    let mut value = T::default();
+    let mut len = socklen::<T>();
+    // SAFETY: the kernel writes at most `len` bytes to `value`; both live across the call, and every
+    // bit pattern is a valid value of the structures used here (they hold integers only).
+    check(unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_XDP,
+            option,
+            ptr::from_mut(&mut value).cast(),
+            &raw mut len,
+        )
+    })?;
+    Ok((value, len))
+}
+
+pub(crate) fn bind(fd: BorrowedFd<'_>, ifindex: u32, queue_id: u32, flags: u16) -> io::Result<()> {
+    let family = libc::AF_XDP.cast_unsigned() as u16;
+    let address = SockaddrXdp { family, flags, ifindex, queue_id, shared_umem_fd: 0 };
+    // SAFETY: the kernel reads `size_of::<SockaddrXdp>()` bytes of `address`.
+    check(unsafe {
+        libc::bind(fd.as_raw_fd(), ptr::from_ref(&address).cast(), socklen::<SockaddrXdp>())
+    })
+    .map(drop)
+}
+
+/// Tells the kernel to look at the tx ring.
+pub(crate) fn kick_tx(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: no buffer and no address: null with length 0 for both.
+    let sent =
+        unsafe { libc::sendto(fd.as_raw_fd(), ptr::null(), 0, libc::MSG_DONTWAIT, ptr::null(), 0) };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Tells the kernel to look at the fill ring.
+pub(crate) fn kick_rx(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: no buffer and no address: null with length 0 for both.
+    let got = unsafe {
+        libc::recvfrom(
+            fd.as_raw_fd(),
+            ptr::null_mut(),
+            0,
+            libc::MSG_DONTWAIT,
+            ptr::null_mut(),
+            ptr::null_mut(),
+        )
+    };
+    if got < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

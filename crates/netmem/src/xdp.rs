@@ -1,0 +1,25 @@
+//! AF_XDP: packets straight between a driver's queue and a pool's slots (kernel 5.15 and later).
+//!
+//! - `ring` is the index arithmetic over shared memory, `umem` registers a pool with a socket,
+//!   `socket` makes the system calls;
+//! - [`program`] turns a typed filter into the XDP program that decides which packets come here;
+//! - [`Port`] is one queue of one interface as a [`Device`](crate::device::Device), built by a
+//!   [`PortBuilder`].
+//!
+//! # Order of set-up and teardown (D5)
+//!
+//! Set-up: pool, UMEM, ring sizes, ring mappings, pre-fill, bind (again for a while on EBUSY: the
+//! close of a socket is asynchronous), map entry, and the link last. Teardown is the reverse: link,
+//! ring mappings, socket. A mapped ring keeps the socket and its queue busy, so rings are unmapped
+//! before the socket is closed, and both are hidden from forked children.
+
+mod builder;
+mod port;
+pub mod program;
+pub(crate) mod ring;
+mod socket;
+mod umem;
+
+pub use crate::sys::xsk::{Statistics, XdpDesc};
+pub use builder::{PortBuilder, PortReport, RefusedMode, RingSizes, XdpMode};
+pub use port::{Closed, Port};

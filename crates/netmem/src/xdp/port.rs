@@ -1,0 +1,676 @@
+//! One queue of one interface: four rings, the socket behind them, and the batch that lends packets.
+//!
+//! ```text
+//!            fill ------------------------>  kernel  ------------------------> rx
+//!             ^  ^                          (counted)                          |
+//!   refill    |  '--- Consume, Drop ------------------------------------ verdict per packet
+//!             |                                                                |  Transmit
+//!           pool cache <--- completion <---  kernel  <------------------------ tx
+//! ```
+//!
+//! # Invariants kept here
+//! - **M1, M2, M3** (see [`crate::device`]): [`Pass`] holds the cursors of a batch in locals and
+//!   commits them when it is dropped, by return or by unwinding.
+//! - **X1** slots on the rx side (fill ring, kernel, rx ring, lent) are never more than the fill ring
+//!   has entries: a lent packet always finds room to go back. The room is still looked up once per
+//!   batch, because the kernel publishes an rx descriptor before the fill entry it used.
+//! - **X2** slots on the tx side are never more than the completion ring has entries: the kernel
+//!   never has to wait for us to reap.
+//! - **X3** the kernel writes descriptors inside of the UMEM. Each is checked in debug builds; in
+//!   release a batch is checked by one reduction ([`Memory::holds_all`]), and only a batch that fails it is
+//!   looked at one by one. A bad one is counted, never lent, and its slot is quarantined.
+
+use std::{collections::VecDeque, io, ptr::NonNull, time::Duration};
+
+use super::{
+    PortReport, Statistics, XdpDesc,
+    program::Attachment,
+    ring::{Consumer, Producer, RingMemory, Writer},
+    socket::{Kernel, Wake},
+};
+use crate::{
+    Error, Result,
+    device::{Device, ForeignPacket, Keep, Tally, Verdict},
+    mem::{
+        Counts, DropReason, Drops, Packet, PacketMut, PoolHandle, Slot, Walk, audit::Owner,
+        span::Span,
+    },
+};
+
+/// Fill entries are put back in groups of at least this many.
+const REFILL_CHUNK: u32 = 16;
+/// The shortest frame that is sent: an Ethernet header.
+const ETH_HLEN: u32 = 14;
+
+/// A started AF_XDP port. `!Send` (K7): its builder moves to the worker's thread, not the port.
+///
+/// ```compile_fail
+/// fn needs_send<T: Send>() {}
+/// needs_send::<netmem::xdp::Port>(); // K7
+/// ```
+#[derive(Debug)]
+pub struct Port {
+    // Dropped in this order (D5): link, rings, socket.
+    attachment: Option<Attachment>,
+    rings: Rings,
+    kernel: Kernel,
+    memory: Memory,
+    handle: PoolHandle,
+    report: PortReport,
+    counts: Counts,
+    /// Slots on the rx side (X1): in the fill ring, the kernel or the rx ring.
+    rx_side: u32,
+    /// Slots on the tx side (X2): in the tx ring, the kernel or the completion ring.
+    tx_side: u32,
+    /// Slots lost to bad descriptors or to a kernel that kept them.
+    quarantined: u64,
+    unkicked: bool,
+    fault: Option<Error>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Rings {
+    pub(crate) fill: Producer<u64>,
+    pub(crate) rx: Consumer<XdpDesc>,
+    pub(crate) tx: Producer<XdpDesc>,
+    pub(crate) completion: Consumer<u64>,
+}
+
+impl Rings {
+    /// Rings without memory, for a port that is closed.
+    fn unmapped() -> Self {
+        Self {
+            fill: Producer::new(RingMemory::unmapped()),
+            rx: Consumer::new(RingMemory::unmapped()),
+            tx: Producer::new(RingMemory::unmapped()),
+            completion: Consumer::new(RingMemory::unmapped()),
+        }
+    }
+}
+
+/// Where the slots are, as the hot loop needs it.
+#[derive(Debug, Clone, Copy)]
+struct Memory {
+    base: NonNull<u8>,
+    frame_bytes: u32,
+    bytes: u64,
+}
+
+/// What [`Port::close`] left behind.
+#[derive(Debug)]
+pub struct Closed {
+    /// What the port had done, for an audit after its end.
+    pub walk: Walk,
+    /// Slots that could not be proven free and stay out of use until the region goes.
+    pub quarantined: u64,
+}
+
+impl Port {
+    pub(crate) fn start(
+        rings: Rings,
+        kernel: Kernel,
+        handle: PoolHandle,
+        report: PortReport,
+    ) -> Self {
+        let pool = handle.pool();
+        let frame_bytes = pool.config().frame_bytes;
+        let memory = Memory {
+            base: pool.region().base(),
+            frame_bytes,
+            bytes: u64::from(pool.slots()) * u64::from(frame_bytes),
+        };
+        let mut port = Self {
+            attachment: None,
+            rings,
+            kernel,
+            memory,
+            handle,
+            report,
+            counts: Counts::default(),
+            rx_side: 0,
+            tx_side: 0,
+            quarantined: 0,
+            unkicked: false,
+            fault: None,
+        };
+        port.refill();
+        port
+    }
+
+    #[cfg(any(test, feature = "test-util"))]
+    pub(crate) fn on_fake(
+        (fill, rx, tx, completion): (
+            Producer<u64>,
+            Consumer<XdpDesc>,
+            Producer<XdpDesc>,
+            Consumer<u64>,
+        ),
+        calls: crate::fake::Calls,
+        handle: PoolHandle,
+        report: PortReport,
+    ) -> Self {
+        let rings = Rings { fill, rx, tx, completion };
+        Self::start(rings, Kernel::Fake(calls), handle, report)
+    }
+
+    pub(crate) fn attach(&mut self, attachment: Attachment) {
+        self.attachment = Some(attachment);
+    }
+
+    pub(crate) fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
+    pub(crate) fn report_mut(&mut self) -> &mut PortReport {
+        &mut self.report
+    }
+
+    /// What was got: mode, why nothing better, interface and queue.
+    #[must_use]
+    pub fn report(&self) -> &PortReport {
+        &self.report
+    }
+
+    /// The kernel's own counters of this socket.
+    ///
+    /// # Errors
+    /// When the socket option is refused.
+    pub fn statistics(&self) -> Result<Statistics> {
+        let result = self.kernel.statistics();
+        result.map_err(|error| Error::os("read statistics of", self.report.to_string(), error))
+    }
+
+    /// Packets per class of the port's filter, counted by the XDP program before they got here.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn classes(&self) -> Result<Vec<(String, u64)>> {
+        self.attachment.as_ref().map_or_else(|| Ok(Vec::new()), Attachment::classes)
+    }
+
+    /// Whether the XDP program still sits on the interface: another process can force it off.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub fn is_attached(&self) -> Result<bool> {
+        self.attachment.as_ref().map_or(Ok(true), Attachment::is_attached)
+    }
+
+    /// Slots given to the kernel for receiving since the start, and slots it has taken: free-running.
+    #[must_use]
+    pub fn fill_level(&self) -> u32 {
+        self.rings.fill.queued()
+    }
+
+    /// Stops traffic, takes back what the kernel still has, and closes the socket.
+    ///
+    /// Packets waiting in the rx ring, and those whose sending the kernel does not complete within
+    /// 200 ms, are dropped as [`DropReason::QueuePurge`]. Slots come back when the queue is seen free
+    /// (D5); those that are not are quarantined.
+    #[must_use]
+    pub fn close(mut self) -> Closed {
+        self.retire(Duration::from_millis(200));
+        let walk = self.walk_at_end();
+        Closed { walk, quarantined: self.quarantined }
+    }
+
+    /// Detaches the program, empties the rings and gives the slots back. Runs once.
+    fn retire(&mut self, patience: Duration) {
+        drop(self.attachment.take());
+        self.purge_rx();
+        let deadline = std::time::Instant::now() + patience;
+        loop {
+            self.reap();
+            let done = self.tx_side == 0 || self.fault.is_some();
+            if done || std::time::Instant::now() >= deadline {
+                break;
+            }
+            self.unkicked = true;
+            self.kick();
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        // The program is off, but what was on its way through it may have come meanwhile.
+        self.purge_rx();
+        let mut waiting = Vec::new();
+        self.rings.fill.walk(|offset| waiting.push(offset));
+        let inside = u64::from(self.rx_side) - (waiting.len() as u64).min(u64::from(self.rx_side));
+        let unsent = u64::from(self.tx_side);
+        self.counts.dropped[DropReason::QueuePurge] += unsent;
+        self.rings = Rings::unmapped();
+        if self.kernel.close_and_see_free(!patience.is_zero()) {
+            self.handle.return_from_device(waiting.into_iter());
+            self.quarantined += inside + unsent;
+        } else {
+            self.quarantined += waiting.len() as u64 + inside + unsent;
+        }
+        (self.rx_side, self.tx_side) = (0, 0);
+    }
+
+    /// Drops what waits in the rx ring, without refilling.
+    fn purge_rx(&mut self) {
+        let count = self.rings.rx.available(u32::MAX);
+        let mut good = Vec::new();
+        for desc in self.rings.rx.segments(count).concat() {
+            if self.memory.holds(&desc) {
+                good.push(desc.addr);
+            }
+        }
+        self.quarantined += u64::from(count) - good.len() as u64;
+        self.handle.return_from_device(good.into_iter());
+        self.rings.rx.pass(count);
+        self.rings.rx.release();
+        self.rx_side = self.rx_side.saturating_sub(count);
+        self.counts.received += u64::from(count);
+        self.counts.dropped[DropReason::QueuePurge] += u64::from(count);
+    }
+
+    fn walk_at_end(&self) -> Walk {
+        let mut walk = Walk::new();
+        walk.count(&self.counts);
+        walk.unseen(Owner::Quarantined, self.quarantined);
+        walk
+    }
+
+    /// Takes back the slots that were sent.
+    fn reap(&mut self) {
+        let ring = &mut self.rings.completion;
+        let count = ring.available(1).min(self.tx_side);
+        if count == 0 {
+            return;
+        }
+        for segment in ring.segments(count) {
+            let bad =
+                segment.iter().fold(0, |all, &addr| all | u64::from(addr >= self.memory.bytes));
+            if bad == 0 {
+                self.handle.return_from_device(segment.iter().copied());
+            } else {
+                let good = segment.iter().copied().filter(|&addr| addr < self.memory.bytes);
+                self.quarantined += segment.len() as u64 - good.clone().count() as u64;
+                self.handle.return_from_device(good);
+            }
+        }
+        ring.pass(count);
+        ring.release();
+        self.tx_side -= count;
+        self.counts.transmitted += u64::from(count);
+    }
+
+    /// Tops up the fill ring from the pool (X1).
+    fn refill(&mut self) {
+        let wanted = self.rings.fill.size().saturating_sub(self.rx_side);
+        let wanted = wanted.min(self.rings.fill.free(wanted));
+        let fill = &mut self.rings.fill;
+        let got = self.handle.take_for_device(wanted, |offset| fill.push(offset));
+        if got > 0 {
+            fill.publish();
+            self.rx_side += got;
+        }
+    }
+
+    /// Wakes the kernel for the tx ring where it has to be (D4), reaping between its turns.
+    fn kick(&mut self) {
+        if !self.unkicked {
+            return;
+        }
+        if !self.rings.tx.needs_wakeup() && self.report.need_wakeup {
+            self.unkicked = false;
+            return;
+        }
+        // In copy mode one call sends a budget of descriptors and answers EAGAIN when more are left.
+        for _ in 0..64 {
+            match self.kernel.kick_tx() {
+                Wake::Done => {
+                    self.unkicked = false;
+                    return;
+                }
+                Wake::Again => self.reap(),
+                Wake::Later => return,
+                Wake::Failed(error) => {
+                    self.fail("send on", error);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn fail(&mut self, operation: &'static str, cause: io::Error) {
+        let gone =
+            matches!(cause.raw_os_error(), Some(libc::ENXIO | libc::ENODEV | libc::ENETDOWN));
+        let mut error = Error::os(operation, self.report.to_string(), cause);
+        if gone {
+            error = error.with_hint("the interface was removed, or its queue was taken away");
+        }
+        self.fault.get_or_insert(error);
+        self.unkicked = false;
+    }
+
+    /// How many packets can be sent now: room in the tx ring, bounded by X2.
+    #[inline]
+    fn room(&mut self, wanted: u32) -> u32 {
+        let unreaped = self.rings.completion.size().saturating_sub(self.tx_side);
+        self.rings.tx.free(wanted).min(unreaped)
+    }
+
+    /// The kernel's descriptors are inside of the UMEM (X3); how many of the next `count` are.
+    #[cold]
+    fn good_prefix(&mut self, count: u32) -> u32 {
+        let memory = self.memory;
+        let all = self.rings.rx.segments(count).concat();
+        let bad = |desc: &&XdpDesc| !memory.holds(desc);
+        let leading = all.iter().take_while(bad).count();
+        if leading > 0 {
+            #[allow(clippy::cast_possible_truncation, reason = "at most `count`")]
+            let passed = leading as u32;
+            self.rings.rx.pass(passed);
+            self.rx_side = self.rx_side.saturating_sub(passed);
+            self.quarantined += leading as u64;
+            self.counts.received += leading as u64;
+            self.counts.dropped[DropReason::BadDescriptor] += leading as u64;
+        }
+        #[allow(clippy::cast_possible_truncation, reason = "at most `count`")]
+        {
+            all[leading..].iter().take_while(|desc| memory.holds(desc)).count() as u32
+        }
+    }
+}
+
+impl Device for Port {
+    #[inline]
+    fn receive<K, F>(&mut self, budget: u32, sink: &mut K, mut verdict: F) -> Tally
+    where
+        K: Keep + ?Sized,
+        F: FnMut(&mut PacketMut<'_>) -> Verdict,
+    {
+        if self.tx_side > 0 {
+            self.reap();
+        }
+        if self.rx_side + REFILL_CHUNK <= self.rings.fill.size() {
+            self.refill();
+        }
+        let mut count = self.rings.rx.available(budget).min(budget);
+        count = count.min(self.rings.fill.free(count));
+        if count == 0 {
+            return Tally::default();
+        }
+        let memory = self.memory;
+        // SAFETY: used in this call only, before `Pass` releases the entries at its drop.
+        let mut segments = unsafe { self.rings.rx.detached_segments(count) };
+        if !memory.holds_all(segments) {
+            count = self.good_prefix(count);
+            // SAFETY: as above; `good_prefix` has passed bad descriptors, not released any.
+            segments = unsafe { self.rings.rx.detached_segments(count) };
+        }
+        let mut pass = Pass::over(self, count);
+        for segment in segments {
+            for desc in segment {
+                debug_assert!(memory.holds(desc), "{desc:?}");
+                pass.lend(*desc, &memory, sink, &mut verdict);
+            }
+        }
+        pass.finish()
+    }
+
+    fn transmit(
+        &mut self,
+        packets: &mut VecDeque<Packet>,
+    ) -> std::result::Result<usize, ForeignPacket> {
+        self.reap();
+        let mut accepted = 0;
+        let mut foreign = None;
+        let room = self.room(u32::try_from(packets.len()).unwrap_or(u32::MAX));
+        while accepted < room {
+            let Some(packet) = packets.pop_front() else { break };
+            if !packet.is_of(&self.handle) {
+                foreign = Some(packet);
+                break;
+            }
+            if packet.len() < ETH_HLEN as usize {
+                packet.discard(DropReason::PktTooSmall);
+                continue;
+            }
+            let (addr, len) = packet.into_device();
+            self.rings.tx.push(XdpDesc { addr, len, options: 0 });
+            accepted += 1;
+        }
+        if accepted > 0 {
+            self.tx_side += accepted;
+            self.rings.tx.publish();
+            self.unkicked = true;
+            self.kick();
+        }
+        let accepted = accepted as usize;
+        foreign.map_or(Ok(accepted), |packet| Err(ForeignPacket { packet, accepted }))
+    }
+
+    fn tx_room(&mut self) -> u32 {
+        self.reap();
+        self.room(u32::MAX)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.kick();
+        self.reap();
+        self.fault.take().map_or(Ok(()), Err)
+    }
+
+    fn wait(&mut self, timeout: Duration) -> Result<()> {
+        self.flush()?;
+        if self.rings.rx.available(1) > 0 {
+            return Ok(());
+        }
+        if self.rings.fill.needs_wakeup() {
+            self.kernel.kick_rx();
+        }
+        if let Err(error) = self.kernel.wait(timeout) {
+            self.fail("receive on", error);
+        }
+        self.fault.take().map_or(Ok(()), Err)
+    }
+
+    fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    fn walk(&self) -> Walk {
+        let mut walk = self.walk_at_end();
+        let shift = self.memory.frame_bytes.trailing_zeros();
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "an address past u32 slots is a finding"
+        )]
+        let slot = |addr: u64| (addr >> shift).min(u64::from(u32::MAX)) as u32;
+        let rings = &self.rings;
+        rings.fill.walk(|addr| walk.found(slot(addr), Owner::Fill));
+        rings.rx.walk(|desc| walk.found(slot(desc.addr), Owner::Rx));
+        rings.tx.walk(|desc| walk.found(slot(desc.addr), Owner::Tx));
+        rings.completion.walk(|addr| walk.found(slot(addr), Owner::Completion));
+        // Both indices of a pair started equal, and every entry taken ends as one delivered.
+        let inside = |taken: u32, given: u32| -> u64 {
+            u64::try_from(taken.wrapping_sub(given).cast_signed()).unwrap_or(0)
+        };
+        let rx = inside(rings.fill.consumer_index(), rings.rx.producer_index());
+        let tx = inside(rings.tx.consumer_index(), rings.completion.producer_index());
+        walk.unseen(Owner::KernelRx, rx);
+        walk.unseen(Owner::KernelTx, tx);
+        walk
+    }
+}
+
+impl Drop for Port {
+    /// Without [`Port::close`] nothing is waited for: what the kernel may still use is quarantined.
+    fn drop(&mut self) {
+        if self.rx_side > 0 || self.tx_side > 0 {
+            self.retire(Duration::ZERO);
+        }
+    }
+}
+
+/// The cursors of one batch. Its drop commits them, when the batch ends and when the closure unwinds
+/// (M2).
+struct Pass<'p> {
+    port: &'p mut Port,
+    fill: Writer<u64>,
+    tx: Writer<XdpDesc>,
+    tx_end: u32,
+    drops: Drops,
+    consumed: u32,
+    kept: u32,
+    /// Packets lent so far, and the address of the last one.
+    passed: u32,
+    current: u64,
+}
+
+impl<'p> Pass<'p> {
+    #[inline]
+    fn over(port: &'p mut Port, count: u32) -> Self {
+        let tx_room = port.room(count);
+        let (fill, tx) = (port.rings.fill.writer(), port.rings.tx.writer());
+        let tx_end = tx.index().wrapping_add(tx_room);
+        Self {
+            port,
+            fill,
+            tx,
+            tx_end,
+            drops: Drops::default(),
+            consumed: 0,
+            kept: 0,
+            passed: 0,
+            current: 0,
+        }
+    }
+
+    /// Lends one packet and carries out the verdict on it.
+    #[inline]
+    fn lend<K, F>(&mut self, desc: XdpDesc, memory: &Memory, sink: &mut K, verdict: &mut F)
+    where
+        K: Keep + ?Sized,
+        F: FnMut(&mut PacketMut<'_>) -> Verdict,
+    {
+        let mask = u64::from(memory.frame_bytes - 1);
+        #[allow(clippy::cast_possible_truncation, reason = "masked below frame_bytes")]
+        let headroom = (desc.addr & mask) as u32;
+        let span = Span { headroom, len: desc.len, frame_bytes: memory.frame_bytes };
+        self.passed += 1; // M1: from here on the packet is passed
+        self.current = desc.addr;
+        let mut view = memory.view(desc.addr, span);
+        let answer = verdict(&mut view);
+        let span = view.span();
+        match answer {
+            Verdict::Consume => {
+                self.consumed += 1;
+                self.put_back(desc.addr);
+            }
+            Verdict::Drop(reason) => self.drop_as(reason, desc.addr),
+            Verdict::Transmit => {
+                self.transmit((desc.addr & !mask) + u64::from(span.headroom), span)
+            }
+            Verdict::Keep => {
+                self.kept += 1;
+                #[allow(clippy::cast_possible_truncation, reason = "slot numbers are u32")]
+                let slot = (desc.addr >> memory.frame_bytes.trailing_zeros()) as u32;
+                let slot = Slot::claimed(slot);
+                sink.keep(self.port.handle.adopt(slot, span.headroom, span.len));
+            }
+        }
+    }
+
+    #[inline]
+    fn transmit(&mut self, addr: u64, span: Span) {
+        if self.tx.index() == self.tx_end {
+            self.drop_as(DropReason::FullRing, addr);
+        } else if span.len < ETH_HLEN {
+            self.drop_as(DropReason::PktTooSmall, addr);
+        } else {
+            // SAFETY: fewer than `tx_room` entries were written, and the tx ring had that many free.
+            unsafe { self.tx.put(XdpDesc { addr, len: span.len, options: 0 }) };
+        }
+    }
+
+    #[inline]
+    fn drop_as(&mut self, reason: DropReason, addr: u64) {
+        self.drops[reason] += 1;
+        self.put_back(addr);
+    }
+
+    /// Gives a slot back to the fill ring; the kernel masks the address to the slot's start.
+    #[inline]
+    fn put_back(&mut self, addr: u64) {
+        // SAFETY: one entry per lent packet at most, and the fill ring had room for all of them.
+        unsafe { self.fill.put(addr) };
+    }
+
+    #[inline]
+    fn finish(self) -> Tally {
+        let sent = self.tx.index().wrapping_sub(self.port.rings.tx.writer().index());
+        Tally { received: self.passed, transmitted: sent, kept: self.kept }
+    }
+}
+
+impl Drop for Pass<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let rings = &self.port.rings;
+        let back = self.fill.index().wrapping_sub(rings.fill.writer().index());
+        let sent = self.tx.index().wrapping_sub(rings.tx.writer().index());
+        if back + sent + self.kept < self.passed {
+            // The closure unwound: its packet has no verdict (M2).
+            self.drop_as(DropReason::Unwound, self.current);
+        }
+        let port = &mut *self.port;
+        port.rings.fill.commit(&self.fill);
+        port.rings.tx.commit(&self.tx);
+        port.rings.rx.pass(self.passed);
+        port.rings.rx.release();
+        port.rings.fill.publish();
+        port.rx_side -= sent + self.kept;
+        port.counts.received += u64::from(self.passed);
+        port.counts.consumed += u64::from(self.consumed);
+        port.counts.dropped.add(&self.drops);
+        if sent > 0 {
+            port.tx_side += sent;
+            port.rings.tx.publish();
+            port.unkicked = true;
+            port.kick();
+        }
+    }
+}
+
+impl Memory {
+    /// Whether every descriptor is inside of the UMEM (X3). One branch-free pass over the batch
+    /// decides for a UMEM whose size is a power of two: then no address is past its end, and no
+    /// packet reaches past the guard behind it. Anything else is looked at one by one.
+    #[inline]
+    fn holds_all(&self, segments: [&[XdpDesc]; 2]) -> bool {
+        let (mut addr, mut len) = (0, 0);
+        for desc in segments[0] {
+            addr |= desc.addr;
+            len |= desc.len;
+        }
+        for desc in segments[1] {
+            addr |= desc.addr;
+            len |= desc.len;
+        }
+        (self.bytes.is_power_of_two() && addr < self.bytes && len < self.frame_bytes)
+            || segments.iter().all(|segment| segment.iter().all(|desc| self.holds(desc)))
+    }
+
+    /// Whether a descriptor is inside of one slot of the UMEM.
+    #[inline]
+    fn holds(&self, desc: &XdpDesc) -> bool {
+        let headroom = desc.addr & u64::from(self.frame_bytes - 1);
+        desc.addr < self.bytes && headroom + u64::from(desc.len) <= u64::from(self.frame_bytes)
+    }
+
+    /// Views the packet at `addr`, whose slot the caller has from the rx ring.
+    #[inline]
+    fn view(&self, addr: u64, span: Span) -> PacketMut<'static> {
+        // SAFETY: `addr` is inside of the UMEM (X3), which is this region's slots (R2).
+        let data = unsafe { self.base.add(crate::sys::to_usize(addr)) };
+        // SAFETY: the descriptor was inside of its slot (X3), and the slot is the port's from the rx
+        // ring until the verdict (P2, M1); the closure gets the view for its call only.
+        unsafe { PacketMut::new(data, span) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

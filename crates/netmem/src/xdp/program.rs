@@ -1,0 +1,144 @@
+//! The XDP program that decides which packets come to a port: generated from [`Rules`], attached by a
+//! link that the kernel takes off when the process ends, however it ends.
+//!
+//! ```text
+//!   frame -> fields (compile) -> first rule that matches -> class counter += 1 -> Take: socket map[rx queue]
+//!                                                                             '-> Pass: the kernel's stack
+//! ```
+//!
+//! Everything that no rule takes, and what is taken on a queue without a socket, passes to the kernel
+//! untouched. A program that somebody else attached is never replaced. Kernel 5.15 and later.
+
+mod compile;
+
+use std::os::fd::BorrowedFd;
+
+use netmem_bpf::{AttachMode, Map, MapKind, MapSpec, Program, XdpAction, XdpLink};
+use netmem_wire::filter::Rules;
+
+use super::builder::Attempt;
+use crate::{
+    Error, Result,
+    link::{self, Link},
+};
+
+/// A loaded program with its maps.
+#[derive(Debug)]
+pub struct XdpProgram {
+    program: Program,
+    sockets: Map,
+    counters: std::sync::Arc<Map>,
+    classes: Vec<String>,
+}
+
+impl XdpProgram {
+    /// Compiles `rules` and loads them as a program for queues `0..queues`.
+    ///
+    /// # Errors
+    /// Without CAP_BPF and CAP_NET_ADMIN, or when the rules are too long for a program.
+    pub fn load(name: &str, rules: &Rules, queues: u32) -> Result<Self> {
+        let classes: Vec<String> = rules.classes().map(ToString::to_string).collect();
+        let refused = |error| Error::bpf("load filter", name, error);
+        let map = |kind, value_bytes, max_entries, name| {
+            Map::create(&MapSpec { kind, key_bytes: 4, value_bytes, max_entries, name })
+        };
+        let sockets = map(MapKind::XskMap, 4, queues, "netmem_xsk").map_err(refused)?;
+        let count = u32::try_from(classes.len()).unwrap_or(u32::MAX);
+        let counters = map(MapKind::PerCpuArray, 8, count, "netmem_classes").map_err(refused)?;
+        let instructions = compile::compile(rules, &sockets, &counters)
+            .map_err(|error| Error::refused("compile filter", name, error.to_string()))?;
+        let spec = netmem_bpf::LoadSpec {
+            name,
+            instructions: &instructions,
+            frags: netmem_bpf::Frags::No,
+        };
+        let program = Program::load(&spec).map_err(refused)?;
+        Ok(Self { program, sockets, counters: std::sync::Arc::new(counters), classes })
+    }
+
+    /// Names the socket that gets what is taken on `queue`. It must be bound to that queue.
+    ///
+    /// # Errors
+    /// When the queue is past those loaded for, or the descriptor is no bound AF_XDP socket.
+    pub fn set_socket(&self, queue: u32, fd: BorrowedFd<'_>) -> Result<()> {
+        self.sockets
+            .set_socket(queue, fd)
+            .map_err(|error| Error::bpf("register socket for", format!("queue {queue}"), error))
+    }
+
+    /// Runs the program on one frame of at least 14 bytes, without a device.
+    ///
+    /// # Errors
+    /// When the kernel refuses the frame or the run.
+    pub fn test_run(&self, frame: &[u8]) -> Result<XdpAction> {
+        let run = self.program.test_run(frame, &mut Vec::new());
+        run.map(|run| run.action).map_err(|error| Error::bpf("run", "xdp program", error))
+    }
+
+    /// Packets counted per class so far.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn classes(&self) -> Result<Vec<(String, u64)>> {
+        read_classes(&self.counters, &self.classes)
+    }
+
+    pub(super) fn attach(
+        &self,
+        link: &Link,
+        mode: AttachMode,
+    ) -> std::result::Result<Attachment, Attempt> {
+        match XdpLink::attach(&self.program, link.index, mode) {
+            Ok(attached) => Ok(Attachment {
+                link: attached,
+                counters: std::sync::Arc::clone(&self.counters),
+                classes: self.classes.clone(),
+            }),
+            Err(error) => Err(self.attach_error(link, mode, error)),
+        }
+    }
+
+    fn attach_error(&self, on: &Link, mode: AttachMode, error: netmem_bpf::Error) -> Attempt {
+        // Somebody may have attached a program since the interface was looked up.
+        if let Ok(Link { xdp: Some(foreign), .. }) = Link::by_name(&on.name) {
+            let why = format!("{foreign} is already attached and is not replaced");
+            return Attempt::Fatal(Error::refused("attach xdp program to", &on.name, why));
+        }
+        let mode_is_refused = !matches!(error.errno(), Some(libc::EPERM | libc::ENODEV));
+        let words = link::attach_refusal(on.index, &self.program, mode);
+        let error = Error::bpf("attach to", &on.name, error);
+        if mode_is_refused {
+            let errno = error.to_string();
+            Attempt::Refused(words.map_or(errno.clone(), |words| format!("{errno}: {words}")))
+        } else {
+            Attempt::Fatal(error)
+        }
+    }
+}
+
+/// A program on an interface; dropping it takes the program off.
+#[derive(Debug)]
+pub(crate) struct Attachment {
+    link: XdpLink,
+    counters: std::sync::Arc<Map>,
+    classes: Vec<String>,
+}
+
+impl Attachment {
+    pub(crate) fn classes(&self) -> Result<Vec<(String, u64)>> {
+        read_classes(&self.counters, &self.classes)
+    }
+
+    pub(crate) fn is_attached(&self) -> Result<bool> {
+        self.link.is_attached().map_err(|error| Error::bpf("look at", "xdp link", error))
+    }
+}
+
+fn read_classes(counters: &Map, classes: &[String]) -> Result<Vec<(String, u64)>> {
+    let read = |(index, name): (u32, &String)| {
+        let sum = counters.sum_u64(index);
+        let sum = sum.map_err(|error| Error::bpf("read counter of class", name, error))?;
+        Ok((name.clone(), sum))
+    };
+    (0..).zip(classes).map(read).collect()
+}

@@ -1,0 +1,452 @@
+//! A single-producer, single-consumer ring over shared memory: one implementation for the kernel's
+//! four rings, for the fake peer that plays the kernel in tests, and for the model checker.
+//!
+//! ```text
+//!             consumer                     producer            both free-running u32, masked only
+//!                |                            |                to index; used = producer - consumer,
+//!   ... done ... | ready | ready | ... | ready| free ...       right across the wrap at 2^32 (D2)
+//! ```
+//!
+//! Each side keeps its own index privately (`cursor`) and a copy of the other side's; it loads the
+//! shared index of the other side only when the copy says that there is not enough. A range of a ring
+//! is at most two slices, before and after the wrap of the array: those are handed out, so that the
+//! loop over them needs no mask. Entries become visible by one Release store of the own index, which
+//! pairs with the other side's Acquire load (D3).
+//!
+//! # Invariants kept here
+//! - **D2** indices are compared by wrapping subtraction only, and `used <= size` is enforced on what
+//!   the other side wrote.
+//! - **D3** entries between `consumer` and `producer` belong to the consumer, all others to the
+//!   producer; each side touches only its own.
+//! - **N1** (of this module) the pointers of a [`RingMemory`] stay valid while it lives, because it
+//!   owns what they point into; `size` is a power of two and the entries array has that length.
+
+use std::{
+    marker::PhantomData,
+    ptr::NonNull,
+    slice,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use crate::sys::{
+    mmap::Mapping,
+    to_usize,
+    xsk::{RING_NEED_WAKEUP, RingOffset},
+};
+
+/// A type that may lie in a ring: plain integers, every bit pattern valid.
+pub(crate) trait Entry: Copy + Default + Send + 'static {}
+impl Entry for u64 {}
+impl Entry for crate::sys::xsk::XdpDesc {}
+
+/// The memory of one ring, seen by one side.
+#[derive(Debug)]
+pub(crate) struct RingMemory<T> {
+    producer: NonNull<AtomicU32>,
+    consumer: NonNull<AtomicU32>,
+    flags: NonNull<AtomicU32>,
+    entries: NonNull<T>,
+    size: u32,
+    _owner: Owner<T>,
+}
+
+#[derive(Debug, Clone)]
+enum Owner<T> {
+    Mapped {
+        _mapping: Arc<Mapping>,
+    },
+    #[cfg(any(test, feature = "test-util"))]
+    Heap {
+        _heap: Arc<Heap<T>>,
+    },
+    /// Nothing: the ring was unmapped.
+    Nobody(PhantomData<T>),
+}
+
+// SAFETY: the memory is owned (N1) and reached by the protocol of D3 only, whose index operations are
+// atomic; entries are plain integers (`Entry`).
+unsafe impl<T: Entry> Send for RingMemory<T> {}
+
+impl<T: Entry> RingMemory<T> {
+    /// Lays a ring of `size` entries over a mapping of the kernel's, as `offset` describes.
+    ///
+    /// # Panics
+    /// When the description is not inside of the mapping, or `size` is not a power of two.
+    pub(crate) fn mapped(mapping: Mapping, offset: &RingOffset, size: u32) -> Self {
+        assert!(size.is_power_of_two());
+        let entries_bytes = size as usize * size_of::<T>();
+        let mapping = Arc::new(mapping);
+        let at = |offset_bytes: u64, len_bytes: usize| -> NonNull<u8> {
+            let start = to_usize(offset_bytes);
+            let end = start.checked_add(len_bytes).expect("offsets of the kernel are small");
+            assert!(end <= mapping.len_bytes() && start.is_multiple_of(4), "ring layout");
+            // SAFETY: `start <= end <= len_bytes`: inside of the mapping.
+            unsafe { mapping.start().add(start) }
+        };
+        Self {
+            producer: at(offset.producer, 4).cast(),
+            consumer: at(offset.consumer, 4).cast(),
+            flags: at(offset.flags, 4).cast(),
+            entries: at(offset.desc, entries_bytes).cast(),
+            size,
+            _owner: Owner::Mapped { _mapping: mapping },
+        }
+    }
+
+    /// A ring without memory: never any room, never anything to read.
+    pub(crate) fn unmapped() -> Self {
+        static NOTHING: AtomicU32 = AtomicU32::new(0);
+        let nothing = NonNull::from(&NOTHING);
+        Self {
+            producer: nothing,
+            consumer: nothing,
+            flags: nothing,
+            entries: NonNull::dangling(),
+            size: 0,
+            _owner: Owner::Nobody(PhantomData),
+        }
+    }
+
+    #[inline]
+    fn producer(&self) -> &AtomicU32 {
+        // SAFETY: valid and aligned while `self` lives (N1); both sides use atomic operations only.
+        unsafe { self.producer.as_ref() }
+    }
+
+    #[inline]
+    fn consumer(&self) -> &AtomicU32 {
+        // SAFETY: valid and aligned while `self` lives (N1); both sides use atomic operations only.
+        unsafe { self.consumer.as_ref() }
+    }
+
+    #[inline]
+    fn flags(&self) -> &AtomicU32 {
+        // SAFETY: valid and aligned while `self` lives (N1); both sides use atomic operations only.
+        unsafe { self.flags.as_ref() }
+    }
+
+    /// Splits `count <= size` entries from index `start` into what lies before and after the wrap of
+    /// the array: (first entry, length) of each.
+    #[inline]
+    fn ranges(&self, start: u32, count: u32) -> [(usize, usize); 2] {
+        debug_assert!(count <= self.size);
+        let first = start & (self.size - 1);
+        let head = count.min(self.size - first);
+        [(first as usize, head as usize), (0, (count - head) as usize)]
+    }
+
+    #[inline]
+    fn slice(&self, (first, len): (usize, usize)) -> &[T] {
+        // SAFETY: `first + len <= size` by `ranges`, so the pointer is inside of the array (N1).
+        let start = unsafe { self.entries.add(first) };
+        // SAFETY: `first + len <= size` entries of a plain type (N1, `Entry`); the caller names only
+        // entries that belong to its side (D3), so nobody writes them while they are borrowed.
+        unsafe { slice::from_raw_parts(start.as_ptr(), len) }
+    }
+
+    /// Reads entry `index`, which belongs to the caller's side (D3).
+    #[inline]
+    fn read(&self, index: u32) -> T {
+        let at = (index & (self.size - 1)) as usize;
+        // SAFETY: masked, so inside of the array (N1).
+        let entry = unsafe { self.entries.add(at) };
+        // SAFETY: valid for reads (N1), every bit pattern is a value (`Entry`), and the other side
+        // does not write it (D3).
+        unsafe { entry.read() }
+    }
+
+    /// Writes entry `index`, which belongs to the producer.
+    #[inline]
+    fn write(&mut self, index: u32, value: T) {
+        let at = (index & (self.size - 1)) as usize;
+        // SAFETY: masked, so inside of the array (N1).
+        let entry = unsafe { self.entries.add(at) };
+        // SAFETY: valid for writes (N1), and the consumer does not touch it (D3).
+        unsafe { entry.write(value) };
+    }
+}
+
+/// The side that fills a ring.
+#[derive(Debug)]
+pub(crate) struct Producer<T> {
+    ring: RingMemory<T>,
+    /// The next index to write; what is published may lag behind.
+    cursor: u32,
+    /// The consumer's index as last seen.
+    consumed: u32,
+}
+
+impl<T: Entry> Producer<T> {
+    pub(crate) fn new(ring: RingMemory<T>) -> Self {
+        let cursor = ring.producer().load(Ordering::Relaxed);
+        // Acquire: entries that the consumer gave back before may be overwritten (D3).
+        let consumed = ring.consumer().load(Ordering::Acquire);
+        Self { ring, cursor, consumed }
+    }
+
+    pub(crate) fn size(&self) -> u32 {
+        self.ring.size
+    }
+
+    /// How many entries can be written, looking at the shared index only when fewer than `wanted`
+    /// are known to be free.
+    #[inline]
+    pub(crate) fn free(&mut self, wanted: u32) -> u32 {
+        let free = self.known_free();
+        if free >= wanted {
+            return free;
+        }
+        // Acquire: pairs with the consumer's Release; it has read the entries that it gives back.
+        self.consumed = self.ring.consumer().load(Ordering::Acquire);
+        self.known_free()
+    }
+
+    #[inline]
+    fn known_free(&self) -> u32 {
+        // A consumer index that is out of range leaves no room: it cannot hand out extra entries.
+        self.ring.size.saturating_sub(self.cursor.wrapping_sub(self.consumed))
+    }
+
+    /// Writes one entry. The caller has seen with [`free`](Self::free) that there is room.
+    #[inline]
+    pub(crate) fn push(&mut self, value: T) {
+        debug_assert!(self.known_free() > 0, "push into a full ring");
+        self.ring.write(self.cursor, value);
+        self.cursor = self.cursor.wrapping_add(1);
+    }
+
+    /// Starts a run of writes with the cursor in a register; [`commit`](Self::commit) ends it.
+    #[inline]
+    pub(crate) fn writer(&self) -> Writer<T> {
+        Writer { entries: self.ring.entries, mask: self.ring.size - 1, next: self.cursor }
+    }
+
+    /// Takes over where `writer` has arrived.
+    #[inline]
+    pub(crate) fn commit(&mut self, writer: &Writer<T>) {
+        debug_assert!(writer.next.wrapping_sub(self.consumed) <= self.ring.size, "overrun");
+        self.cursor = writer.next;
+    }
+
+    /// Makes everything pushed visible to the consumer.
+    #[inline]
+    pub(crate) fn publish(&mut self) {
+        // Release: pairs with the consumer's Acquire of `producer`; entries come before (D3).
+        self.ring.producer().store(self.cursor, Ordering::Release);
+    }
+
+    /// Whether the kernel asks to be woken for this ring.
+    #[inline]
+    pub(crate) fn needs_wakeup(&self) -> bool {
+        self.ring.flags().load(Ordering::Relaxed) & RING_NEED_WAKEUP != 0
+    }
+
+    /// Entries pushed and not yet taken by the consumer; a full ring at most.
+    pub(crate) fn queued(&self) -> u32 {
+        let consumed = self.ring.consumer().load(Ordering::Acquire);
+        self.cursor.wrapping_sub(consumed).min(self.ring.size)
+    }
+
+    /// The consumer's free-running index.
+    pub(crate) fn consumer_index(&self) -> u32 {
+        self.ring.consumer().load(Ordering::Acquire)
+    }
+
+    /// Visits the entries that the consumer has not taken; exact while it takes none.
+    pub(crate) fn walk(&self, mut visit: impl FnMut(T)) {
+        let queued = self.queued();
+        for back in (1..=queued).rev() {
+            visit(self.ring.read(self.cursor.wrapping_sub(back)));
+        }
+    }
+}
+
+/// A producer's cursor during one batch.
+#[derive(Debug)]
+pub(crate) struct Writer<T> {
+    entries: NonNull<T>,
+    mask: u32,
+    next: u32,
+}
+
+impl<T: Entry> Writer<T> {
+    /// Writes the next entry.
+    ///
+    /// # Safety
+    /// - the producer that made this writer lives and nothing else writes through it meanwhile;
+    /// - it had more free entries than this writer has written.
+    #[inline]
+    pub(crate) unsafe fn put(&mut self, value: T) {
+        let at = (self.next & self.mask) as usize;
+        // SAFETY: masked, so inside of the array (N1).
+        let entry = unsafe { self.entries.add(at) };
+        // SAFETY: valid for writes (N1); the entry is free by this function's contract (D3).
+        unsafe { entry.write(value) };
+        self.next = self.next.wrapping_add(1);
+    }
+
+    /// The index of the next entry.
+    #[inline]
+    pub(crate) fn index(&self) -> u32 {
+        self.next
+    }
+}
+
+/// The side that empties a ring.
+#[derive(Debug)]
+pub(crate) struct Consumer<T> {
+    ring: RingMemory<T>,
+    /// The next index to read; what is released may lag behind.
+    cursor: u32,
+    /// The producer's index as last seen.
+    produced: u32,
+}
+
+impl<T: Entry> Consumer<T> {
+    pub(crate) fn new(ring: RingMemory<T>) -> Self {
+        let cursor = ring.consumer().load(Ordering::Relaxed);
+        Self { ring, cursor, produced: cursor }
+    }
+
+    pub(crate) fn size(&self) -> u32 {
+        self.ring.size
+    }
+
+    /// How many entries can be read, looking at the shared index only when fewer than `wanted` are
+    /// known.
+    #[inline]
+    pub(crate) fn available(&mut self, wanted: u32) -> u32 {
+        let known = self.produced.wrapping_sub(self.cursor);
+        if known >= wanted {
+            return known;
+        }
+        // Acquire: pairs with the producer's Release of its index; its entries are visible (D3).
+        self.produced = self.ring.producer().load(Ordering::Acquire);
+        let known = self.produced.wrapping_sub(self.cursor);
+        if known > self.ring.size {
+            // Only a broken peer does this: there is nothing that can be trusted (D6).
+            self.produced = self.cursor;
+            return 0;
+        }
+        known
+    }
+
+    /// The next `count` entries, as the slices before and after the wrap of the array.
+    ///
+    /// # Panics
+    /// When `count` is more than [`available`](Self::available) has returned.
+    #[inline]
+    pub(crate) fn segments(&self, count: u32) -> [&[T]; 2] {
+        assert!(count <= self.produced.wrapping_sub(self.cursor), "more than is available");
+        self.ring.ranges(self.cursor, count).map(|range| self.ring.slice(range))
+    }
+
+    /// As [`segments`](Self::segments), but not tied to the borrow of this side.
+    ///
+    /// # Safety
+    /// The slices are not used after [`release`](Self::release) or after this side is gone.
+    #[inline]
+    pub(crate) unsafe fn detached_segments<'any>(&self, count: u32) -> [&'any [T]; 2] {
+        self.segments(count).map(|segment| {
+            // SAFETY: the memory outlives the slices and is not written while they are used, by this
+            // function's contract (N1, D3).
+            unsafe { slice::from_raw_parts(segment.as_ptr(), segment.len()) }
+        })
+    }
+
+    /// Passes `count` entries: they are not read again, but still not the producer's.
+    #[inline]
+    pub(crate) fn pass(&mut self, count: u32) {
+        debug_assert!(count <= self.produced.wrapping_sub(self.cursor), "passing the producer");
+        self.cursor = self.cursor.wrapping_add(count);
+    }
+
+    /// Gives every passed entry back to the producer.
+    #[inline]
+    pub(crate) fn release(&mut self) {
+        // Release: pairs with the producer's Acquire of `consumer`; the reads come before (D3).
+        self.ring.consumer().store(self.cursor, Ordering::Release);
+    }
+
+    /// Entries published and not yet passed; a full ring at most.
+    pub(crate) fn queued(&self) -> u32 {
+        self.producer_index().wrapping_sub(self.cursor).min(self.ring.size)
+    }
+
+    /// The producer's free-running index.
+    pub(crate) fn producer_index(&self) -> u32 {
+        self.ring.producer().load(Ordering::Acquire)
+    }
+
+    /// Visits the entries that were not passed yet; exact while the producer adds none.
+    pub(crate) fn walk(&self, mut visit: impl FnMut(T)) {
+        for ahead in 0..self.queued() {
+            visit(self.ring.read(self.cursor.wrapping_add(ahead)));
+        }
+    }
+}
+
+#[cfg(any(test, feature = "test-util"))]
+pub(crate) use heap::{Heap, pair};
+
+#[cfg(any(test, feature = "test-util"))]
+mod heap {
+    use super::{
+        Arc, AtomicU32, Consumer, Entry, NonNull, Ordering, Owner, Producer, RING_NEED_WAKEUP,
+        RingMemory,
+    };
+    use std::cell::UnsafeCell;
+
+    /// A ring's memory on the heap, shared by both of its sides.
+    #[derive(Debug)]
+    pub(crate) struct Heap<T> {
+        producer: AtomicU32,
+        consumer: AtomicU32,
+        flags: AtomicU32,
+        entries: Box<[UnsafeCell<T>]>,
+    }
+
+    impl<T> Heap<T> {
+        /// Says whether the consumer wants to be woken.
+        pub(crate) fn ask_for_wakeup(&self, wanted: bool) {
+            let flags = if wanted { RING_NEED_WAKEUP } else { 0 };
+            self.flags.store(flags, Ordering::Relaxed);
+        }
+
+        /// Sets the producer's index to anything, as a broken peer would.
+        #[cfg(test)]
+        pub(crate) fn corrupt_producer(&self, index: u32) {
+            self.producer.store(index, Ordering::Release);
+        }
+    }
+
+    /// Makes both sides of a ring of `size` entries whose indices start at `start`.
+    pub(crate) fn pair<T: Entry>(
+        size: u32,
+        start: u32,
+    ) -> (Producer<T>, Consumer<T>, Arc<Heap<T>>) {
+        assert!(size.is_power_of_two());
+        let heap = Arc::new(Heap {
+            producer: AtomicU32::new(start),
+            consumer: AtomicU32::new(start),
+            flags: AtomicU32::new(0),
+            entries: (0..size).map(|_| UnsafeCell::default()).collect(),
+        });
+        let side = || RingMemory {
+            producer: NonNull::from(&heap.producer),
+            consumer: NonNull::from(&heap.consumer),
+            flags: NonNull::from(&heap.flags),
+            // UnsafeCell<T> has the layout of T.
+            entries: NonNull::from(&*heap.entries).cast(),
+            size,
+            _owner: Owner::Heap { _heap: Arc::clone(&heap) },
+        };
+        (Producer::new(side()), Consumer::new(side()), heap)
+    }
+}
+
+#[cfg(test)]
+mod tests;

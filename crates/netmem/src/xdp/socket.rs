@@ -1,0 +1,132 @@
+//! The system-call side of a port: a real AF_XDP socket, or the fake that plays the kernel in tests.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::Statistics;
+use crate::sys::{socket, xsk};
+
+/// How long the close of a socket may take to free its queue: it is asynchronous in the kernel.
+const QUEUE_FREE_WITHIN: Duration = Duration::from_millis(500);
+
+/// What woke up, or refuses to.
+#[derive(Debug)]
+pub(crate) enum Wake {
+    /// The kernel has looked at the ring.
+    Done,
+    /// The kernel sent a part and wants to be called again.
+    Again,
+    /// Not now: no memory, link down. Nothing is lost; the next call tries again.
+    Later,
+    /// The socket is not usable any more.
+    Failed(io::Error),
+}
+
+/// Who is on the other side of the rings.
+#[derive(Debug)]
+pub(crate) enum Kernel {
+    Socket(Socket),
+    #[cfg(any(test, feature = "test-util"))]
+    Fake(crate::fake::Calls),
+    Closed,
+}
+
+/// A bound AF_XDP socket.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    pub(crate) fd: OwnedFd,
+    pub(crate) ifindex: u32,
+    pub(crate) queue: u32,
+}
+
+impl Kernel {
+    pub(crate) fn kick_tx(&self) -> Wake {
+        let result = match self {
+            Self::Socket(socket) => xsk::kick_tx(socket.fd.as_fd()),
+            #[cfg(any(test, feature = "test-util"))]
+            Self::Fake(calls) => calls.kick_tx(),
+            Self::Closed => Ok(()),
+        };
+        let Err(error) = result else { return Wake::Done };
+        // xsk_generic_xmit, net/xdp/xsk.c, kernel 6.18.
+        match error.raw_os_error() {
+            Some(libc::EAGAIN) => Wake::Again,
+            Some(libc::EINTR) => Wake::Again,
+            Some(libc::EBUSY | libc::ENOBUFS | libc::ENOMEM | libc::ENETDOWN) => Wake::Later,
+            _ => Wake::Failed(error),
+        }
+    }
+
+    /// Wakes the kernel for the fill ring. Its errors say that it is busy, or show up in `wait` too.
+    pub(crate) fn kick_rx(&self) {
+        if let Self::Socket(socket) = self {
+            let _ = xsk::kick_rx(socket.fd.as_fd());
+        }
+    }
+
+    /// Waits for packets. A pending error of the socket is an error here.
+    pub(crate) fn wait(&self, timeout: Duration) -> io::Result<()> {
+        match self {
+            Self::Socket(socket) => {
+                let events = socket::wait_readable(socket.fd.as_fd(), timeout)?;
+                if events & (libc::POLLERR | libc::POLLHUP | libc::POLLNVAL) != 0 {
+                    return Err(socket::take_error(socket.fd.as_fd())?);
+                }
+                Ok(())
+            }
+            #[cfg(any(test, feature = "test-util"))]
+            Self::Fake(calls) => calls.wait(),
+            Self::Closed => Ok(()),
+        }
+    }
+
+    pub(crate) fn statistics(&self) -> io::Result<Statistics> {
+        match self {
+            Self::Socket(socket) => xsk::statistics(socket.fd.as_fd()),
+            #[cfg(any(test, feature = "test-util"))]
+            Self::Fake(_) => Ok(Statistics::default()),
+            Self::Closed => Err(io::Error::from_raw_os_error(libc::EBADF)),
+        }
+    }
+
+    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Socket(socket) => Some(socket.fd.as_fd()),
+            _ => None,
+        }
+    }
+
+    /// Closes the socket, whose rings the caller has unmapped. `look` asks to wait until the queue is
+    /// seen free: only then will the kernel not write to the slots that it had (D5).
+    pub(crate) fn close_and_see_free(&mut self, look: bool) -> bool {
+        match std::mem::replace(self, Self::Closed) {
+            Self::Socket(Socket { fd, ifindex, queue }) => {
+                drop(fd);
+                look && queue_is_free(ifindex, queue)
+            }
+            #[cfg(any(test, feature = "test-util"))]
+            Self::Fake(_) => look,
+            Self::Closed => true,
+        }
+    }
+}
+
+/// Whether the queue has no AF_XDP socket any more, seen by binding one to it for a moment.
+fn queue_is_free(ifindex: u32, queue: u32) -> bool {
+    let deadline = Instant::now() + QUEUE_FREE_WITHIN;
+    loop {
+        match super::umem::probe_bind(ifindex, queue) {
+            Ok(()) => return true,
+            // The interface is gone, and with it everything that was bound to its queues
+            // (xsk_notifier, net/xdp/xsk.c, kernel 6.18).
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return true,
+            Err(error) if error.raw_os_error() != Some(libc::EBUSY) => return false,
+            Err(_) if Instant::now() >= deadline => return false,
+            Err(_) => thread::sleep(Duration::from_millis(2)),
+        }
+    }
+}
