@@ -6,7 +6,9 @@
 
 use std::{
     collections::VecDeque,
-    io, slice,
+    io,
+    ptr::{self, NonNull},
+    slice,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -105,7 +107,7 @@ impl FakeKernel {
         }
         let Some(slot) = self.take_fill() else { return false };
         let addr = slot + HEADROOM;
-        self.bytes_mut(addr, frame.len()).copy_from_slice(frame);
+        self.write(addr, frame);
         let len = u32::try_from(frame.len()).expect("shorter than a slot");
         self.deliver_raw(XdpDesc { addr, len, options: 0 });
         true
@@ -136,7 +138,7 @@ impl FakeKernel {
         let count = self.tx.available(u32::MAX);
         let descs = self.tx.segments(count).concat();
         for desc in &descs {
-            visit(self.bytes_mut(desc.addr, desc.len as usize));
+            visit(self.bytes(desc.addr, desc.len as usize));
             self.sending.push_back(desc.addr);
         }
         self.tx.pass(count);
@@ -175,14 +177,25 @@ impl FakeKernel {
         self.fill.queued()
     }
 
-    fn bytes_mut(&self, addr: u64, len: usize) -> &mut [u8] {
+    fn write(&mut self, addr: u64, bytes: &[u8]) {
+        let data = self.at(addr, bytes.len());
+        // SAFETY: the slot came out of the fill ring, so it is the kernel's, which is played here
+        // (P2); `at` checked the bounds, and a borrowed slice is in nobody's slot.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), data.as_ptr(), bytes.len()) };
+    }
+
+    fn bytes(&self, addr: u64, len: usize) -> &[u8] {
+        let data = self.at(addr, len);
+        // SAFETY: the slot came out of the tx ring, so it is the kernel's, which is played here (P2);
+        // `at` checked the bounds, and the slice is used before the packet is completed.
+        unsafe { slice::from_raw_parts(data.as_ptr(), len) }
+    }
+
+    fn at(&self, addr: u64, len: usize) -> NonNull<u8> {
         let start = to_usize(addr);
         assert!(start + len <= self.region.len_bytes(), "outside of the region");
         // SAFETY: inside of the region, as asserted (R1).
-        let data = unsafe { self.region.base().add(start) };
-        // SAFETY: the slot came out of a ring that the port fills, so it is the kernel's, which is
-        // played here (P2); the slice is used within one call.
-        unsafe { slice::from_raw_parts_mut(data.as_ptr(), len) }
+        unsafe { self.region.base().add(start) }
     }
 }
 

@@ -9,6 +9,11 @@ use std::{
 
 use super::{check, socklen};
 
+const AF_PACKET: u16 = 17;
+const _: () = assert!(AF_PACKET as i32 == libc::AF_PACKET);
+const PACKET_MR_PROMISC: u16 = 1;
+const _: () = assert!(PACKET_MR_PROMISC as i32 == libc::PACKET_MR_PROMISC);
+
 /// Opens an AF_PACKET socket that sees whole frames; `protocol` 0 receives nothing.
 pub(crate) fn open_packet(protocol: u16) -> io::Result<OwnedFd> {
     let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
@@ -21,7 +26,7 @@ pub(crate) fn open_packet(protocol: u16) -> io::Result<OwnedFd> {
 /// Binds an AF_PACKET socket to one interface.
 pub(crate) fn bind_packet(fd: BorrowedFd<'_>, ifindex: u32, protocol: u16) -> io::Result<()> {
     let address = libc::sockaddr_ll {
-        sll_family: libc::AF_PACKET.cast_unsigned() as u16,
+        sll_family: AF_PACKET,
         sll_protocol: protocol.to_be(),
         sll_ifindex: ifindex.cast_signed(),
         sll_hatype: 0,
@@ -40,7 +45,7 @@ pub(crate) fn bind_packet(fd: BorrowedFd<'_>, ifindex: u32, protocol: u16) -> io
 pub(crate) fn join_promiscuous(fd: BorrowedFd<'_>, ifindex: u32) -> io::Result<()> {
     let request = libc::packet_mreq {
         mr_ifindex: ifindex.cast_signed(),
-        mr_type: libc::PACKET_MR_PROMISC as u16,
+        mr_type: PACKET_MR_PROMISC,
         mr_alen: 0,
         mr_address: [0; 8],
     };

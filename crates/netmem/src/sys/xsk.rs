@@ -12,6 +12,9 @@ pub(crate) const XDP_COPY: u16 = 1 << 1;
 pub(crate) const XDP_ZEROCOPY: u16 = 1 << 2;
 pub(crate) const XDP_USE_NEED_WAKEUP: u16 = 1 << 3;
 
+const AF_XDP: u16 = 44;
+const _: () = assert!(AF_XDP as i32 == libc::AF_XDP);
+
 pub(crate) const RING_NEED_WAKEUP: u32 = 1;
 
 pub(crate) const PGOFF_RX_RING: i64 = 0;
@@ -179,8 +182,7 @@ fn get_option<T: Default>(fd: BorrowedFd<'_>, option: i32) -> io::Result<(T, lib
 }
 
 pub(crate) fn bind(fd: BorrowedFd<'_>, ifindex: u32, queue_id: u32, flags: u16) -> io::Result<()> {
-    let family = libc::AF_XDP.cast_unsigned() as u16;
-    let address = SockaddrXdp { family, flags, ifindex, queue_id, shared_umem_fd: 0 };
+    let address = SockaddrXdp { family: AF_XDP, flags, ifindex, queue_id, shared_umem_fd: 0 };
     // SAFETY: the kernel reads `size_of::<SockaddrXdp>()` bytes of `address`.
     check(unsafe {
         libc::bind(fd.as_raw_fd(), ptr::from_ref(&address).cast(), socklen::<SockaddrXdp>())

@@ -266,7 +266,7 @@ impl PortBuilder {
         let fd = port.kernel().fd().expect("started with a socket");
         self.bind(fd, mode, link)?;
         program.set_socket(self.queue, fd)?;
-        let attachment = program.attach(link, mode.attach_mode()).map_err(Attempt::from)?;
+        let attachment = program.attach(link, mode.attach_mode())?;
         port.attach(attachment);
         Ok(port)
     }

@@ -108,8 +108,8 @@ impl XdpProgram {
         let words = link::attach_refusal(on.index, &self.program, mode);
         let error = Error::bpf("attach to", &on.name, error);
         if mode_is_refused {
-            let errno = error.to_string();
-            Attempt::Refused(words.map_or(errno.clone(), |words| format!("{errno}: {words}")))
+            let words = words.map(|words| format!(": {words}")).unwrap_or_default();
+            Attempt::Refused(format!("{error}{words}"))
         } else {
             Attempt::Fatal(error)
         }

@@ -72,11 +72,10 @@ fn threads_share_the_slots_without_losing_or_doubling_one() {
                         packet.put(8).unwrap().fill(id);
                         held.push(packet);
                     }
-                    if held.len() > 40 || round % 3 == 0 {
-                        if let Some(packet) = held.pop() {
-                            assert_eq!(packet.bytes(), [id; 8], "P2");
-                            if round % 2 == 0 { packet.consume() } else { drop(packet) }
-                        }
+                    let full = held.len() > 40 || round % 3 == 0;
+                    if let Some(packet) = held.pop_if(|_| full) {
+                        assert_eq!(packet.bytes(), [id; 8], "P2");
+                        if round % 2 == 0 { packet.consume() } else { drop(packet) }
                     }
                 }
                 drop(held);
