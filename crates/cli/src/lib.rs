@@ -1,2 +1,49 @@
-//! The `netmem` command.
+//! The `netmem` command, as a library: arguments, commands and all printing. The binary is `main.rs`.
+//!
+//! Results go to standard output, notes and progress to standard error. A command returns an
+//! [`Outcome`], which is its exit code, or a [`Failure`], which says what was tried and what may help.
 #![forbid(unsafe_code)]
+
+pub mod args;
+pub mod failure;
+pub mod lab;
+pub mod report;
+pub mod respond;
+pub mod responder;
+mod stop;
+
+use std::io::Write;
+
+use clap::Parser;
+
+use args::{Args, Command};
+pub use failure::{Failure, Outcome};
+
+/// Runs the command that `arguments` name (the first is the program's name).
+///
+/// Help and usage errors are printed by the argument parser.
+///
+/// # Errors
+/// What the command was refused.
+pub fn run<I>(
+    arguments: I,
+    out: &mut dyn Write,
+    notes: &mut (dyn Write + Send),
+) -> Result<Outcome, Failure>
+where
+    I: IntoIterator<Item = std::ffi::OsString>,
+{
+    let args = match Args::try_parse_from(arguments) {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version are what was asked for; everything else is a usage error.
+            let outcome = if error.use_stderr() { Outcome::Usage } else { Outcome::Done };
+            error.print().map_err(Failure::output)?;
+            return Ok(outcome);
+        }
+    };
+    match args.command {
+        Command::Lab(args) => lab::run(&args, out, notes),
+        Command::Respond(args) => respond::run(&args, out, notes),
+    }
+}

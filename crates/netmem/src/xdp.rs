@@ -22,4 +22,4 @@ mod umem;
 
 pub use crate::sys::xsk::{Statistics, XdpDesc};
 pub use builder::{PortBuilder, PortReport, RefusedMode, RingSizes, XdpMode};
-pub use port::{Closed, Port};
+pub use port::{Closed, Port, Progress};

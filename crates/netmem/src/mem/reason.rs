@@ -42,6 +42,8 @@ reasons! {
     Otherhost = "OTHERHOST",
     /// From an address that nobody may answer: multicast, broadcast or unspecified.
     IpInvalidSource = "IP_INVALID_SOURCE",
+    /// A unicast packet in a frame to everybody.
+    UnicastInL2Multicast = "UNICAST_IN_L2_MULTICAST",
     /// A protocol that nobody here handles.
     UnhandledProto = "UNHANDLED_PROTO",
     /// The tx ring had no room.

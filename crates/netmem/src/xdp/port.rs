@@ -96,6 +96,19 @@ struct Memory {
     bytes: u64,
 }
 
+/// How far a port's four rings have got since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Slots given to the kernel to receive into.
+    pub filled: u64,
+    /// Packets taken from the rx ring.
+    pub received: u64,
+    /// Packets put into the tx ring.
+    pub transmitted: u64,
+    /// Packets that came back by the completion ring.
+    pub completed: u64,
+}
+
 /// What [`Port::close`] left behind.
 #[derive(Debug)]
 pub struct Closed {
@@ -196,10 +209,16 @@ impl Port {
         self.attachment.as_ref().map_or(Ok(true), Attachment::is_attached)
     }
 
-    /// Slots given to the kernel for receiving since the start, and slots it has taken: free-running.
+    /// How far the rings have got since the start.
     #[must_use]
-    pub fn fill_level(&self) -> u32 {
-        self.rings.fill.queued()
+    pub fn progress(&self) -> Progress {
+        let completed = self.counts.transmitted;
+        Progress {
+            filled: self.counts.received + u64::from(self.rx_side),
+            received: self.counts.received,
+            transmitted: completed + u64::from(self.tx_side),
+            completed,
+        }
     }
 
     /// Stops traffic, takes back what the kernel still has, and closes the socket.

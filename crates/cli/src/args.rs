@@ -1,0 +1,213 @@
+//! The command line, in one table of types: help, completion and tests read it.
+
+use std::net::Ipv4Addr;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use netmem::{
+    mem::PageTier,
+    xdp::{RingSizes, XdpMode},
+};
+use netmem_wire::MacAddr;
+
+/// Zero-copy packets and the machine's network memory.
+#[derive(Debug, Parser)]
+#[command(name = "netmem", version, propagate_version = true)]
+#[command(after_help = "Exit codes: 0 done, 1 check failed or finding, 2 usage, \
+    3 missing privilege or source, 4 the kernel refused or the interface went")]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show everything working in throw-away network namespaces, every reply checked
+    Lab(LabArgs),
+    /// Answer ARP and ping for addresses on an interface, past the kernel's stack
+    Respond(RespondArgs),
+}
+
+/// `netmem lab`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct LabArgs {
+    /// Bursts of 64 distinct pings
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    pub bursts: u32,
+    /// Seconds of 1,000 requests per second, for the latency figures
+    #[arg(long, value_name = "S", default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=600))]
+    pub latency: u32,
+    /// Seconds of as many requests as are answered
+    #[arg(long, value_name = "S", default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=600))]
+    pub flood: u32,
+    /// XDP mode of the responder
+    #[arg(long, value_enum, default_value_t = Mode::Auto)]
+    pub mode: Mode,
+    /// Page sizes to try, in order [default: 2m,thp,4k; 1g first from 512 MiB on]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_enum)]
+    pub pages: Vec<Pages>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `netmem respond`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct RespondArgs {
+    /// The interface
+    #[arg(value_name = "IFACE")]
+    pub interface: String,
+    /// IPv4 addresses to answer for
+    #[arg(long, value_name = "A[,B...]", value_delimiter = ',', required = true)]
+    pub ip: Vec<Ipv4Addr>,
+    /// Ethernet address to answer with [default: the interface's own]
+    #[arg(long, value_name = "M")]
+    pub mac: Option<MacAddr>,
+    /// Queue of the interface
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub queue: u32,
+    /// XDP mode
+    #[arg(long, value_enum, default_value_t = Mode::Auto)]
+    pub mode: Mode,
+    /// Page sizes to try, in order [default: 2m,thp,4k; 1g first from 512 MiB on]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_enum)]
+    pub pages: Vec<Pages>,
+    /// Number of frames
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
+    pub frames: u32,
+    /// Size of a frame in bytes
+    #[arg(long, value_name = "2048|4096", default_value = "2048", value_parser = frame_bytes)]
+    pub frame_bytes: u32,
+    /// Entries of the rx ring, a power of two
+    #[arg(long, value_name = "N", default_value_t = 2048, value_parser = ring_entries)]
+    pub rx_ring: u32,
+    /// Entries of the tx ring, a power of two
+    #[arg(long, value_name = "N", default_value_t = 2048, value_parser = ring_entries)]
+    pub tx_ring: u32,
+    /// Entries of the fill ring, a power of two
+    #[arg(long, value_name = "N", default_value_t = 2048, value_parser = ring_entries)]
+    pub fill_ring: u32,
+    /// Entries of the completion ring, a power of two
+    #[arg(long, value_name = "N", default_value_t = 2048, value_parser = ring_entries)]
+    pub completion_ring: u32,
+    /// Seconds between status blocks; 0 for none
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=86_400))]
+    pub interval: u32,
+    /// Print the status and the summary as JSON, one object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl RespondArgs {
+    /// The four ring sizes.
+    #[must_use]
+    pub fn rings(&self) -> RingSizes {
+        RingSizes {
+            rx: self.rx_ring,
+            tx: self.tx_ring,
+            fill: self.fill_ring,
+            completion: self.completion_ring,
+        }
+    }
+}
+
+/// Which XDP modes to try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// Zero copy, else native, else generic
+    Auto,
+    /// The driver's own XDP, by copy
+    Native,
+    /// XDP on socket buffers, by copy
+    Generic,
+}
+
+impl Mode {
+    /// The modes to try, in order.
+    #[must_use]
+    pub fn list(self) -> &'static [XdpMode] {
+        match self {
+            Self::Auto => &XdpMode::ALL,
+            Self::Native => &[XdpMode::Native],
+            Self::Generic => &[XdpMode::Generic],
+        }
+    }
+}
+
+/// A page size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Pages {
+    /// 1 GiB pages of hugetlb
+    #[value(name = "1g")]
+    Huge1G,
+    /// 2 MiB pages of hugetlb
+    #[value(name = "2m")]
+    Huge2M,
+    /// Transparent huge pages
+    #[value(name = "thp")]
+    Thp,
+    /// Base pages
+    #[value(name = "4k")]
+    Base4K,
+}
+
+impl From<Pages> for PageTier {
+    fn from(pages: Pages) -> Self {
+        match pages {
+            Pages::Huge1G => Self::Huge1G,
+            Pages::Huge2M => Self::Huge2M,
+            Pages::Thp => Self::Thp,
+            Pages::Base4K => Self::Base4K,
+        }
+    }
+}
+
+fn frame_bytes(text: &str) -> Result<u32, String> {
+    match text {
+        "2048" => Ok(2048),
+        "4096" => Ok(4096),
+        _ => Err("AF_XDP takes frames of 2048 or 4096 bytes".into()),
+    }
+}
+
+fn ring_entries(text: &str) -> Result<u32, String> {
+    let entries: u32 = text.parse().map_err(|error| format!("{error}"))?;
+    if entries.is_power_of_two() && entries <= 1 << 20 {
+        Ok(entries)
+    } else {
+        Err("a ring has a power of two of entries, 1 to 1048576".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_table_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn bad_values_are_refused_with_a_reason() {
+        let refused = |extra: &[&str]| {
+            let words = ["netmem", "respond", "eth9", "--ip", "192.0.2.2"].iter().chain(extra);
+            Args::try_parse_from(words).unwrap_err().to_string()
+        };
+        for (flag, value, why) in [
+            ("--frame-bytes", "8192", "2048 or 4096"),
+            ("--rx-ring", "1000", "power of two"),
+            ("--fill-ring", "0", "power of two"),
+            ("--tx-ring", "4294967296", "number too large"),
+            ("--completion-ring", "2097152", "power of two"),
+            ("--frames", "0", "not in"),
+            ("--mac", "zz", "--mac"),
+            ("--pages", "3g", "1g"),
+        ] {
+            let text = refused(&[flag, value]);
+            assert!(text.contains(why), "{flag} {value}: {text}");
+        }
+    }
+}

@@ -1,0 +1,401 @@
+//! `netmem lab`: the responder and a client on one machine, every reply checked.
+//!
+//! ```text
+//!   namespace "client"                              namespace "server"
+//!   kernel stack: ARP, ping  --+                    AF_XDP port, responder (own thread)
+//!   frame socket: bursts, flood +== nm-client ===== nm-server
+//! ```
+//!
+//! Both namespaces have no name and are held by descriptors and threads of this process only, so the
+//! kernel takes them and the pair away when the process ends, however it ends. Without the privilege
+//! to make them, the same client and responder run on the in-memory device, and that is said.
+
+pub mod client;
+pub mod ledger;
+
+use std::{
+    io::{self, IsTerminal, Write},
+    net::Ipv4Addr,
+    sync::mpsc,
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use netmem::{
+    device::Device,
+    link::Link,
+    loopback::Loopback,
+    mem::{Audit, PageTier, Pool, PoolConfig, Region},
+    packet::FrameSocket,
+};
+use netmem_host::lab::{Lab, missing_privilege};
+use netmem_wire::MacAddr;
+use serde::Serialize;
+
+use self::{
+    client::{Client, InMemory, kernel_pings},
+    ledger::{Endpoints, MAX_FRAME, Score},
+};
+use crate::{
+    Failure, Outcome,
+    args::{LabArgs, RespondArgs},
+    report::{self, AuditReport, Memory, PacketCounts, Xdp},
+    respond::Service,
+    responder::Responder,
+    stop::Stop,
+};
+
+/// Payload lengths that the kernel's own stack pings with.
+const PING_LENS: [usize; 8] = [56, 0, 1, 2, 63, 512, 1471, 1472];
+
+/// The result, as it is printed.
+#[derive(Debug, Clone, Serialize)]
+pub struct LabReport {
+    /// `netmem.lab/1`.
+    pub schema: &'static str,
+    /// Whether every reply was right and the audit closed.
+    pub ok: bool,
+    /// `af_xdp` or `loopback`.
+    pub backend: &'static str,
+    /// The memory that was got.
+    pub memory: Memory,
+    /// The XDP mode that was got; absent on the in-memory device.
+    pub xdp: Option<Xdp>,
+    /// All requests.
+    pub requests: Score,
+    /// Right replies per second of the flood.
+    pub replies_per_second: f64,
+    /// Times from before a send to after its receive, at 1,000 requests per second.
+    pub latency_ns: Latency,
+    /// Packets by what became of them.
+    pub counts: PacketCounts,
+    /// Frames by owner, and whether that adds up.
+    pub audit: AuditReport,
+    /// The requests by phase.
+    pub phases: Vec<Phase>,
+}
+
+/// Percentiles in nanoseconds, by nearest rank; 0 when nothing was measured.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[allow(missing_docs, reason = "the names are the percentiles")]
+pub struct Latency {
+    pub p50: u64,
+    pub p90: u64,
+    pub p99: u64,
+    pub p999: u64,
+    pub max: u64,
+}
+
+impl Latency {
+    fn of(sorted: &[u64]) -> Self {
+        let at = |per_mille: usize| -> u64 {
+            let rank = (sorted.len() * per_mille).div_ceil(1000).max(1);
+            sorted.get(rank - 1).copied().unwrap_or(0)
+        };
+        Self { p50: at(500), p90: at(900), p99: at(990), p999: at(999), max: at(1000) }
+    }
+}
+
+/// One phase's requests.
+#[derive(Debug, Clone, Serialize)]
+pub struct Phase {
+    /// `ping`, `bursts`, `latency` or `flood`.
+    pub name: &'static str,
+    /// How they came out.
+    #[serde(flatten)]
+    pub score: Score,
+}
+
+/// What the client measured.
+#[derive(Debug, Clone, Default)]
+struct Measured {
+    phases: Vec<Phase>,
+    replies_per_second: f64,
+    latency: Latency,
+}
+
+/// What the server leaves behind.
+struct Served {
+    memory: Memory,
+    xdp: Option<Xdp>,
+    audit: Audit,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// What could not be set up, or what went away.
+pub fn run(
+    args: &LabArgs,
+    out: &mut dyn Write,
+    notes: &mut (dyn Write + Send),
+) -> Result<Outcome, Failure> {
+    let stop = Stop::by_signal()?;
+    let report = match missing_privilege() {
+        None => on_veth(args, &stop, notes)?,
+        Some(missing) => {
+            writeln!(notes, "{missing}: running on the in-memory device instead of AF_XDP")
+                .map_err(Failure::output)?;
+            in_memory(args, &stop, notes)?
+        }
+    };
+    if args.json { report::json(out, &report) } else { print(out, &report) }
+        .and_then(|()| out.flush())
+        .map_err(Failure::output)?;
+    Ok(if report.ok { Outcome::Done } else { Outcome::Finding })
+}
+
+fn on_veth(
+    args: &LabArgs,
+    stop: &Stop,
+    notes: &mut (dyn Write + Send),
+) -> Result<LabReport, Failure> {
+    let lab = Lab::builder().build()?;
+    let (client, server) = (lab.client_link(), lab.server_link());
+    let endpoints = Endpoints {
+        client_mac: client.mac,
+        server_mac: server.mac,
+        client_ip: client.interface.address,
+        server_ip: server.interface.address,
+    };
+    let server_stop = Stop::default();
+    let worker = start_server(args, &lab, server_stop.clone())?;
+    let interface = client.name.clone();
+    let mut progress = Progress::new(notes);
+    let measured = lab.client.run(|| -> Result<Measured, Failure> {
+        progress.show("ping through the kernel's stack")?;
+        let pings = kernel_pings(endpoints, &PING_LENS, stop)?;
+        let link = Link::by_name(&interface)?;
+        let mut socket = FrameSocket::open(&link, 64, MAX_FRAME + 64)?;
+        let mut client = Client::new(&mut socket, endpoints, stop);
+        let mut measured = phases(args, &mut client, &mut progress)?;
+        measured.phases.insert(0, Phase { name: "ping", score: pings });
+        Ok(measured)
+    });
+    server_stop.set();
+    let served = worker.join().map_err(|_| Failure::refused("the responder's thread panicked"))?;
+    progress.end()?;
+    // The server's failure is the cause of the client's, where both failed.
+    let served = served?;
+    Ok(judge("af_xdp", measured??, served))
+}
+
+/// Starts the responder in a thread inside the server's namespace, and waits until it answers.
+fn start_server(
+    args: &LabArgs,
+    lab: &Lab,
+    stop: Stop,
+) -> Result<JoinHandle<Result<Served, Failure>>, Failure> {
+    let respond = RespondArgs {
+        interface: lab.server_link().name.clone(),
+        ip: vec![lab.server_link().interface.address],
+        mac: None,
+        queue: 0,
+        mode: args.mode,
+        pages: args.pages.clone(),
+        frames: 4096,
+        frame_bytes: 2048,
+        rx_ring: 2048,
+        tx_ring: 2048,
+        fill_ring: 2048,
+        completion_ring: 2048,
+        interval: 0,
+        json: false,
+    };
+    let (ready, is_ready) = mpsc::channel();
+    let worker = lab.server.spawn("netmem-server", move || serve(&respond, &stop, &ready))?;
+    // An error here is the thread's to tell: it has dropped its end.
+    let _ = is_ready.recv();
+    Ok(worker)
+}
+
+fn serve(args: &RespondArgs, stop: &Stop, ready: &mpsc::Sender<()>) -> Result<Served, Failure> {
+    let mut service = Service::open(args)?;
+    // The receiver may be gone only if the whole lab is.
+    let _ = ready.send(());
+    let mut idle = 0u32;
+    while !stop.is_set() {
+        if service.step() > 0 {
+            idle = 0;
+            continue;
+        }
+        idle += 1;
+        if idle > 64 {
+            service.port.wait(Duration::from_millis(20))?;
+        }
+    }
+    let (memory, xdp) = (service.memory.clone(), service.xdp.clone());
+    let audit = service.finish_audit();
+    Ok(Served { memory, xdp: Some(xdp), audit })
+}
+
+fn in_memory(
+    args: &LabArgs,
+    stop: &Stop,
+    notes: &mut (dyn Write + Send),
+) -> Result<LabReport, Failure> {
+    let mut region = Region::builder(4096 * 2048);
+    if !args.pages.is_empty() {
+        let tiers: Vec<PageTier> = args.pages.iter().map(|&pages| pages.into()).collect();
+        region = region.tiers(&tiers);
+    }
+    let region = region.build()?;
+    let memory = Memory::from(region.report());
+    let handle = Pool::new(region, PoolConfig::default())?.handle();
+    let (near, far) = Loopback::pair(&handle, 256);
+    let endpoints = Endpoints {
+        client_mac: [2, 0x6e, 0x6d, 0, 0, 1],
+        server_mac: [2, 0x6e, 0x6d, 0, 0, 2],
+        client_ip: Ipv4Addr::new(192, 0, 2, 1),
+        server_ip: Ipv4Addr::new(192, 0, 2, 2),
+    };
+    let responder = Responder::new(MacAddr(endpoints.server_mac), &[endpoints.server_ip]);
+    let mut link = InMemory { near, far, handle, responder };
+    let mut progress = Progress::new(notes);
+    let mut client = Client::new(&mut link, endpoints, stop);
+    let measured = phases(args, &mut client, &mut progress)?;
+    progress.end()?;
+    let walks = [link.handle.walk(), link.near.walk(), link.far.walk()];
+    let audit = Audit::of(link.handle.pool(), walks);
+    Ok(judge("loopback", measured, Served { memory, xdp: None, audit }))
+}
+
+/// Bursts, then latency, then the flood.
+fn phases(
+    args: &LabArgs,
+    client: &mut Client<'_>,
+    progress: &mut Progress<'_>,
+) -> Result<Measured, Failure> {
+    let mut measured = Measured::default();
+    if args.bursts > 0 {
+        progress.show(&format!("{} bursts of {} pings", args.bursts, client::BURST))?;
+        let score = client.bursts(args.bursts)?;
+        measured.phases.push(Phase { name: "bursts", score });
+    }
+    if args.latency > 0 {
+        progress.show(&format!("latency for {} s", args.latency))?;
+        let (score, times) = client.latency(args.latency)?;
+        measured.latency = Latency::of(&times);
+        measured.phases.push(Phase { name: "latency", score });
+    }
+    if args.flood > 0 {
+        progress.show(&format!("flood for {} s", args.flood))?;
+        let (score, took) = client.flood(args.flood)?;
+        #[allow(clippy::cast_precision_loss, reason = "a rate for a person")]
+        {
+            measured.replies_per_second = score.right as f64 / took.as_secs_f64();
+        }
+        measured.phases.push(Phase { name: "flood", score });
+    }
+    Ok(measured)
+}
+
+fn judge(backend: &'static str, measured: Measured, served: Served) -> LabReport {
+    let mut requests = Score::default();
+    for phase in &measured.phases {
+        requests.add(&phase.score);
+    }
+    let drained = served.audit.is_ok() && served.audit.held == 0;
+    LabReport {
+        schema: "netmem.lab/1",
+        ok: requests.is_perfect() && requests.sent > 0 && drained,
+        backend,
+        memory: served.memory,
+        xdp: served.xdp,
+        requests,
+        replies_per_second: measured.replies_per_second.round(),
+        latency_ns: measured.latency,
+        counts: PacketCounts::new(&served.audit.counts, served.audit.held),
+        audit: (&served.audit).into(),
+        phases: measured.phases,
+    }
+}
+
+/// One line that says what is going on: rewritten on a terminal, one after the other elsewhere.
+struct Progress<'a> {
+    notes: &'a mut (dyn Write + Send),
+    rewrite: bool,
+}
+
+impl<'a> Progress<'a> {
+    fn new(notes: &'a mut (dyn Write + Send)) -> Self {
+        Self { notes, rewrite: io::stderr().is_terminal() }
+    }
+
+    fn show(&mut self, what: &str) -> Result<(), Failure> {
+        if self.rewrite {
+            write!(self.notes, "\r\x1b[Klab: {what} ...")
+        } else {
+            writeln!(self.notes, "lab: {what}")
+        }
+        .and_then(|()| self.notes.flush())
+        .map_err(Failure::output)
+    }
+
+    fn end(&mut self) -> Result<(), Failure> {
+        if self.rewrite {
+            write!(self.notes, "\r\x1b[K")
+                .and_then(|()| self.notes.flush())
+                .map_err(Failure::output)?;
+        }
+        Ok(())
+    }
+}
+
+fn print(out: &mut dyn Write, report: &LabReport) -> io::Result<()> {
+    report::row(out, "backend", report.backend)?;
+    report::memory(out, &report.memory)?;
+    if let Some(xdp) = &report.xdp {
+        report::xdp(out, xdp)?;
+    }
+    report::packets(out, &report.counts)?;
+    report::audit(out, &report.audit)?;
+    let score = |score: &Score| {
+        format!(
+            "{} sent: {} right, {} wrong, {} missing, {} duplicate",
+            score.sent, score.right, score.wrong, score.missing, score.duplicate
+        )
+    };
+    report::row(out, "requests", score(&report.requests))?;
+    for phase in &report.phases {
+        report::row(out, "", format!("{:<8} {}", phase.name, score(&phase.score)))?;
+    }
+    report::row(out, "flood", format!("{:.0} verified replies/s", report.replies_per_second))?;
+    let l = &report.latency_ns;
+    let times = [("p50", l.p50), ("p90", l.p90), ("p99", l.p99), ("p99.9", l.p999), ("max", l.max)];
+    let times = times.map(|(name, nanos)| format!("{name} {}", report::micros(nanos)));
+    report::row(out, "latency", times.join(", "))?;
+    let verdict = if report.ok { "ok: every reply right, audit closed" } else { "FAILED" };
+    report::row(out, "result", verdict)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_by_nearest_rank() {
+        let times: Vec<u64> = (1..=2000).collect();
+        let latency = Latency::of(&times);
+        assert_eq!((latency.p50, latency.p90, latency.p99), (1000, 1800, 1980));
+        assert_eq!((latency.p999, latency.max), (1998, 2000));
+        assert_eq!(Latency::of(&[]).max, 0);
+        assert_eq!(Latency::of(&[7]).p50, 7);
+    }
+
+    #[test]
+    fn the_in_memory_lab_gets_every_reply_and_closes_its_audit() {
+        let args = LabArgs {
+            bursts: 50,
+            latency: 0,
+            flood: 0,
+            mode: crate::args::Mode::Auto,
+            pages: vec![crate::args::Pages::Base4K],
+            json: true,
+        };
+        let report = in_memory(&args, &Stop::default(), &mut Vec::new()).unwrap();
+        assert!(report.ok, "{report:?}");
+        assert_eq!(report.requests.right, 50 * 64);
+        assert!(report.audit.ok);
+    }
+}

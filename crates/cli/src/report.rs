@@ -1,0 +1,275 @@
+//! Printing: tables for a person and JSON for a program, both from the same structure.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
+
+use netmem::{
+    mem::{Audit, Counts, RegionReport},
+    xdp::{PortReport, Statistics},
+};
+use serde::Serialize;
+
+/// The memory that was got, and why nothing better.
+#[derive(Debug, Clone, Serialize)]
+pub struct Memory {
+    /// Page size of the tier that was got.
+    pub page_bytes: usize,
+    /// Length of the region.
+    pub bytes: usize,
+    /// Better tiers that were tried, in order.
+    pub refused: Vec<RefusedMemory>,
+}
+
+/// A tier that was not got.
+#[derive(Debug, Clone, Serialize)]
+pub struct RefusedMemory {
+    /// `1g`, `2m`, `thp` or `4k`.
+    pub tier: &'static str,
+    /// The kernel's error number; 0 where there was none.
+    pub errno: i32,
+    /// The reason.
+    pub why: String,
+}
+
+impl From<&RegionReport> for Memory {
+    fn from(report: &RegionReport) -> Self {
+        let refused = report.refused.iter().map(|refused| RefusedMemory {
+            tier: refused.tier.name(),
+            errno: refused.errno,
+            why: refused.why.clone(),
+        });
+        Self {
+            page_bytes: report.tier.page_bytes(),
+            bytes: report.bytes,
+            refused: refused.collect(),
+        }
+    }
+}
+
+/// The XDP mode that was got, and why nothing better.
+#[derive(Debug, Clone, Serialize)]
+pub struct Xdp {
+    /// `zero-copy`, `native` or `generic`.
+    pub mode: &'static str,
+    /// Better modes that were tried, in order.
+    pub refused: Vec<RefusedXdp>,
+}
+
+/// A mode that was not got.
+#[derive(Debug, Clone, Serialize)]
+pub struct RefusedXdp {
+    /// Which mode.
+    pub mode: &'static str,
+    /// The reason.
+    pub why: String,
+}
+
+impl From<&PortReport> for Xdp {
+    fn from(report: &PortReport) -> Self {
+        let refused = report
+            .refused
+            .iter()
+            .map(|refused| RefusedXdp { mode: refused.mode.name(), why: refused.why.clone() });
+        Self { mode: report.mode.name(), refused: refused.collect() }
+    }
+}
+
+/// Packets by what became of them.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct PacketCounts {
+    /// Delivered by a device.
+    pub received: u64,
+    /// Allocated by the program.
+    pub created: u64,
+    /// Sharing another's bytes.
+    pub cloned: u64,
+    /// Sent: the completion was reaped.
+    pub transmitted: u64,
+    /// Ended by the program.
+    pub consumed: u64,
+    /// Begun and not ended.
+    pub held: u64,
+    /// Dropped, by reason.
+    pub dropped: BTreeMap<&'static str, u64>,
+}
+
+impl PacketCounts {
+    /// Joins the counts with how many packets are held.
+    #[must_use]
+    pub fn new(counts: &Counts, held: u64) -> Self {
+        Self {
+            received: counts.received,
+            created: counts.created,
+            cloned: counts.cloned,
+            transmitted: counts.transmitted,
+            consumed: counts.consumed,
+            held,
+            dropped: counts.dropped.iter().map(|(reason, n)| (reason.name(), n)).collect(),
+        }
+    }
+}
+
+/// Where every frame is, and whether that adds up.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct AuditReport {
+    /// Whether every slot was found once and every packet is accounted for.
+    pub ok: bool,
+    /// How many slots there are.
+    pub slots: u32,
+    /// How many each owner has.
+    pub owners: BTreeMap<&'static str, u64>,
+    /// What is wrong.
+    pub findings: Vec<String>,
+}
+
+impl From<&Audit> for AuditReport {
+    fn from(audit: &Audit) -> Self {
+        Self {
+            ok: audit.is_ok(),
+            slots: audit.slots,
+            owners: audit.owners.iter().map(|(owner, n)| (owner.name(), n)).collect(),
+            findings: audit.findings.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+/// The kernel's own six counters of an AF_XDP socket.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[allow(missing_docs, reason = "the names are the kernel's: struct xdp_statistics")]
+pub struct KernelStatistics {
+    pub rx_dropped: u64,
+    pub rx_invalid_descs: u64,
+    pub tx_invalid_descs: u64,
+    pub rx_ring_full: u64,
+    pub rx_fill_ring_empty_descs: u64,
+    pub tx_ring_empty_descs: u64,
+}
+
+impl From<Statistics> for KernelStatistics {
+    fn from(statistics: Statistics) -> Self {
+        Self {
+            rx_dropped: statistics.rx_dropped,
+            rx_invalid_descs: statistics.rx_invalid_descs,
+            tx_invalid_descs: statistics.tx_invalid_descs,
+            rx_ring_full: statistics.rx_ring_full,
+            rx_fill_ring_empty_descs: statistics.rx_fill_ring_empty_descs,
+            tx_ring_empty_descs: statistics.tx_ring_empty_descs,
+        }
+    }
+}
+
+/// Writes `value` as one line of JSON.
+///
+/// # Errors
+/// When `out` cannot be written to.
+pub fn json<T: Serialize>(out: &mut dyn Write, value: &T) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, value)?;
+    writeln!(out)
+}
+
+/// Writes one line of a two-column table.
+///
+/// # Errors
+/// When `out` cannot be written to.
+pub fn row(out: &mut dyn Write, name: &str, value: impl std::fmt::Display) -> io::Result<()> {
+    writeln!(out, "{name:<14} {value}")
+}
+
+/// Writes the memory and what was refused.
+///
+/// # Errors
+/// When `out` cannot be written to.
+pub fn memory(out: &mut dyn Write, memory: &Memory) -> io::Result<()> {
+    let (pages, unit) = (bytes(memory.page_bytes as u64), bytes(memory.bytes as u64));
+    row(out, "memory", format!("{unit} in pages of {pages}"))?;
+    for refused in &memory.refused {
+        row(out, "", format!("not {}: {}", refused.tier, refused.why))?;
+    }
+    Ok(())
+}
+
+/// Writes the XDP mode and what was refused.
+///
+/// # Errors
+/// When `out` cannot be written to.
+pub fn xdp(out: &mut dyn Write, xdp: &Xdp) -> io::Result<()> {
+    row(out, "xdp mode", xdp.mode)?;
+    for refused in &xdp.refused {
+        row(out, "", format!("not {}: {}", refused.mode, refused.why))?;
+    }
+    Ok(())
+}
+
+/// Writes what became of the packets, with the drops by reason.
+///
+/// # Errors
+/// When `out` cannot be written to.
+pub fn packets(out: &mut dyn Write, counts: &PacketCounts) -> io::Result<()> {
+    let ends = format!(
+        "{} received, {} created, {} cloned = {} transmitted + {} consumed + {} dropped + {} held",
+        counts.received,
+        counts.created,
+        counts.cloned,
+        counts.transmitted,
+        counts.consumed,
+        counts.dropped.values().sum::<u64>(),
+        counts.held
+    );
+    row(out, "packets", ends)?;
+    for (reason, count) in &counts.dropped {
+        row(out, "", format!("dropped {reason}: {count}"))?;
+    }
+    Ok(())
+}
+
+/// Writes where the frames are, and the audit's verdict.
+///
+/// # Errors
+/// When `out` cannot be written to.
+pub fn audit(out: &mut dyn Write, audit: &AuditReport) -> io::Result<()> {
+    let owners: Vec<_> = audit
+        .owners
+        .iter()
+        .filter(|&(_, &count)| count > 0)
+        .map(|(owner, count)| format!("{owner} {count}"))
+        .collect();
+    row(out, "frames", format!("{}: {}", audit.slots, owners.join(", ")))?;
+    let verdict =
+        if audit.ok { "closed: every frame and every packet accounted for" } else { "FAILED" };
+    row(out, "audit", verdict)?;
+    for finding in &audit.findings {
+        row(out, "", finding)?;
+    }
+    Ok(())
+}
+
+/// Spells a number of bytes in the largest unit that divides it.
+#[must_use]
+pub fn bytes(count: u64) -> String {
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    units
+        .iter()
+        .find(|&&(unit, _)| count >= unit && count.is_multiple_of(unit))
+        .map_or_else(|| format!("{count} B"), |(unit, name)| format!("{} {name}", count / unit))
+}
+
+/// Spells a time in nanoseconds as microseconds.
+#[must_use]
+pub fn micros(nanos: u64) -> String {
+    format!("{}.{} us", nanos / 1000, nanos % 1000 / 100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_exact() {
+        assert_eq!(bytes(8 << 20), "8 MiB");
+        assert_eq!(bytes(1536), "1536 B");
+        assert_eq!(bytes(4096), "4 KiB");
+        assert_eq!(micros(12_345), "12.3 us");
+    }
+}

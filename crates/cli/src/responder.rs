@@ -1,0 +1,202 @@
+//! The answers of `netmem respond`: a frame in, the same frame as its reply or a reason for none.
+//!
+//! Works in place on the bytes that the device lends and knows nothing of devices: tests and fuzzing
+//! run it on plain byte slices. What it answers (and nothing else):
+//! - ARP requests for an address it has (RFC 826), probes of RFC 5227 included;
+//! - unfragmented ICMPv4 echo requests to an address it has (RFC 792, RFC 1122 section 3.2.2.6), with
+//!   IP options handled as `options` says. Both checksums are verified and then updated (RFC 1624).
+//!
+//! One 802.1Q tag with VLAN id 0 (a priority tag) is kept as it came.
+
+mod options;
+
+use std::net::Ipv4Addr;
+
+use netmem::{
+    device::Verdict,
+    mem::{DropReason, PacketMut},
+};
+use netmem_wire::{
+    Arp, Error as WireError, Ethernet, Icmpv4, Ipv4, MacAddr, Vlan, arp, checksum,
+    ethernet::{self, ether_type},
+    icmpv4::icmp_type,
+    ipv4::protocol,
+    vlan,
+};
+
+/// The time to live of every reply.
+const TTL: u8 = 64;
+/// The shortest Ethernet frame without its check sequence (IEEE 802.3); padding behind this is cut.
+const MIN_FRAME_BYTES: usize = 60;
+
+/// What becomes of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// The first `len_bytes` of the frame are now the reply.
+    Reply {
+        /// The reply's length in bytes, at most the frame's.
+        len_bytes: usize,
+    },
+    /// Nothing is answered, for this reason; the bytes may have been changed.
+    Drop(DropReason),
+}
+
+/// Answers for a set of IPv4 addresses with one Ethernet address.
+#[derive(Debug, Clone)]
+pub struct Responder {
+    mac: MacAddr,
+    addresses: Vec<Ipv4Addr>,
+}
+
+impl Responder {
+    /// Makes a responder for `addresses` at `mac`.
+    #[must_use]
+    pub fn new(mac: MacAddr, addresses: &[Ipv4Addr]) -> Self {
+        Self { mac, addresses: addresses.to_vec() }
+    }
+
+    /// Answers a packet that a device lends.
+    #[inline]
+    pub fn verdict(&self, packet: &mut PacketMut<'_>) -> Verdict {
+        match self.answer(packet.bytes_mut()) {
+            Answer::Drop(reason) => Verdict::Drop(reason),
+            Answer::Reply { len_bytes } => {
+                let surplus = packet.len().saturating_sub(len_bytes);
+                let trimmed = packet.trim(u32::try_from(surplus).unwrap_or(0));
+                debug_assert!(trimmed.is_ok(), "the surplus is a part of the packet");
+                Verdict::Transmit
+            }
+        }
+    }
+
+    /// Turns a frame into its reply in place, where it gets one.
+    #[inline]
+    pub fn answer(&self, frame: &mut [u8]) -> Answer {
+        self.try_answer(frame).map_or_else(Answer::Drop, |len_bytes| Answer::Reply { len_bytes })
+    }
+
+    #[inline]
+    fn try_answer(&self, frame: &mut [u8]) -> Result<usize, DropReason> {
+        let frame_len = frame.len();
+        let mut ethernet = Ethernet::new_checked(&mut *frame).map_err(reason)?;
+        let (destination, source) = (ethernet.destination(), ethernet.source());
+        if source.is_multicast() {
+            return Err(DropReason::IpInvalidSource);
+        }
+        let (tag_bytes, kind) = match ethernet.ether_type() {
+            kind if !vlan::is_tag(kind) => (0, kind),
+            _ => {
+                let tag = Vlan::new_checked(ethernet.payload()).map_err(reason)?;
+                if tag.id() != 0 {
+                    return Err(DropReason::UnhandledProto);
+                }
+                (vlan::HEADER_LEN_BYTES, tag.ether_type())
+            }
+        };
+        let inner = &mut ethernet.payload_mut()[tag_bytes..];
+        let inner_len = match kind {
+            ether_type::IPV4 if destination == self.mac => self.echo(inner)?,
+            ether_type::IPV4 if destination.is_multicast() => {
+                return Err(DropReason::UnicastInL2Multicast);
+            }
+            ether_type::ARP if destination == self.mac || destination.is_broadcast() => {
+                self.arp(inner)?
+            }
+            ether_type::IPV4 | ether_type::ARP => return Err(DropReason::Otherhost),
+            _ => return Err(DropReason::UnhandledProto),
+        };
+        ethernet.set_destination(source);
+        ethernet.set_source(self.mac);
+        let len = ethernet::HEADER_LEN_BYTES + tag_bytes + inner_len;
+        // Padding up to the minimum stays as it came; what is behind it is cut.
+        Ok(len.max(MIN_FRAME_BYTES).min(frame_len))
+    }
+
+    fn arp(&self, bytes: &mut [u8]) -> Result<usize, DropReason> {
+        let mut view = Arp::new_checked(bytes).map_err(reason)?;
+        let (sender_mac, sender_ip) = (view.sender_mac(), view.sender_ip());
+        let wanted = view.target_ip();
+        if view.operation() != arp::operation::REQUEST {
+            return Err(DropReason::UnhandledProto);
+        }
+        if !self.addresses.contains(&wanted) {
+            return Err(DropReason::Otherhost);
+        }
+        // One of our addresses as the sender is a conflict or an announcement: nothing to answer.
+        // An unspecified one is a probe, which is.
+        if sender_mac.is_multicast() || self.addresses.contains(&sender_ip) {
+            return Err(DropReason::IpInvalidSource);
+        }
+        view.set_operation(arp::operation::REPLY);
+        view.set_target_mac(sender_mac);
+        view.set_target_ip(sender_ip);
+        view.set_sender_mac(self.mac);
+        view.set_sender_ip(wanted);
+        Ok(arp::PACKET_LEN_BYTES)
+    }
+
+    #[inline]
+    fn echo(&self, bytes: &mut [u8]) -> Result<usize, DropReason> {
+        let mut ip = Ipv4::new_checked(bytes).map_err(reason)?;
+        let (source, destination) = (ip.source(), ip.destination());
+        if !ip.verify_checksum() {
+            return Err(DropReason::IpCsum);
+        }
+        if !self.addresses.contains(&destination) {
+            return Err(DropReason::Otherhost);
+        }
+        if !may_be_answered(source) || self.addresses.contains(&source) {
+            return Err(DropReason::IpInvalidSource);
+        }
+        if ip.more_fragments() || ip.fragment_offset_bytes() != 0 {
+            return Err(DropReason::Fragment);
+        }
+        if ip.protocol() != protocol::ICMP {
+            return Err(DropReason::UnhandledProto);
+        }
+        let total_len = usize::from(ip.total_len_bytes());
+        {
+            let mut icmp = Icmpv4::new_checked(ip.payload_mut()).map_err(reason)?;
+            if icmp.icmp_type() != icmp_type::ECHO_REQUEST || icmp.icmp_code() != 0 {
+                return Err(DropReason::UnhandledProto);
+            }
+            if !icmp.verify_checksum() {
+                return Err(DropReason::IcmpCsum);
+            }
+            icmp.turn_into_echo_reply();
+        }
+        let old = u16::from_be_bytes([ip.ttl(), protocol::ICMP]);
+        let new = u16::from_be_bytes([TTL, protocol::ICMP]);
+        ip.set_checksum(checksum::update16(ip.checksum(), old, new));
+        ip.set_ttl(TTL);
+        // The sum does not see that the addresses are swapped.
+        ip.set_source(destination);
+        ip.set_destination(source);
+        if !ip.options().is_empty() {
+            options::answer(ip.options_mut(), destination).map_err(|_| DropReason::IpInhdr)?;
+            ip.fill_checksum();
+        }
+        Ok(total_len)
+    }
+}
+
+/// Whether a reply may go to `source`: not to many, nobody, or a loopback (RFC 1122, 3.2.1.3).
+#[inline]
+fn may_be_answered(source: Ipv4Addr) -> bool {
+    let first = source.octets()[0];
+    first != 0 && first != 127 && first < 224
+}
+
+/// The drop reason that says what a view found wrong.
+#[cold]
+fn reason(error: WireError) -> DropReason {
+    match error {
+        WireError::Short { .. } => DropReason::HdrTrunc,
+        WireError::Truncated { .. } => DropReason::PktTooSmall,
+        WireError::Field { .. } => DropReason::IpInhdr,
+        WireError::Text { .. } => DropReason::NotSpecified,
+    }
+}
+
+#[cfg(test)]
+mod tests;

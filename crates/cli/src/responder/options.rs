@@ -1,0 +1,149 @@
+//! IP options of an echo request, turned into those of its reply in place (RFC 1122, 3.2.2.6).
+//!
+//! | option | here |
+//! |---|---|
+//! | end of list, no operation | stay |
+//! | record route (RFC 791) | our address is recorded, once; a full one stays as it is |
+//! | timestamp (RFC 791) | ours is added, by its flag; without room the overflow count grows |
+//! | loose and strict source route | refused, as the kernel does by default |
+//! | any other | becomes no operations: an option that we do not understand is not echoed |
+
+use std::{
+    net::Ipv4Addr,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+const END: u8 = 0;
+const NO_OPERATION: u8 = 1;
+const RECORD_ROUTE: u8 = 7;
+const TIMESTAMP: u8 = 68;
+const LOOSE_SOURCE_ROUTE: u8 = 131;
+const STRICT_SOURCE_ROUTE: u8 = 137;
+
+/// The options are malformed, or ask for what is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Refused;
+
+/// Turns the options of a request to `own` into those of the reply.
+pub(super) fn answer(options: &mut [u8], own: Ipv4Addr) -> Result<(), Refused> {
+    let mut at = 0;
+    while at < options.len() {
+        match options[at] {
+            END => break,
+            NO_OPERATION => {
+                at += 1;
+                continue;
+            }
+            _ => {}
+        }
+        let len = usize::from(*options.get(at + 1).ok_or(Refused)?);
+        let option = options.get_mut(at..at + len).filter(|_| len >= 2).ok_or(Refused)?;
+        match option[0] {
+            RECORD_ROUTE => record_route(option, own)?,
+            TIMESTAMP => timestamp(option, own)?,
+            LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE => return Err(Refused),
+            _ => option.fill(NO_OPERATION),
+        }
+        at += len;
+    }
+    Ok(())
+}
+
+/// `type len pointer addresses...`; the pointer counts from 1 and is 4 at the first address.
+fn record_route(option: &mut [u8], own: Ipv4Addr) -> Result<(), Refused> {
+    let pointer = usize::from(*option.get(2).ok_or(Refused)?);
+    if pointer < 4 || option.len() % 4 != 3 || pointer % 4 != 0 {
+        return Err(Refused);
+    }
+    if let Some(room) = option.get_mut(pointer - 1..pointer + 3) {
+        room.copy_from_slice(&own.octets());
+        option[2] += 4;
+    }
+    Ok(())
+}
+
+/// `type len pointer overflow:4|flag:4 entries...`; flag 0: times, 1: address and time, 3: times
+/// behind addresses that the sender has filled in.
+fn timestamp(option: &mut [u8], own: Ipv4Addr) -> Result<(), Refused> {
+    let [_, _, pointer, overflow_flag, ..] = *option else { return Err(Refused) };
+    let pointer = usize::from(pointer);
+    let (overflow, flag) = (overflow_flag >> 4, overflow_flag & 15);
+    let entry_len = match flag {
+        0 => 4,
+        1 | 3 => 8,
+        _ => return Err(Refused),
+    };
+    if pointer < 5 || pointer % 4 != 1 {
+        return Err(Refused);
+    }
+    match option.get_mut(pointer - 1..pointer - 1 + entry_len) {
+        Some(entry) => {
+            let (address, time) = entry.split_at_mut(entry_len - 4);
+            if flag == 3 && *address != own.octets() {
+                return Ok(());
+            }
+            if flag == 1 {
+                address.copy_from_slice(&own.octets());
+            }
+            time.copy_from_slice(&milliseconds_since_midnight().to_be_bytes());
+            option[2] += if entry_len == 4 { 4 } else { 8 };
+        }
+        None if flag == 3 => {}
+        None if overflow == 15 => return Err(Refused),
+        None => option[3] = (overflow + 1) << 4 | flag,
+    }
+    Ok(())
+}
+
+/// Universal time, as the option wants it. Read only for packets that ask for it.
+fn milliseconds_since_midnight() -> u32 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u32::try_from(now.as_millis() % 86_400_000).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+
+    fn answered(options: &[u8]) -> Result<Vec<u8>, Refused> {
+        let mut options = options.to_vec();
+        answer(&mut options, OWN).map(|()| options)
+    }
+
+    #[test]
+    fn record_route_gets_our_address_where_there_is_room() {
+        let (free, full) = ([7, 11, 8, 1, 1, 1, 1, 0, 0, 0, 0, 0], [7, 7, 8, 1, 1, 1, 1, 0]);
+        assert_eq!(answered(&free), Ok(vec![7, 11, 12, 1, 1, 1, 1, 10, 0, 0, 2, 0]));
+        assert_eq!(answered(&full), Ok(full.to_vec()));
+        assert_eq!(answered(&[7, 7, 3, 0, 0, 0, 0, 0]), Err(Refused), "pointer into the header");
+        assert_eq!(answered(&[7, 7, 5, 0, 0, 0, 0, 0]), Err(Refused), "pointer into an address");
+    }
+
+    #[test]
+    fn timestamps_are_added_by_their_flag() {
+        let times = answered(&[68, 8, 5, 0, 0, 0, 0, 0]).unwrap();
+        assert_eq!(times[..4], [68, 8, 9, 0]);
+        assert!(u32::from_be_bytes(times[4..].try_into().unwrap()) < 86_400_000);
+        let both = answered(&[68, 12, 5, 1, 0, 0, 0, 0, 9, 9, 9, 9]).unwrap();
+        assert_eq!(both[..8], [68, 12, 13, 1, 10, 0, 0, 2]);
+        assert_ne!(both[8..], [9; 4]);
+        let others = [68, 12, 5, 3, 10, 0, 0, 9, 0, 0, 0, 0];
+        assert_eq!(answered(&others), Ok(others.to_vec()), "asks somebody else");
+        assert_eq!(answered(&[68, 8, 9, 0x10, 1, 2, 3, 4]), Ok(vec![68, 8, 9, 0x20, 1, 2, 3, 4]));
+        assert_eq!(answered(&[68, 8, 9, 0xf0, 1, 2, 3, 4]), Err(Refused), "overflow is full");
+    }
+
+    #[test]
+    fn others_are_blanked_and_source_routes_and_nonsense_refused() {
+        assert_eq!(answered(&[148, 4, 0, 0]), Ok(vec![1, 1, 1, 1]));
+        assert_eq!(answered(&[1, 1, 0, 99]), Ok(vec![1, 1, 0, 99]));
+        for bad in
+            [&[131u8, 7, 4, 1, 1, 1, 1, 0][..], &[137, 3, 4, 0], &[7, 1, 1, 1], &[7, 9, 4, 0]]
+        {
+            assert_eq!(answered(bad), Err(Refused), "{bad:?}");
+        }
+        assert_eq!(answered(&[1, 1, 1, 7]), Err(Refused), "cut in its length");
+    }
+}

@@ -1,0 +1,196 @@
+use super::*;
+
+const OWN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+const PEER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const OWN_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
+const PEER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+
+/// The checksum as RFC 1071 spells it out, independent of the code under test.
+fn plain_sum(bytes: &[u8]) -> u16 {
+    let mut sum = 0u32;
+    for pair in bytes.chunks(2) {
+        sum += u32::from(pair[0]) << 8 | pair.get(1).copied().map_or(0, u32::from);
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !u16::try_from(sum).unwrap()
+}
+
+fn put16(bytes: &mut [u8], at: usize, value: u16) {
+    bytes[at..at + 2].copy_from_slice(&value.to_be_bytes());
+}
+
+/// An echo request with `options` (a multiple of 4 bytes) and `payload`, without padding.
+fn request(options: &[u8], payload: &[u8]) -> Vec<u8> {
+    let header_len = 20 + options.len();
+    let mut frame = [&OWN_MAC.0[..], &PEER_MAC.0, &[8, 0]].concat();
+    let mut ip = vec![
+        0x40 | u8::try_from(header_len / 4).unwrap(),
+        0,
+        0,
+        0,
+        0x12,
+        0x34,
+        0x40,
+        0,
+        7,
+        1,
+        0,
+        0,
+    ];
+    put16(&mut ip, 2, u16::try_from(header_len + 8 + payload.len()).unwrap());
+    ip.extend(PEER.octets().iter().chain(&OWN.octets()).chain(options));
+    let sum = plain_sum(&ip);
+    put16(&mut ip, 10, sum);
+    let mut icmp = [&[8, 0, 0, 0, 0xab, 0xcd, 0, 9][..], payload].concat();
+    let sum = plain_sum(&icmp);
+    put16(&mut icmp, 2, sum);
+    frame.extend(ip);
+    frame.extend(icmp);
+    frame
+}
+
+fn arp_request(target: Ipv4Addr, sender: Ipv4Addr) -> Vec<u8> {
+    let mut frame = [&[0xff; 6][..], &PEER_MAC.0, &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1]].concat();
+    frame.extend(PEER_MAC.0.iter().chain(&sender.octets()).chain(&[0; 6]));
+    frame.extend(target.octets());
+    frame.resize(60, 0);
+    frame
+}
+
+fn answer(frame: &[u8]) -> Result<Vec<u8>, DropReason> {
+    let mut bytes = frame.to_vec();
+    match Responder::new(OWN_MAC, &[OWN]).answer(&mut bytes) {
+        Answer::Drop(reason) => Err(reason),
+        Answer::Reply { len_bytes } => {
+            bytes.truncate(len_bytes);
+            Ok(bytes)
+        }
+    }
+}
+
+/// Checks everything that a reply must have, given its request.
+fn assert_reply_to(request: &[u8], reply: &[u8]) {
+    let header_len = usize::from(reply[14] & 15) * 4;
+    let total_len = usize::from(u16::from_be_bytes([reply[16], reply[17]]));
+    assert_eq!(reply[..6], PEER_MAC.0);
+    assert_eq!(reply[6..12], OWN_MAC.0);
+    assert_eq!(reply[26..30], OWN.octets());
+    assert_eq!(reply[30..34], PEER.octets());
+    assert_eq!(reply[22], TTL);
+    assert_eq!(plain_sum(&reply[14..14 + header_len]), 0, "ip checksum");
+    let icmp = &reply[14 + header_len..14 + total_len];
+    assert_eq!(plain_sum(icmp), 0, "icmp checksum");
+    assert_eq!(icmp[..2], [0, 0]);
+    assert_eq!(icmp[4..], request[14 + header_len + 4..14 + total_len], "id, sequence, payload");
+}
+
+#[test]
+fn every_payload_length_is_answered_right() {
+    for len in 0..=1472u16 {
+        let payload: Vec<u8> =
+            (0..len).map(|n| n.wrapping_mul(7).wrapping_add(len).to_le_bytes()[0]).collect();
+        let request = request(&[], &payload);
+        assert_reply_to(&request, &answer(&request).unwrap());
+    }
+}
+
+#[test]
+fn padding_is_kept_to_the_minimum_frame_and_cut_behind_it() {
+    let mut short = request(&[], b"abc");
+    short.resize(60, 0xee);
+    let reply = answer(&short).unwrap();
+    assert_eq!(reply.len(), 60);
+    assert_reply_to(&short, &reply);
+    let mut long = request(&[], &[5; 100]);
+    let len = long.len();
+    long.resize(len + 300, 0xee);
+    let reply = answer(&long).unwrap();
+    assert_eq!(reply.len(), len, "trailing bytes are not sent back");
+    assert_reply_to(&long, &reply);
+}
+
+#[test]
+fn options_are_answered_and_summed() {
+    let mut options = [1u8; 40];
+    options[..40].copy_from_slice(&[&[7, 39, 4][..], &[0; 37]].concat());
+    let with_route = request(&options, b"payload");
+    let reply = answer(&with_route).unwrap();
+    assert_reply_to(&with_route, &reply);
+    assert_eq!(reply[34..41], [7, 39, 8, 192, 0, 2, 2]);
+    let routed = request(&[131, 7, 4, 1, 2, 3, 4, 0], b"x");
+    assert_eq!(answer(&routed), Err(DropReason::IpInhdr));
+}
+
+#[test]
+fn a_priority_tag_is_kept_and_another_vlan_is_not_ours() {
+    let plain = request(&[], b"tagged");
+    let tagged = |tag: [u8; 4]| [&plain[..12], &tag, &plain[12..]].concat();
+    let reply = answer(&tagged([0x81, 0, 0xe0, 0])).unwrap();
+    assert_eq!(reply[12..16], [0x81, 0, 0xe0, 0]);
+    assert_reply_to(&plain, &[&reply[..12], &reply[16..]].concat());
+    assert_eq!(answer(&tagged([0x81, 0, 0, 5])), Err(DropReason::UnhandledProto));
+}
+
+#[test]
+fn what_must_not_be_answered_is_dropped_with_its_reason() {
+    let good = request(&[], b"payload");
+    let changed = |at: usize, to: u8| {
+        let mut frame = good.clone();
+        frame[at] = to;
+        frame
+    };
+    let summed = |changes: &[(usize, u8)]| {
+        let mut frame = good.clone();
+        changes.iter().for_each(|&(at, to)| frame[at] = to);
+        put16(&mut frame, 24, 0);
+        let sum = plain_sum(&frame[14..34]);
+        put16(&mut frame, 24, sum);
+        frame
+    };
+    let expect = |frame: &[u8], reason| assert_eq!(answer(frame), Err(reason));
+    expect(&changed(25, good[25] ^ 1), DropReason::IpCsum);
+    expect(&changed(40, 0x77), DropReason::IcmpCsum);
+    expect(&changed(5, 9), DropReason::Otherhost);
+    expect(&changed(0, 3), DropReason::UnicastInL2Multicast);
+    expect(&changed(6, 3), DropReason::IpInvalidSource);
+    expect(&changed(14, 0x65), DropReason::IpInhdr);
+    expect(&changed(14, 0x44), DropReason::IpInhdr);
+    expect(&changed(12, 0x86), DropReason::UnhandledProto);
+    expect(&summed(&[(20, 0x20)]), DropReason::Fragment);
+    expect(&summed(&[(21, 2)]), DropReason::Fragment);
+    expect(&summed(&[(23, 17)]), DropReason::UnhandledProto);
+    expect(&summed(&[(33, 77)]), DropReason::Otherhost);
+    for first in [0, 127, 224, 240, 255] {
+        expect(&summed(&[(26, first)]), DropReason::IpInvalidSource);
+    }
+    expect(&summed(&[(29, 2)]), DropReason::IpInvalidSource);
+    let reply = answer(&good).unwrap();
+    let mut echoed = reply;
+    echoed[..12].rotate_left(6);
+    expect(&echoed, DropReason::Otherhost);
+    for len in 0..good.len() {
+        let reason = answer(&good[..len]).unwrap_err();
+        let expected = if len < 34 { DropReason::HdrTrunc } else { DropReason::PktTooSmall };
+        assert_eq!(reason, expected, "cut to {len} bytes");
+    }
+    // A datagram that ends inside of its ICMP header.
+    expect(&summed(&[(16, 0), (17, 27)]), DropReason::HdrTrunc);
+}
+
+#[test]
+fn arp_is_answered_for_our_address_only() {
+    let reply = answer(&arp_request(OWN, PEER)).unwrap();
+    assert_eq!(reply.len(), 60);
+    let expected = [&PEER_MAC.0[..], &OWN_MAC.0, &[8, 6, 0, 1, 8, 0, 6, 4, 0, 2]].concat();
+    assert_eq!(reply[..22], expected);
+    let addresses = [&OWN_MAC.0[..], &OWN.octets(), &PEER_MAC.0, &PEER.octets()].concat();
+    assert_eq!(reply[22..42], addresses);
+    let probe = answer(&arp_request(OWN, Ipv4Addr::UNSPECIFIED)).unwrap();
+    assert_eq!(probe[38..42], [0; 4]);
+    assert_eq!(answer(&arp_request(PEER, PEER)), Err(DropReason::Otherhost));
+    assert_eq!(answer(&arp_request(OWN, OWN)), Err(DropReason::IpInvalidSource));
+    let mut reply_from_peer = arp_request(OWN, PEER);
+    reply_from_peer[21] = 2;
+    assert_eq!(answer(&reply_from_peer), Err(DropReason::UnhandledProto));
+    assert_eq!(answer(&arp_request(OWN, PEER)[..41]), Err(DropReason::HdrTrunc));
+}
