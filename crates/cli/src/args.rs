@@ -100,6 +100,27 @@ pub struct RespondArgs {
 }
 
 impl RespondArgs {
+    /// Everything at its default.
+    #[must_use]
+    pub fn new(interface: &str, ip: Ipv4Addr) -> Self {
+        Self {
+            interface: interface.to_owned(),
+            ip: vec![ip],
+            mac: None,
+            queue: 0,
+            mode: Mode::Auto,
+            pages: Vec::new(),
+            frames: 4096,
+            frame_bytes: 2048,
+            rx_ring: 2048,
+            tx_ring: 2048,
+            fill_ring: 2048,
+            completion_ring: 2048,
+            interval: 10,
+            json: false,
+        }
+    }
+
     /// The four ring sizes.
     #[must_use]
     pub fn rings(&self) -> RingSizes {
@@ -188,6 +209,16 @@ mod tests {
     #[test]
     fn the_table_is_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_table() {
+        let words = ["netmem", "respond", "eth9", "--ip", "192.0.2.2"];
+        let Command::Respond(parsed) = Args::try_parse_from(words).unwrap().command else {
+            panic!("another command");
+        };
+        let built = RespondArgs::new("eth9", Ipv4Addr::new(192, 0, 2, 2));
+        assert_eq!(format!("{parsed:?}"), format!("{built:?}"));
     }
 
     #[test]

@@ -18,7 +18,6 @@ use std::{
     net::Ipv4Addr,
     sync::mpsc,
     thread::JoinHandle,
-    time::Duration,
 };
 
 use netmem::{
@@ -158,8 +157,7 @@ fn on_veth(
         client_ip: client.interface.address,
         server_ip: server.interface.address,
     };
-    let server_stop = Stop::default();
-    let worker = start_server(args, &lab, server_stop.clone())?;
+    let worker = Worker::start(args, &lab, stop)?;
     let interface = client.name.clone();
     let mut progress = Progress::new(notes);
     let measured = lab.client.run(|| -> Result<Measured, Failure> {
@@ -172,58 +170,59 @@ fn on_veth(
         measured.phases.insert(0, Phase { name: "ping", score: pings });
         Ok(measured)
     });
-    server_stop.set();
-    let served = worker.join().map_err(|_| Failure::refused("the responder's thread panicked"))?;
-    progress.end()?;
     // The server's failure is the cause of the client's, where both failed.
+    let served = worker.finish();
+    progress.end()?;
     let served = served?;
     Ok(judge("af_xdp", measured??, served))
 }
 
-/// Starts the responder in a thread inside the server's namespace, and waits until it answers.
-fn start_server(
-    args: &LabArgs,
-    lab: &Lab,
+/// The responder's thread inside the server's namespace.
+struct Worker {
+    thread: JoinHandle<Result<Served, Failure>>,
     stop: Stop,
-) -> Result<JoinHandle<Result<Served, Failure>>, Failure> {
-    let respond = RespondArgs {
-        interface: lab.server_link().name.clone(),
-        ip: vec![lab.server_link().interface.address],
-        mac: None,
-        queue: 0,
-        mode: args.mode,
-        pages: args.pages.clone(),
-        frames: 4096,
-        frame_bytes: 2048,
-        rx_ring: 2048,
-        tx_ring: 2048,
-        fill_ring: 2048,
-        completion_ring: 2048,
-        interval: 0,
-        json: false,
-    };
-    let (ready, is_ready) = mpsc::channel();
-    let worker = lab.server.spawn("netmem-server", move || serve(&respond, &stop, &ready))?;
-    // An error here is the thread's to tell: it has dropped its end.
-    let _ = is_ready.recv();
-    Ok(worker)
+}
+
+impl Worker {
+    /// Starts it and waits until it answers. When it fails later, it stops the client too.
+    fn start(args: &LabArgs, lab: &Lab, client_stop: &Stop) -> Result<Self, Failure> {
+        let respond = RespondArgs {
+            mode: args.mode,
+            pages: args.pages.clone(),
+            ..RespondArgs::new(&lab.server_link().name, lab.server_link().interface.address)
+        };
+        let stop = Stop::default();
+        let (own_stop, client_stop) = (stop.clone(), client_stop.clone());
+        let (ready, is_ready) = mpsc::channel();
+        let thread = lab.server.spawn("netmem-server", move || {
+            let served = serve(&respond, &own_stop, &ready);
+            if served.is_err() {
+                client_stop.set();
+            }
+            served
+        })?;
+        let worker = Self { thread, stop };
+        match is_ready.recv() {
+            Ok(()) => Ok(worker),
+            // It has dropped its end of the channel: it tells why at its end.
+            Err(_) => match worker.finish() {
+                Err(failure) => Err(failure),
+                Ok(_) => Err(Failure::refused("start the responder: it ended at once")),
+            },
+        }
+    }
+
+    fn finish(self) -> Result<Served, Failure> {
+        self.stop.set();
+        self.thread.join().map_err(|_| Failure::refused("the responder's thread panicked"))?
+    }
 }
 
 fn serve(args: &RespondArgs, stop: &Stop, ready: &mpsc::Sender<()>) -> Result<Served, Failure> {
     let mut service = Service::open(args)?;
     // The receiver may be gone only if the whole lab is.
     let _ = ready.send(());
-    let mut idle = 0u32;
-    while !stop.is_set() {
-        if service.step() > 0 {
-            idle = 0;
-            continue;
-        }
-        idle += 1;
-        if idle > 64 {
-            service.port.wait(Duration::from_millis(20))?;
-        }
-    }
+    service.run(stop, &mut |_, _| Ok(()))?;
     let (memory, xdp) = (service.memory.clone(), service.xdp.clone());
     let audit = service.finish_audit();
     Ok(Served { memory, xdp: Some(xdp), audit })
@@ -360,11 +359,15 @@ fn print(out: &mut dyn Write, report: &LabReport) -> io::Result<()> {
     for phase in &report.phases {
         report::row(out, "", format!("{:<8} {}", phase.name, score(&phase.score)))?;
     }
-    report::row(out, "flood", format!("{:.0} verified replies/s", report.replies_per_second))?;
+    if report.replies_per_second > 0.0 {
+        report::row(out, "flood", format!("{:.0} verified replies/s", report.replies_per_second))?;
+    }
     let l = &report.latency_ns;
     let times = [("p50", l.p50), ("p90", l.p90), ("p99", l.p99), ("p99.9", l.p999), ("max", l.max)];
     let times = times.map(|(name, nanos)| format!("{name} {}", report::micros(nanos)));
-    report::row(out, "latency", times.join(", "))?;
+    if l.max > 0 {
+        report::row(out, "latency", times.join(", "))?;
+    }
     let verdict = if report.ok { "ok: every reply right, audit closed" } else { "FAILED" };
     report::row(out, "result", verdict)
 }

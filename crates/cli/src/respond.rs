@@ -34,7 +34,7 @@ const SPINS: u32 = 64;
 /// How long the worker sleeps at most before it looks at the clock and the stop flag.
 const NAP: Duration = Duration::from_millis(50);
 /// How often the worker looks whether its program is still attached.
-const HEALTH_EVERY: Duration = Duration::from_millis(500);
+const CHECK_EVERY: Duration = Duration::from_millis(500);
 
 /// A port with its pool, ready to answer.
 #[derive(Debug)]
@@ -100,9 +100,17 @@ pub fn run(
     let mut service = Service::open(args)?;
     let started = Instant::now();
     announce(args, &service, notes).map_err(Failure::output)?;
-    let ended = serve(&mut service, args, &stop, started, &mut |status| {
-        if args.json { report::json(out, status) } else { print_status(notes, status) }
+    let interval = Duration::from_secs(u64::from(args.interval));
+    let mut due = started + interval;
+    let ended = service.run(&stop, &mut |service, now| {
+        if interval.is_zero() || now < due {
+            return Ok(());
+        }
+        due += interval;
+        let status = service.status(args, started);
+        if args.json { report::json(out, &status) } else { print_status(notes, &status) }
             .and_then(|()| out.flush())
+            .map_err(Failure::output)
     });
     let (status, closed) = service.finish(args, started);
     let printed = if args.json { report::json(out, &status) } else { print_status(out, &status) };
@@ -232,45 +240,42 @@ fn address(args: &RespondArgs, link: &Link) -> Result<(MacAddr, Option<Promiscuo
     }
 }
 
-/// Answers until stopped; `show` gets a status block every interval.
-fn serve(
-    service: &mut Service,
-    args: &RespondArgs,
-    stop: &Stop,
-    started: Instant,
-    show: &mut dyn FnMut(&Status) -> std::io::Result<()>,
-) -> Result<(), Failure> {
-    let interval = Duration::from_secs(u64::from(args.interval));
-    let (mut next_status, mut next_health) = (started + interval, started);
-    let mut idle = 0;
-    while !stop.is_set() {
-        if service.step() > 0 {
-            idle = 0;
-        } else {
-            idle += 1;
-            if idle > SPINS {
-                service.port.wait(NAP)?;
-            }
-        }
-        let now = Instant::now();
-        if now >= next_health {
-            service.check()?;
-            next_health = now + HEALTH_EVERY;
-        }
-        if !interval.is_zero() && now >= next_status {
-            show(&service.status(args, started)).map_err(Failure::output)?;
-            next_status += interval;
-        }
-    }
-    Ok(())
-}
-
 impl Service {
+    /// Answers until stopped; `tick` is called after every batch with the time.
+    ///
+    /// # Errors
+    /// When the interface went, the program was taken off, or `tick` fails.
+    pub(crate) fn run(
+        &mut self,
+        stop: &Stop,
+        tick: &mut dyn FnMut(&Self, Instant) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut next_check = Instant::now() + CHECK_EVERY;
+        let mut idle = 0;
+        while !stop.is_set() {
+            if self.step() > 0 {
+                idle = 0;
+            } else {
+                idle += 1;
+                if idle > SPINS {
+                    self.port.wait(NAP)?;
+                }
+            }
+            let now = Instant::now();
+            if now >= next_check {
+                self.check()?;
+                next_check = now + CHECK_EVERY;
+            }
+            tick(self, now)?;
+        }
+        Ok(())
+    }
+
     /// Whether the port can still get packets.
     ///
     /// # Errors
     /// When the interface went, or somebody took the program off.
-    pub fn check(&mut self) -> Result<(), Failure> {
+    fn check(&mut self) -> Result<(), Failure> {
         self.port.flush()?;
         if self.port.is_attached()? {
             return Ok(());

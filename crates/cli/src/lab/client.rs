@@ -145,7 +145,11 @@ impl<'a> Client<'a> {
             while left > 0 && Instant::now() < deadline {
                 left -= self.send(&mut ledger, left)?;
             }
+            let answered = ledger.score().right;
             self.settle(&mut ledger)?;
+            if ledger.score().right == answered {
+                break; // not one of a whole burst: nobody is there
+            }
         }
         self.next = ledger.next_number();
         Ok(ledger.score())
@@ -169,7 +173,11 @@ impl<'a> Client<'a> {
             due += period;
             let started = Instant::now();
             while self.send(&mut ledger, 1)? == 0 && started.elapsed() < PATIENCE {}
+            let open = ledger.open();
             self.settle(&mut ledger)?;
+            if ledger.open() >= open && open > 3 {
+                break; // several in a row without an answer
+            }
             times.push(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX));
         }
         times.sort_unstable();

@@ -24,6 +24,9 @@ pub struct LinkInfo {
     pub mac: Option<[u8; 6]>,
     /// Largest payload of a frame, in bytes, without the link header.
     pub mtu: u32,
+    /// How many want every frame on its wire (`IFLA_PROMISCUITY`): memberships of packet sockets
+    /// count here and do not show in the flags.
+    pub promiscuity: u32,
     /// Interface flags.
     pub flags: LinkFlags,
     /// Operational state as of RFC 2863.
@@ -122,6 +125,7 @@ impl LinkInfo {
                 libc::IFLA_NUM_RX_QUEUES => link.rx_queues = parse_u32(value)?,
                 libc::IFLA_NUM_TX_QUEUES => link.tx_queues = parse_u32(value)?,
                 libc::IFLA_QDISC => link.qdisc = string(value),
+                libc::IFLA_PROMISCUITY => link.promiscuity = parse_u32(value)?,
                 libc::IFLA_LINK => link.peer_index = Some(parse_u32(value)?),
                 libc::IFLA_LINK_NETNSID => link.peer_netnsid = Some(parse_i32(value)?),
                 libc::IFLA_LINKINFO => link.kind = parse_kind(value)?,

@@ -93,6 +93,8 @@ pub struct Pool {
     owners: Box<[AtomicU8]>,
     shared: SharedStack,
     never_used: AtomicU32,
+    /// Slots that a device lost sight of: out of use, their numbers unknown (D5).
+    lost_sight: AtomicU64,
     handles: Mutex<Vec<Arc<HandleStatistics>>>,
     closed: AtomicBool,
 }
@@ -139,6 +141,7 @@ impl Pool {
             owners: (0..slots).map(|_| AtomicU8::new(IN_POOL)).collect(),
             shared: SharedStack::new(slots),
             never_used: AtomicU32::new(0),
+            lost_sight: AtomicU64::new(0),
             handles: Mutex::default(),
             closed: AtomicBool::new(false),
         }))
@@ -222,6 +225,7 @@ impl Pool {
                 _ => {}
             }
         }
+        walk.unseen(Owner::Quarantined, self.lost_sight.load(Ordering::Relaxed));
         walk
     }
 
@@ -505,6 +509,11 @@ impl PoolHandle {
         if !self.0.pool.transfer(slot.0, &[USER], IN_DEVICE) {
             bump(&self.0.statistics.corrupt, 1);
         }
+    }
+
+    /// Counts `count` slots as out of use until the region goes, without naming them (D5).
+    pub(crate) fn quarantine(&self, count: u64) {
+        self.0.pool.lost_sight.fetch_add(count, Ordering::Relaxed);
     }
 
     /// Ends an owned packet whose program said why.

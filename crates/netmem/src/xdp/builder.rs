@@ -6,7 +6,7 @@
 
 use std::{
     fmt, io,
-    os::fd::AsFd,
+    os::fd::{AsFd, BorrowedFd},
     thread,
     time::{Duration, Instant},
 };
@@ -260,20 +260,31 @@ impl PortBuilder {
             need_wakeup: true,
             tx_budget: if mode == XdpMode::ZeroCopy { None } else { tx_budget },
         };
-        let socket = Socket { fd, ifindex: link.index, queue: self.queue };
+        let socket = Socket { fd, ifindex: link.index, queue: self.queue, is_bound: false };
         // The fill ring has its slots before the bind: zero-copy drivers take them in it.
         let mut port = Port::start(rings, Kernel::Socket(socket), handle.clone(), report);
-        let fd = port.kernel().fd().expect("started with a socket");
-        self.bind(fd, mode, link)?;
-        program.set_socket(self.queue, fd)?;
-        let attachment = program.attach(link, mode.attach_mode())?;
-        port.attach(attachment);
-        Ok(port)
+        self.bind(fd_of(&port), mode, link)?;
+        port.kernel_mut().set_bound();
+        let attached = program
+            .set_socket(self.queue, fd_of(&port))
+            .map_err(Attempt::from)
+            .and_then(|()| program.attach(link, mode.attach_mode()));
+        match attached {
+            Ok(attachment) => {
+                port.attach(attachment);
+                Ok(port)
+            }
+            Err(attempt) => {
+                // Waits until the queue is free, for the next mode to bind to.
+                let _ = port.close();
+                Err(attempt)
+            }
+        }
     }
 
     fn bind(
         &self,
-        fd: std::os::fd::BorrowedFd<'_>,
+        fd: BorrowedFd<'_>,
         mode: XdpMode,
         link: &Link,
     ) -> std::result::Result<(), Attempt> {
@@ -316,6 +327,10 @@ impl PortBuilder {
             None => error,
         })
     }
+}
+
+fn fd_of(port: &Port) -> BorrowedFd<'_> {
+    port.kernel().fd().expect("started with a socket")
 }
 
 /// Why one mode could not be had: the next may work, or none will.

@@ -174,6 +174,10 @@ impl Port {
         &self.kernel
     }
 
+    pub(crate) fn kernel_mut(&mut self) -> &mut Kernel {
+        &mut self.kernel
+    }
+
     pub(crate) fn report_mut(&mut self) -> &mut PortReport {
         &mut self.report
     }
@@ -256,12 +260,13 @@ impl Port {
         let unsent = u64::from(self.tx_side);
         self.counts.dropped[DropReason::QueuePurge] += unsent;
         self.rings = Rings::unmapped();
-        if self.kernel.close_and_see_free(!patience.is_zero()) {
+        let lost = if self.kernel.close_and_see_free(!patience.is_zero()) {
             self.handle.return_from_device(waiting.into_iter());
-            self.quarantined += inside + unsent;
+            inside + unsent
         } else {
-            self.quarantined += waiting.len() as u64 + inside + unsent;
-        }
+            waiting.len() as u64 + inside + unsent
+        };
+        self.quarantine(lost);
         (self.rx_side, self.tx_side) = (0, 0);
     }
 
@@ -274,7 +279,7 @@ impl Port {
                 good.push(desc.addr);
             }
         }
-        self.quarantined += u64::from(count) - good.len() as u64;
+        self.quarantine(u64::from(count) - good.len() as u64);
         self.handle.return_from_device(good.into_iter());
         self.rings.rx.pass(count);
         self.rings.rx.release();
@@ -283,10 +288,15 @@ impl Port {
         self.counts.dropped[DropReason::QueuePurge] += u64::from(count);
     }
 
+    /// Counts slots that nobody can vouch for any more: out of use until the region goes.
+    fn quarantine(&mut self, count: u64) {
+        self.quarantined += count;
+        self.handle.quarantine(count);
+    }
+
     fn walk_at_end(&self) -> Walk {
         let mut walk = Walk::new();
         walk.count(&self.counts);
-        walk.unseen(Owner::Quarantined, self.quarantined);
         walk
     }
 
@@ -297,6 +307,7 @@ impl Port {
         if count == 0 {
             return;
         }
+        let mut bad_slots = 0;
         for segment in ring.segments(count) {
             let bad =
                 segment.iter().fold(0, |all, &addr| all | u64::from(addr >= self.memory.bytes));
@@ -304,7 +315,7 @@ impl Port {
                 self.handle.return_from_device(segment.iter().copied());
             } else {
                 let good = segment.iter().copied().filter(|&addr| addr < self.memory.bytes);
-                self.quarantined += segment.len() as u64 - good.clone().count() as u64;
+                bad_slots += segment.len() as u64 - good.clone().count() as u64;
                 self.handle.return_from_device(good);
             }
         }
@@ -312,6 +323,7 @@ impl Port {
         ring.release();
         self.tx_side -= count;
         self.counts.transmitted += u64::from(count);
+        self.quarantine(bad_slots);
     }
 
     /// Tops up the fill ring from the pool (X1).
@@ -382,7 +394,7 @@ impl Port {
             let passed = leading as u32;
             self.rings.rx.pass(passed);
             self.rx_side = self.rx_side.saturating_sub(passed);
-            self.quarantined += leading as u64;
+            self.quarantine(leading as u64);
             self.counts.received += leading as u64;
             self.counts.dropped[DropReason::BadDescriptor] += leading as u64;
         }

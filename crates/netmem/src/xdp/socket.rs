@@ -41,6 +41,8 @@ pub(crate) struct Socket {
     pub(crate) fd: OwnedFd,
     pub(crate) ifindex: u32,
     pub(crate) queue: u32,
+    /// Whether the kernel could ever have used the rings.
+    pub(crate) is_bound: bool,
 }
 
 impl Kernel {
@@ -93,6 +95,12 @@ impl Kernel {
         }
     }
 
+    pub(crate) fn set_bound(&mut self) {
+        if let Self::Socket(socket) = self {
+            socket.is_bound = true;
+        }
+    }
+
     pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::Socket(socket) => Some(socket.fd.as_fd()),
@@ -104,9 +112,9 @@ impl Kernel {
     /// seen free: only then will the kernel not write to the slots that it had (D5).
     pub(crate) fn close_and_see_free(&mut self, look: bool) -> bool {
         match std::mem::replace(self, Self::Closed) {
-            Self::Socket(Socket { fd, ifindex, queue }) => {
+            Self::Socket(Socket { fd, ifindex, queue, is_bound }) => {
                 drop(fd);
-                look && queue_is_free(ifindex, queue)
+                !is_bound || look && queue_is_free(ifindex, queue)
             }
             #[cfg(any(test, feature = "test-util"))]
             Self::Fake(_) => look,
