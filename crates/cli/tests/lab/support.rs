@@ -1,4 +1,5 @@
 //! What the scenarios share: running the command, a pair of namespaces, and looking for traces.
+#![allow(clippy::unwrap_used, reason = "a test helper: what cannot go on, panics")]
 
 use std::{
     collections::BTreeSet,

@@ -20,20 +20,19 @@
 //!   release a batch is checked by one reduction ([`Memory::holds_all`]), and only a batch that fails it is
 //!   looked at one by one. A bad one is counted, never lent, and its slot is quarantined.
 
-use std::{collections::VecDeque, io, ptr::NonNull, time::Duration};
+use std::{collections::VecDeque, io, mem::ManuallyDrop, ptr::NonNull, time::Duration};
 
 use super::{
     PortReport, Statistics, XdpDesc,
     program::Attachment,
-    ring::{Consumer, Producer, RingMemory, Writer},
+    ring::{Consumer, Producer, RingMemory, Run},
     socket::{Kernel, Wake},
 };
 use crate::{
     Error, Result,
     device::{Device, ForeignPacket, Keep, Tally, Verdict},
     mem::{
-        Counts, DropReason, Drops, Packet, PacketMut, PoolHandle, Slot, Walk, audit::Owner,
-        span::Span,
+        Counts, DropReason, Packet, PacketMut, PoolHandle, Slot, Walk, audit::Owner, span::Span,
     },
 };
 
@@ -300,27 +299,38 @@ impl Port {
         walk
     }
 
-    /// Takes back the slots that were sent.
+    /// Takes back the slots that were sent: into the fill ring as far as X1 allows, else to the pool.
     fn reap(&mut self) {
-        let ring = &mut self.rings.completion;
-        let count = ring.available(1).min(self.tx_side);
+        let Rings { completion, fill, .. } = &mut self.rings;
+        let count = completion.available(1).min(self.tx_side);
         if count == 0 {
             return;
         }
+        let wanted = count.min(fill.size().saturating_sub(self.rx_side));
+        let mut room = fill.free(wanted).min(wanted);
         let mut bad_slots = 0;
-        for segment in ring.segments(count) {
+        for segment in completion.segments(count) {
             let bad =
                 segment.iter().fold(0, |all, &addr| all | u64::from(addr >= self.memory.bytes));
-            if bad == 0 {
-                self.handle.return_from_device(segment.iter().copied());
-            } else {
+            if bad != 0 {
                 let good = segment.iter().copied().filter(|&addr| addr < self.memory.bytes);
                 bad_slots += segment.len() as u64 - good.clone().count() as u64;
                 self.handle.return_from_device(good);
+                continue;
+            }
+            let (refill, rest) = segment.split_at(segment.len().min(room as usize));
+            refill.iter().for_each(|&addr| fill.push(addr));
+            #[allow(clippy::cast_possible_truncation, reason = "at most `room`")]
+            let refilled = refill.len() as u32;
+            room -= refilled;
+            self.rx_side += refilled;
+            if !rest.is_empty() {
+                self.handle.return_from_device(rest.iter().copied());
             }
         }
-        ring.pass(count);
-        ring.release();
+        completion.pass(count);
+        completion.release();
+        fill.publish();
         self.tx_side -= count;
         self.counts.transmitted += u64::from(count);
         self.quarantine(bad_slots);
@@ -375,6 +385,22 @@ impl Port {
         self.unkicked = false;
     }
 
+    /// Shows the kernel what a batch has done.
+    #[inline]
+    fn publish(&mut self) {
+        self.rings.rx.release();
+        self.rings.fill.publish();
+        self.rings.tx.publish();
+    }
+
+    /// Makes an owned packet of a lent one. Out of line: the loop over a batch stays small.
+    #[inline(never)]
+    fn keep(&self, addr: u64, span: Span) -> Packet {
+        #[allow(clippy::cast_possible_truncation, reason = "slot numbers are u32")]
+        let slot = (addr >> self.memory.frame_bytes.trailing_zeros()) as u32;
+        self.handle.adopt(Slot::claimed(slot), span.headroom, span.len)
+    }
+
     /// How many packets can be sent now: room in the tx ring, bounded by X2.
     #[inline]
     fn room(&mut self, wanted: u32) -> u32 {
@@ -423,22 +449,21 @@ impl Device for Port {
         if count == 0 {
             return Tally::default();
         }
-        let memory = self.memory;
-        // SAFETY: used in this call only, before `Pass` releases the entries at its drop.
-        let mut segments = unsafe { self.rings.rx.detached_segments(count) };
-        if !memory.holds_all(segments) {
+        if !self.memory.holds_all(self.rings.rx.segments(count)) {
             count = self.good_prefix(count);
-            // SAFETY: as above; `good_prefix` has passed bad descriptors, not released any.
-            segments = unsafe { self.rings.rx.detached_segments(count) };
         }
-        let mut pass = Pass::over(self, count);
-        for segment in segments {
-            for desc in segment {
-                debug_assert!(memory.holds(desc), "{desc:?}");
-                pass.lend(*desc, &memory, sink, &mut verdict);
-            }
+        let mut tally = Tally { received: count, ..Tally::default() };
+        let mut left = count;
+        while left > 0 {
+            let pass = Pass::over(self, left);
+            left -= pass.count;
+            pass.lend_all(sink, &mut verdict, &mut tally);
         }
-        pass.finish()
+        self.publish();
+        if tally.transmitted > 0 {
+            self.kick();
+        }
+        tally
     }
 
     fn transmit(
@@ -536,38 +561,48 @@ impl Drop for Port {
     }
 }
 
-/// The cursors of one batch. Its drop commits them, when the batch ends and when the closure unwinds
-/// (M2).
+/// The cursors of a run of packets that wraps in none of the three rings it touches, so that they are
+/// plain pointers. [`finish`](Self::finish) commits them; if the closure unwinds, the drop does (M2).
 struct Pass<'p> {
     port: &'p mut Port,
-    fill: Writer<u64>,
-    tx: Writer<XdpDesc>,
-    tx_end: u32,
-    drops: Drops,
-    consumed: u32,
+    fill: Run<u64>,
+    tx: Run<XdpDesc>,
+    /// Packets of the run, and how many may be queued for sending.
+    count: u32,
+    tx_left: u32,
+    dropped: u32,
     kept: u32,
-    /// Packets lent so far, and the address of the last one.
-    passed: u32,
-    current: u64,
 }
 
 impl<'p> Pass<'p> {
     #[inline]
-    fn over(port: &'p mut Port, count: u32) -> Self {
-        let tx_room = port.room(count);
-        let (fill, tx) = (port.rings.fill.writer(), port.rings.tx.writer());
-        let tx_end = tx.index().wrapping_add(tx_room);
-        Self {
-            port,
-            fill,
-            tx,
-            tx_end,
-            drops: Drops::default(),
-            consumed: 0,
-            kept: 0,
-            passed: 0,
-            current: 0,
+    fn over(port: &'p mut Port, wanted: u32) -> Self {
+        let rings = &port.rings;
+        let count = wanted.min(rings.rx.until_wrap()).min(rings.fill.until_wrap());
+        let count = count.min(rings.tx.until_wrap());
+        let tx_left = port.room(count);
+        let (fill, tx) = (port.rings.fill.run(), port.rings.tx.run());
+        Self { port, fill, tx, count, tx_left, dropped: 0, kept: 0 }
+    }
+
+    /// Lends every packet of the run and commits what became of them.
+    #[inline]
+    fn lend_all<K, F>(mut self, sink: &mut K, verdict: &mut F, tally: &mut Tally)
+    where
+        K: Keep + ?Sized,
+        F: FnMut(&mut PacketMut<'_>) -> Verdict,
+    {
+        let memory = self.port.memory;
+        // SAFETY: `count` is available and before the wrap by `over`; used in this call only, and
+        // entries are released when it is over.
+        for desc in unsafe { self.port.rings.rx.run(self.count) } {
+            self.lend(*desc, &memory, sink, verdict);
         }
+        tally.transmitted += self.tx.len();
+        tally.kept += self.kept;
+        self.commit(self.count);
+        // Committed: the drop is for unwinding only.
+        let _ = ManuallyDrop::new(self);
     }
 
     /// Lends one packet and carries out the verdict on it.
@@ -577,92 +612,83 @@ impl<'p> Pass<'p> {
         K: Keep + ?Sized,
         F: FnMut(&mut PacketMut<'_>) -> Verdict,
     {
+        debug_assert!(memory.holds(&desc), "{desc:?}");
         let mask = u64::from(memory.frame_bytes - 1);
         #[allow(clippy::cast_possible_truncation, reason = "masked below frame_bytes")]
         let headroom = (desc.addr & mask) as u32;
         let span = Span { headroom, len: desc.len, frame_bytes: memory.frame_bytes };
-        self.passed += 1; // M1: from here on the packet is passed
-        self.current = desc.addr;
         let mut view = memory.view(desc.addr, span);
         let answer = verdict(&mut view);
         let span = view.span();
         match answer {
-            Verdict::Consume => {
-                self.consumed += 1;
-                self.put_back(desc.addr);
-            }
+            Verdict::Consume => self.put_back(desc.addr),
             Verdict::Drop(reason) => self.drop_as(reason, desc.addr),
             Verdict::Transmit => {
                 self.transmit((desc.addr & !mask) + u64::from(span.headroom), span)
             }
             Verdict::Keep => {
                 self.kept += 1;
-                #[allow(clippy::cast_possible_truncation, reason = "slot numbers are u32")]
-                let slot = (desc.addr >> memory.frame_bytes.trailing_zeros()) as u32;
-                let slot = Slot::claimed(slot);
-                sink.keep(self.port.handle.adopt(slot, span.headroom, span.len));
+                sink.keep(self.port.keep(desc.addr, span));
             }
         }
     }
 
     #[inline]
     fn transmit(&mut self, addr: u64, span: Span) {
-        if self.tx.index() == self.tx_end {
+        if self.tx_left == 0 {
             self.drop_as(DropReason::FullRing, addr);
         } else if span.len < ETH_HLEN {
             self.drop_as(DropReason::PktTooSmall, addr);
         } else {
-            // SAFETY: fewer than `tx_room` entries were written, and the tx ring had that many free.
+            self.tx_left -= 1;
+            // SAFETY: the tx ring had `tx_left` entries free, and the run has `count` before its
+            // wrap (`over`).
             unsafe { self.tx.put(XdpDesc { addr, len: span.len, options: 0 }) };
         }
     }
 
     #[inline]
     fn drop_as(&mut self, reason: DropReason, addr: u64) {
-        self.drops[reason] += 1;
+        self.dropped += 1;
+        self.port.counts.dropped[reason] += 1;
         self.put_back(addr);
     }
 
     /// Gives a slot back to the fill ring; the kernel masks the address to the slot's start.
     #[inline]
     fn put_back(&mut self, addr: u64) {
-        // SAFETY: one entry per lent packet at most, and the fill ring had room for all of them.
+        // SAFETY: one entry per lent packet at most: the fill ring had room for the batch, and the
+        // run has `count` entries before its wrap (`over`).
         unsafe { self.fill.put(addr) };
     }
 
+    /// Moves the private cursors past the first `passed` packets and counts them.
     #[inline]
-    fn finish(self) -> Tally {
-        let sent = self.tx.index().wrapping_sub(self.port.rings.tx.writer().index());
-        Tally { received: self.passed, transmitted: sent, kept: self.kept }
+    fn commit(&mut self, passed: u32) {
+        let (back, sent) = (self.fill.len(), self.tx.len());
+        debug_assert_eq!(back + sent + self.kept, passed);
+        let port = &mut *self.port;
+        port.rings.fill.commit(back);
+        port.rings.tx.commit(sent);
+        port.rings.rx.pass(passed);
+        port.rx_side -= sent + self.kept;
+        port.tx_side += sent;
+        port.counts.received += u64::from(passed);
+        port.counts.consumed += u64::from(back - self.dropped);
+        port.unkicked |= sent > 0;
     }
 }
 
 impl Drop for Pass<'_> {
+    /// The closure unwound: its packet has no verdict (M2).
     #[inline]
     fn drop(&mut self) {
-        let rings = &self.port.rings;
-        let back = self.fill.index().wrapping_sub(rings.fill.writer().index());
-        let sent = self.tx.index().wrapping_sub(rings.tx.writer().index());
-        if back + sent + self.kept < self.passed {
-            // The closure unwound: its packet has no verdict (M2).
-            self.drop_as(DropReason::Unwound, self.current);
-        }
-        let port = &mut *self.port;
-        port.rings.fill.commit(&self.fill);
-        port.rings.tx.commit(&self.tx);
-        port.rings.rx.pass(self.passed);
-        port.rings.rx.release();
-        port.rings.fill.publish();
-        port.rx_side -= sent + self.kept;
-        port.counts.received += u64::from(self.passed);
-        port.counts.consumed += u64::from(self.consumed);
-        port.counts.dropped.add(&self.drops);
-        if sent > 0 {
-            port.tx_side += sent;
-            port.rings.tx.publish();
-            port.unkicked = true;
-            port.kick();
-        }
+        let settled = self.fill.len() + self.tx.len() + self.kept;
+        let current = self.port.rings.rx.peek(settled);
+        self.drop_as(DropReason::Unwound, current.addr);
+        self.commit(settled + 1);
+        self.port.publish();
+        self.port.kick();
     }
 }
 

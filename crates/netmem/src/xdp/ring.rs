@@ -128,12 +128,17 @@ impl<T: Entry> RingMemory<T> {
         unsafe { self.flags.as_ref() }
     }
 
+    #[inline]
+    fn mask(&self) -> u32 {
+        self.size.wrapping_sub(1)
+    }
+
     /// Splits `count <= size` entries from index `start` into what lies before and after the wrap of
     /// the array: (first entry, length) of each.
     #[inline]
     fn ranges(&self, start: u32, count: u32) -> [(usize, usize); 2] {
         debug_assert!(count <= self.size);
-        let first = start & (self.size - 1);
+        let first = start & self.mask();
         let head = count.min(self.size - first);
         [(first as usize, head as usize), (0, (count - head) as usize)]
     }
@@ -150,7 +155,7 @@ impl<T: Entry> RingMemory<T> {
     /// Reads entry `index`, which belongs to the caller's side (D3).
     #[inline]
     fn read(&self, index: u32) -> T {
-        let at = (index & (self.size - 1)) as usize;
+        let at = (index & self.mask()) as usize;
         // SAFETY: masked, so inside of the array (N1).
         let entry = unsafe { self.entries.add(at) };
         // SAFETY: valid for reads (N1), every bit pattern is a value (`Entry`), and the other side
@@ -161,7 +166,7 @@ impl<T: Entry> RingMemory<T> {
     /// Writes entry `index`, which belongs to the producer.
     #[inline]
     fn write(&mut self, index: u32, value: T) {
-        let at = (index & (self.size - 1)) as usize;
+        let at = (index & self.mask()) as usize;
         // SAFETY: masked, so inside of the array (N1).
         let entry = unsafe { self.entries.add(at) };
         // SAFETY: valid for writes (N1), and the consumer does not touch it (D3).
@@ -218,17 +223,26 @@ impl<T: Entry> Producer<T> {
         self.cursor = self.cursor.wrapping_add(1);
     }
 
-    /// Starts a run of writes with the cursor in a register; [`commit`](Self::commit) ends it.
+    /// The free entries before the wrap of the array, to be written without looking at indices.
     #[inline]
-    pub(crate) fn writer(&self) -> Writer<T> {
-        Writer { entries: self.ring.entries, mask: self.ring.size - 1, next: self.cursor }
+    pub(crate) fn run(&self) -> Run<T> {
+        let first = self.cursor & self.ring.mask();
+        // SAFETY: masked, so inside of the array (N1).
+        let start = unsafe { self.ring.entries.add(first as usize) };
+        Run { start, next: start }
     }
 
-    /// Takes over where `writer` has arrived.
+    /// How many entries there are from the cursor to the wrap of the array.
     #[inline]
-    pub(crate) fn commit(&mut self, writer: &Writer<T>) {
-        debug_assert!(writer.next.wrapping_sub(self.consumed) <= self.ring.size, "overrun");
-        self.cursor = writer.next;
+    pub(crate) fn until_wrap(&self) -> u32 {
+        self.ring.size - (self.cursor & self.ring.mask())
+    }
+
+    /// Takes over the entries that were written through a run.
+    #[inline]
+    pub(crate) fn commit(&mut self, count: u32) {
+        self.cursor = self.cursor.wrapping_add(count);
+        debug_assert!(self.cursor.wrapping_sub(self.consumed) <= self.ring.size, "overrun");
     }
 
     /// Makes everything pushed visible to the consumer.
@@ -264,34 +278,36 @@ impl<T: Entry> Producer<T> {
     }
 }
 
-/// A producer's cursor during one batch.
+/// Free entries of a producer in a row, and how far they are written.
 #[derive(Debug)]
-pub(crate) struct Writer<T> {
-    entries: NonNull<T>,
-    mask: u32,
-    next: u32,
+pub(crate) struct Run<T> {
+    start: NonNull<T>,
+    next: NonNull<T>,
 }
 
-impl<T: Entry> Writer<T> {
+impl<T: Entry> Run<T> {
     /// Writes the next entry.
     ///
     /// # Safety
-    /// - the producer that made this writer lives and nothing else writes through it meanwhile;
-    /// - it had more free entries than this writer has written.
+    /// - the producer that made this run lives, and nothing else writes to it meanwhile;
+    /// - fewer entries were written than it had free, and than it had until the wrap.
     #[inline]
     pub(crate) unsafe fn put(&mut self, value: T) {
-        let at = (self.next & self.mask) as usize;
-        // SAFETY: masked, so inside of the array (N1).
-        let entry = unsafe { self.entries.add(at) };
-        // SAFETY: valid for writes (N1); the entry is free by this function's contract (D3).
-        unsafe { entry.write(value) };
-        self.next = self.next.wrapping_add(1);
+        // SAFETY: inside of the array and free, by this function's contract (N1, D3).
+        unsafe { self.next.write(value) };
+        // SAFETY: at most one past the end of the array, by this function's contract (N1).
+        self.next = unsafe { self.next.add(1) };
     }
 
-    /// The index of the next entry.
+    /// How many entries were written.
     #[inline]
-    pub(crate) fn index(&self) -> u32 {
-        self.next
+    pub(crate) fn len(&self) -> u32 {
+        // SAFETY: both point into the same array, `next` not before `start`.
+        let len = unsafe { self.next.offset_from_unsigned(self.start) };
+        #[allow(clippy::cast_possible_truncation, reason = "a ring has u32 entries")]
+        {
+            len as u32
+        }
     }
 }
 
@@ -344,17 +360,35 @@ impl<T: Entry> Consumer<T> {
         self.ring.ranges(self.cursor, count).map(|range| self.ring.slice(range))
     }
 
-    /// As [`segments`](Self::segments), but not tied to the borrow of this side.
+    /// The next `count` entries, which are before the wrap, not tied to the borrow of this side.
     ///
     /// # Safety
-    /// The slices are not used after [`release`](Self::release) or after this side is gone.
+    /// - `count` is at most what is available and [`until_wrap`](Self::until_wrap);
+    /// - the slice is not used after [`release`](Self::release) or after this side is gone.
     #[inline]
-    pub(crate) unsafe fn detached_segments<'any>(&self, count: u32) -> [&'any [T]; 2] {
-        self.segments(count).map(|segment| {
-            // SAFETY: the memory outlives the slices and is not written while they are used, by this
-            // function's contract (N1, D3).
-            unsafe { slice::from_raw_parts(segment.as_ptr(), segment.len()) }
-        })
+    pub(crate) unsafe fn run<'any>(&self, count: u32) -> &'any [T] {
+        debug_assert!(
+            count <= self.until_wrap() && count <= self.produced.wrapping_sub(self.cursor)
+        );
+        let first = (self.cursor & self.ring.mask()) as usize;
+        // SAFETY: masked, so inside of the array (N1).
+        let start = unsafe { self.ring.entries.add(first) };
+        // SAFETY: inside of the array, the consumer's, and not written while it is used: by this
+        // function's contract (N1, D3).
+        unsafe { slice::from_raw_parts(start.as_ptr(), count as usize) }
+    }
+
+    /// How many entries there are from the cursor to the wrap of the array.
+    #[inline]
+    pub(crate) fn until_wrap(&self) -> u32 {
+        self.ring.size - (self.cursor & self.ring.mask())
+    }
+
+    /// Reads the entry `ahead` of the cursor, which is available.
+    #[inline]
+    pub(crate) fn peek(&self, ahead: u32) -> T {
+        debug_assert!(ahead < self.produced.wrapping_sub(self.cursor));
+        self.ring.read(self.cursor.wrapping_add(ahead))
     }
 
     /// Passes `count` entries: they are not read again, but still not the producer's.

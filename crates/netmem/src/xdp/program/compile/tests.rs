@@ -1,0 +1,436 @@
+//! The bytecode, run by the kernel, against `Rules::classify`.
+//!
+//! Planted and caught: ports or addresses not swapped, one swapped for the other; options ignored,
+//! one word of them too few; each bounds check one byte short (the verifier) and long, or refusing a
+//! frame that ends there; each fragment mask one bit short and long; ports of later fragments; a VLAN
+//! id with its priority, of the inner tag, any id as priority; a tag of 0x9100, none of 0x88a8, not
+//! skipped, its type not stored; header length 4, version 5; half of the ARP lengths unchecked; no
+//! SCTP, no UDP-Lite, ICMP of any protocol; a prefix one bit long, an address sign-extended, a slot's
+//! upper half left absent; absent as a fragment, as a first fragment; R1 trusted across a label; a
+//! list without its own end, as the other list, empty ones swapped; `not` ignored; the next class
+//! counted, or twice; taken frames passed, aborted without a socket, sent by interface index.
+
+use std::{net::Ipv4Addr, os::fd::AsFd};
+
+use netmem_bpf::{MapKind, MapSpec, asm::disassemble};
+use netmem_host::{
+    lab::{NetNs, missing_privilege, skip},
+    netlink::{AdminState, Route},
+};
+use netmem_wire::filter::{Fields, Rule, responder};
+use proptest::{
+    collection::vec,
+    prelude::*,
+    sample::select,
+    test_runner::{Config, TestRunner},
+};
+
+use super::*;
+use crate::{
+    link::Link,
+    mem::{PageTier, Pool, PoolConfig, Region},
+    sys::xsk,
+    xdp::{RingSizes, program::XdpProgram, umem},
+};
+
+const OURS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+const OTHER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 3);
+
+/// A loaded program, and what its counters should say.
+struct Run<'r> {
+    program: XdpProgram,
+    rules: &'r Rules,
+    counts: Vec<u64>,
+}
+
+impl<'r> Run<'r> {
+    /// Loads the rules; `None` where this process may not, with the test recorded as skipped.
+    fn load(test: &str, rules: &'r Rules) -> Option<Self> {
+        match XdpProgram::load("netmem_compile", rules, 2) {
+            Ok(program) => Some(Self { program, rules, counts: vec![0; rules.class_count()] }),
+            Err(error) if error.errno() == Some(libc::EPERM) => {
+                skip(test, &error.to_string());
+                None
+            }
+            Err(error) => panic!("{error:?}\n{rules}"),
+        }
+    }
+
+    /// Runs a frame; gives the index of its class and what became of it.
+    fn classify(&mut self, frame: &[u8]) -> (usize, XdpAction) {
+        let verdict = self.program.test_run(frame).unwrap();
+        let (class, _) = self.rules.classify(&Fields::parse(frame));
+        self.counts[class] += 1;
+        let index = u32::try_from(class).unwrap();
+        let counted = self.program.counters.sum_u64(index).unwrap();
+        let rules = self.rules;
+        assert_eq!(counted, self.counts[class], "class {class} of {frame:02x?} by\n{rules}");
+        (class, verdict)
+    }
+
+    /// Checks that nothing else was counted: each frame was counted once, in its class.
+    fn finish(self) {
+        let counted: Vec<u64> =
+            self.program.classes().unwrap().into_iter().map(|(_, count)| count).collect();
+        assert_eq!(counted, self.counts, "by\n{}", self.rules);
+    }
+}
+
+fn framed(tags: &[(u16, u16)], ether_type: u16, l3: &[u8]) -> Vec<u8> {
+    let mut frame = vec![2; 12];
+    for (tpid, control) in tags {
+        frame.extend([tpid.to_be_bytes(), control.to_be_bytes()].concat());
+    }
+    frame.extend(ether_type.to_be_bytes());
+    frame.extend(l3);
+    frame
+}
+
+fn arp(operation: u8, target: Ipv4Addr) -> Vec<u8> {
+    let mut packet = b"\0\x01\x08\0\x06\x04\0\x01......\x0a\0\0\x01......".to_vec();
+    packet[7] = operation;
+    packet.extend(target.octets());
+    packet
+}
+
+/// An IPv4 packet to `OURS` with a header of `words` words and a ping as payload.
+fn ip(protocol: u8, words: u8, fragment: u16) -> Vec<u8> {
+    let mut packet = b"\x40\0\0\x1c\0\0\0\0\x40\x01\0\0\x0a\0\0\x01".to_vec();
+    packet[0] |= words;
+    packet[6..8].copy_from_slice(&fragment.to_be_bytes());
+    packet[9] = protocol;
+    packet.extend(OURS.octets());
+    // The options look like no ping: type 3.
+    packet.resize(usize::from(words.max(5)) * 4, 3);
+    packet.extend(b"\x08\0\xf7\xff\0\0\0\0odd");
+    packet
+}
+
+/// Frames of each kind with the class that they shall be in, by the responder's rules for `OURS`.
+fn responder_frames() -> Vec<(Vec<u8>, &'static str)> {
+    let plain = |ether_type, l3: &[u8]| framed(&[], ether_type, l3);
+    let mut to_other = ip(1, 5, 0);
+    to_other[19] = 3;
+    let mut reply = ip(1, 5, 0);
+    reply[20] = 0;
+    let mut broken_arp = arp(1, OURS);
+    broken_arp[5] = 6;
+    let tagged = |tags: &[(u16, u16)]| framed(tags, 0x0800, &ip(1, 5, 0));
+    let mut frames = vec![
+        (plain(0x0806, &arp(1, OURS)), "arp_request"),
+        (plain(0x0806, &[arp(1, OURS), vec![0; 18]].concat()), "arp_request"),
+        (framed(&[(0x8100, 0xe000)], 0x0806, &arp(1, OURS)), "arp_request"),
+        (plain(0x0806, &arp(1, OTHER)), "arp_other"),
+        (plain(0x0806, &arp(2, OURS)), "arp_other"),
+        (plain(0x0806, &broken_arp), "arp_other"),
+        (framed(&[(0x8100, 5)], 0x0806, &arp(1, OURS)), "vlan"),
+        (tagged(&[(0x8100, 0)]), "echo_request"),
+        (tagged(&[(0x88a8, 0x1000)]), "echo_request"),
+        (tagged(&[(0x8100, 5)]), "vlan"),
+        (tagged(&[(0x88a8, 0), (0x8100, 0)]), "vlan"),
+        (tagged(&[(0x8100, 0), (0x8100, 5), (0x8100, 0)]), "vlan"),
+        (tagged(&[(0x9100, 0)]), "other"),
+        // First fragment, one whose offset is the lowest and highest bit, unused bit, don't fragment.
+        (plain(0x0800, &ip(1, 5, 0x2000)), "echo_request"),
+        (plain(0x0800, &ip(1, 5, 0x0001)), "icmp_other"),
+        (plain(0x0800, &ip(1, 5, 0x3000)), "icmp_other"),
+        (plain(0x0800, &ip(1, 5, 0x8000)), "echo_request"),
+        (plain(0x0800, &ip(1, 5, 0x4000)), "echo_request"),
+        (plain(0x0800, &to_other), "icmp_other"),
+        (plain(0x0800, &reply), "icmp_other"),
+        (plain(0x0800, &ip(6, 5, 0)), "tcp"),
+        (plain(0x0800, &ip(17, 6, 0)), "udp"),
+        (plain(0x0800, &ip(47, 5, 0)), "ipv4_other"),
+        (plain(0x0800, &ip(1, 4, 0)), "ipv4_other"),
+        (plain(0x86dd, &[0x60; 60]), "ipv6"),
+        (plain(0x88cc, &[0; 46]), "other"),
+    ];
+    frames.extend((5..=15).map(|words| (plain(0x0800, &ip(1, words, 0)), "echo_request")));
+    frames
+}
+
+#[test]
+fn the_responder_decides_as_specified_at_every_length() {
+    let rules = responder(&[OURS]);
+    let Some(mut run) = Run::load("the_responder_decides_as_specified_at_every_length", &rules)
+    else {
+        return;
+    };
+    let names: Vec<&str> = rules.classes().collect();
+    for (frame, name) in responder_frames() {
+        let (class, verdict) = run.classify(&frame);
+        assert_eq!(names[class], name, "{frame:02x?}");
+        // There is no socket: what is taken passes.
+        assert_eq!(verdict, XdpAction::Pass);
+        for len in 14..frame.len() {
+            run.classify(&frame[..len]);
+        }
+    }
+    run.finish();
+}
+
+/// A socket on the loopback interface of a namespace of its own.
+#[test]
+fn taken_frames_go_to_the_socket_of_their_queue() {
+    const NAME: &str = "taken_frames_go_to_the_socket_of_their_queue";
+    if let Some(missing) = missing_privilege() {
+        return skip(NAME, &missing);
+    }
+    let check = || {
+        Route::open().unwrap().set_state("lo", AdminState::Up).unwrap();
+        let region = Region::builder(16 * 2048).tiers(&[PageTier::Base4K]).build().unwrap();
+        let pool = Pool::new(region, PoolConfig::default()).unwrap();
+        let socket = umem::open(&pool).unwrap();
+        let sizes = RingSizes { rx: 2, tx: 2, fill: 2, completion: 2 };
+        let _rings = umem::map_rings(socket.as_fd(), &sizes).unwrap();
+        let lo = Link::by_name("lo").unwrap().index;
+        xsk::bind(socket.as_fd(), lo, 0, xsk::XDP_COPY).unwrap();
+
+        let rules = responder(&[OURS]);
+        let Some(mut run) = Run::load(NAME, &rules) else { return };
+        let request = framed(&[], 0x0806, &arp(1, OURS));
+        // Test runs are on queue 0, which has no socket yet.
+        run.program.set_socket(1, socket.as_fd()).unwrap();
+        assert_eq!(run.classify(&request), (0, XdpAction::Pass));
+        run.program.set_socket(0, socket.as_fd()).unwrap();
+        for (frame, name) in responder_frames() {
+            let is_ours = name == "arp_request" || name == "echo_request";
+            let wanted = if is_ours { XdpAction::Redirect } else { XdpAction::Pass };
+            assert_eq!(run.classify(&frame).1, wanted, "{name}: {frame:02x?}");
+        }
+        run.finish();
+    };
+    NetNs::create().unwrap().run(check).unwrap();
+}
+
+/// Values that tests ask for and frames have: a few, so that they meet, some of them another's bytes
+/// in the other order.
+fn number() -> impl Strategy<Value = u16> {
+    prop_oneof![8 => select(vec![0_u16, 1, 53, 0x3500, 0xffff]), 1 => any::<u16>()]
+}
+
+fn ether_types() -> impl Strategy<Value = u16> {
+    let known = select(vec![0x0800_u16, 0x0806, 0x86dd, 0x8100, 0x88a8, 0x9100, 0x0008, 0]);
+    prop_oneof![8 => known, 1 => any::<u16>()]
+}
+
+fn protocols() -> impl Strategy<Value = u8> {
+    prop_oneof![8 => select(vec![1_u8, 6, 17, 132, 136]), 1 => any::<u8>()]
+}
+
+fn addresses() -> impl Strategy<Value = [u8; 4]> {
+    let known = [[10, 0, 0, 1], [1, 0, 0, 10], [10, 0, 128, 1], [0; 4], [255; 4], [128, 0, 0, 0]];
+    prop_oneof![8 => select(known.to_vec()), 1 => any::<[u8; 4]>()]
+}
+
+fn nets() -> impl Strategy<Value = Ipv4Net> {
+    let prefix_len = prop_oneof![2 => Just(32_u8), 1 => select(vec![0_u8, 1, 31]), 2 => 0..=32_u8];
+    (addresses(), prefix_len).prop_map(|(address, len)| Ipv4Net::new(address.into(), len).unwrap())
+}
+
+fn tests() -> impl Strategy<Value = Test> {
+    let vlan_ids = select(vec![0_u16, 5, 0x500, 0x1005, 0xffff]);
+    prop_oneof![
+        ether_types().prop_map(Test::EtherType),
+        prop::option::of(vlan_ids).prop_map(Test::Vlan),
+        Just(Test::UntaggedOrPriority),
+        number().prop_map(Test::ArpOperation),
+        nets().prop_map(Test::ArpTarget),
+        nets().prop_map(Test::ArpSender),
+        Just(Test::Ipv4),
+        protocols().prop_map(Test::IpProtocol),
+        nets().prop_map(Test::SourceNet),
+        nets().prop_map(Test::DestinationNet),
+        Just(Test::FirstFragment),
+        Just(Test::Fragment),
+        select(vec![0_u8, 1, 53, 255]).prop_map(Test::IcmpType),
+        number().prop_map(Test::SourcePort),
+        number().prop_map(Test::DestinationPort),
+    ]
+}
+
+fn exprs() -> impl Strategy<Value = Expr> {
+    let leaf = prop_oneof![
+        16 => tests().prop_map(Expr::Test),
+        1 => Just(Expr::Always),
+        1 => Just(Expr::Never),
+    ];
+    leaf.prop_recursive(4, 24, 4, |inner| {
+        prop_oneof![
+            inner.clone().prop_map(Expr::not),
+            vec(inner.clone(), 0..4).prop_map(Expr::All),
+            vec(inner, 0..4).prop_map(Expr::Any),
+        ]
+    })
+}
+
+fn rules() -> impl Strategy<Value = Rules> {
+    let action = prop_oneof![Just(Action::Take), Just(Action::Pass)];
+    let rule = (exprs(), action).prop_map(|(when, action)| Rule::new("class", when, action));
+    vec(rule, 0..6).prop_map(Rules::new)
+}
+
+fn arp_bytes() -> impl Strategy<Value = Vec<u8>> {
+    (number(), addresses(), addresses(), 0_usize..24).prop_map(|(operation, sender, target, at)| {
+        let mut packet = arp(1, target.into());
+        packet[6..8].copy_from_slice(&operation.to_be_bytes());
+        packet[14..18].copy_from_slice(&sender);
+        if at < 6 {
+            packet[at] ^= 1;
+        }
+        packet
+    })
+}
+
+fn ipv4_bytes() -> impl Strategy<Value = Vec<u8>> {
+    let first = prop_oneof![4 => Just(0x45_u8), 4 => 0x44_u8..=0x50, 1 => any::<u8>()];
+    let fragment = prop_oneof![6 => Just(0_u16), 3 => select(vec![0x2000, 1, 0x1000, 0xc000]), 1 => any::<u16>()];
+    let header = (first, fragment, protocols(), addresses(), addresses());
+    (header, number(), number(), 0_usize..8).prop_map(
+        |((first, fragment, protocol, source, destination), port, other_port, more)| {
+            let mut packet = ip(protocol, first & 15, fragment);
+            packet[0] = first;
+            packet[12..16].copy_from_slice(&source);
+            packet[16..20].copy_from_slice(&destination);
+            packet.truncate(usize::from(first & 15).max(5) * 4);
+            packet.extend(port.to_be_bytes());
+            packet.extend(other_port.to_be_bytes());
+            packet.resize(packet.len() + more, 0);
+            packet
+        },
+    )
+}
+
+/// Frames with no to three tags around ARP, IPv4 or anything, many of them damaged or cut off.
+fn frames() -> impl Strategy<Value = Vec<u8>> {
+    let control = select(vec![0_u16, 0xe000, 5, 0x1005, 0x0500, 0x0fff]);
+    let tags = vec((select(vec![0x8100_u16, 0x88a8]), control), 0..4);
+    let l3 = prop_oneof![
+        4 => (Just(0x0800_u16), ipv4_bytes()),
+        2 => (Just(0x0806_u16), arp_bytes()),
+        1 => (ether_types(), ipv4_bytes()),
+        1 => (ether_types(), vec(any::<u8>(), 0..60)),
+    ];
+    let flip = prop::option::weighted(0.2, (any::<prop::sample::Index>(), any::<u8>()));
+    let cut = prop::option::weighted(0.3, any::<prop::sample::Index>());
+    (tags, l3, flip, cut).prop_map(|(tags, (ether_type, l3), flip, cut)| {
+        let mut frame = framed(&tags, ether_type, &l3);
+        if let Some((at, bits)) = flip {
+            let at = at.index(frame.len());
+            frame[at] ^= bits;
+        }
+        if let Some(cut) = cut {
+            frame.truncate(14 + cut.index(frame.len() - 13));
+        }
+        frame
+    })
+}
+
+#[test]
+fn both_back_ends_agree() {
+    const NAME: &str = "both_back_ends_agree";
+    if Run::load(NAME, &Rules::default()).is_none() {
+        return;
+    }
+    let config = Config { cases: 1000, failure_persistence: None, ..Config::default() };
+    let check = |(rules, frames): (Rules, Vec<Vec<u8>>)| {
+        let mut run = Run::load(NAME, &rules).expect("may load, as above");
+        for frame in frames {
+            run.classify(&frame);
+        }
+        run.finish();
+        Ok(())
+    };
+    TestRunner::new(config).run(&(rules(), vec(frames(), 64)), check).unwrap();
+}
+
+/// Each test alone, and its negation, over frames that have the value and frames that do not.
+#[test]
+fn each_test_alone_says_yes_and_no() {
+    const NAME: &str = "each_test_alone_says_yes_and_no";
+    if Run::load(NAME, &Rules::default()).is_none() {
+        return;
+    }
+    let config = Config { cases: 300, failure_persistence: None, ..Config::default() };
+    let check = |(test, frames): (Test, Vec<Vec<u8>>)| {
+        let rules = [Expr::not(test), test.into()].map(|when| Rule::new("", when, Action::Take));
+        let rules = Rules::new(rules);
+        let mut run = Run::load(NAME, &rules).expect("may load, as above");
+        for frame in frames {
+            run.classify(&frame);
+        }
+        assert_eq!(run.counts[2], 0);
+        run.finish();
+        Ok(())
+    };
+    TestRunner::new(config).run(&(tests(), vec(frames(), 64)), check).unwrap();
+}
+
+/// The maps of a program that is not loaded; `None` as for [`Run::load`].
+fn maps(test: &str) -> Option<(Map, Map)> {
+    let map = |kind, value_bytes| {
+        Map::create(&MapSpec { kind, key_bytes: 4, value_bytes, max_entries: 16, name: "" })
+    };
+    match map(MapKind::XskMap, 4) {
+        Ok(sockets) => Some((sockets, map(MapKind::PerCpuArray, 8).unwrap())),
+        Err(error) if error.errno() == Some(libc::EPERM) => {
+            skip(test, &error.to_string());
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn any_of(addresses: u32) -> Rules {
+    let addresses = (0..addresses).map(|index| Ipv4Addr::from_bits(0x0a00_0000 + index));
+    let tests = addresses.map(|address| Test::DestinationNet(address.into()));
+    Rules::new([Rule::new("ours", Expr::any(tests), Action::Take)])
+}
+
+#[test]
+fn long_lists_load_and_too_long_ones_are_told() {
+    const NAME: &str = "long_lists_load_and_too_long_ones_are_told";
+    let rules = any_of(4000);
+    let Some(mut run) = Run::load(NAME, &rules) else { return };
+    for (last, class) in [([10, 0, 0, 0], 0), ([10, 0, 15, 159], 0), ([10, 0, 15, 160], 1)] {
+        let mut packet = ip(6, 5, 0);
+        packet[16..20].copy_from_slice(&last);
+        assert_eq!(run.classify(&framed(&[], 0x0800, &packet)).0, class);
+    }
+    let (sockets, counters) = maps(NAME).expect("may make maps, as above");
+    // All but the last address jump over the rest of the list.
+    assert!(matches!(
+        compile(&any_of(20_000), &sockets, &counters),
+        Err(AsmError::JumpTooFar { .. })
+    ));
+    // It fits the assembler, not the verifier.
+    let error = XdpProgram::load("netmem_compile", &any_of(10_000), 1).unwrap_err();
+    assert!(error.to_string().contains("too complex"), "{error}");
+}
+
+/// Without CAP_PERFMON the verifier refuses `(0f) r7 += r3`.
+#[test]
+fn the_responder_is_short_and_adds_no_variable_to_a_pointer() {
+    let name = "the_responder_is_short_and_adds_no_variable_to_a_pointer";
+    let Some((sockets, counters)) = maps(name) else { return };
+    let ours: Vec<Ipv4Addr> = (1..17).map(|last| Ipv4Addr::new(10, 0, 0, last)).collect();
+    let code = |count| compile(&responder(&ours[..count]), &sockets, &counters).unwrap();
+    let (one, sixteen) = (code(1).len(), code(16).len());
+    assert!(one <= 200, "{one} instructions");
+    assert_eq!(sixteen - one, 15 * 2 * 2, "two instructions per address in two lists");
+    assert!(!disassemble(&code(16)).contains("(0f)"));
+}
+
+#[test]
+fn what_no_test_reads_is_not_parsed() {
+    let Some((sockets, counters)) = maps("what_no_test_reads_is_not_parsed") else { return };
+    let code = |expr| {
+        let rules = Rules::new([Rule::new("", expr, Action::Take)]);
+        disassemble(&compile(&rules, &sockets, &counters).unwrap())
+    };
+    let arp = code(Test::ArpOperation(1).into());
+    assert!(arp.contains("0x806") && !arp.contains("0x800 "), "{arp}");
+    // Neither default nor its tail is there, which nothing would reach.
+    let all = code(Expr::Always);
+    assert_eq!(all.matches("exit").count(), 1, "{all}");
+}
