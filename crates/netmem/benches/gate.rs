@@ -23,8 +23,10 @@ fn main() {
     let packets: u64 = packets.parse().expect("PACKETS is a number");
     let run = match case.as_str() {
         "receive" => gate_receive,
+        "receive-byte" => gate_receive_byte,
+        "receive-table" => gate_receive_table,
         "reflect" => gate_reflect,
-        other => panic!("no case {other}: receive, reflect"),
+        other => panic!("no case {other}"),
     };
     move_packets(run, batch, packets);
 }
@@ -42,7 +44,7 @@ fn move_packets(run: Case, batch: u32, packets: u64) {
         Verdict::Drop(DropReason::UnhandledProto),
         Verdict::Keep,
     ]);
-    frame[12] = u8::from(run as usize == gate_reflect as Case as usize);
+    frame[12] = 4;
     let mut done = 0;
     while done < packets {
         for _ in 0..batch {
@@ -54,22 +56,46 @@ fn move_packets(run: Case, batch: u32, packets: u64) {
     }
 }
 
-/// Receive and recycle: the closure looks at a byte and its verdict is looked up.
+/// Receive and recycle: the verdict depends on how many bytes the packet has.
 #[inline(never)]
 fn gate_receive(port: &mut Port, batch: u32, table: &[Verdict; 4]) -> u32 {
+    let longest = 1500 + usize::from(table[1] == Verdict::Transmit);
+    let decide = |packet: &mut PacketMut<'_>| {
+        if packet.bytes().len() > longest { Verdict::Transmit } else { Verdict::Consume }
+    };
+    port.receive(batch, &mut (), decide).received
+}
+
+/// Receive and recycle: the verdict depends on a byte of the packet.
+#[inline(never)]
+fn gate_receive_byte(port: &mut Port, batch: u32, table: &[Verdict; 4]) -> u32 {
+    let reflected = u8::from(table[1] == Verdict::Transmit);
+    let decide = |packet: &mut PacketMut<'_>| {
+        let is_reflected = packet.bytes().first() == Some(&reflected);
+        if is_reflected { Verdict::Transmit } else { Verdict::Consume }
+    };
+    port.receive(batch, &mut (), decide).received
+}
+
+/// As above, but the verdict is looked up in a table: every verdict is possible.
+#[inline(never)]
+fn gate_receive_table(port: &mut Port, batch: u32, table: &[Verdict; 4]) -> u32 {
     port.receive(batch, &mut (), |packet| verdict(packet, table)).received
 }
 
 /// Reflect: swap the Ethernet addresses and send, completions reaped.
 #[inline(never)]
 fn gate_reflect(port: &mut Port, batch: u32, table: &[Verdict; 4]) -> u32 {
-    port.receive(batch, &mut (), |packet| {
-        if let Some(addresses) = packet.bytes_mut().first_chunk_mut::<12>() {
-            addresses.rotate_left(6);
-        }
-        verdict(packet, table)
-    })
-    .received
+    let consumed = u8::from(table[1] != Verdict::Transmit);
+    let decide = |packet: &mut PacketMut<'_>| {
+        let Some(addresses) = packet.bytes_mut().first_chunk_mut::<14>() else {
+            return Verdict::Drop(DropReason::PktTooSmall);
+        };
+        let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, ..] = *addresses;
+        addresses[..12].copy_from_slice(&[s0, s1, s2, s3, s4, s5, d0, d1, d2, d3, d4, d5]);
+        if addresses[12] == consumed { Verdict::Consume } else { Verdict::Transmit }
+    };
+    port.receive(batch, &mut (), decide).received
 }
 
 #[inline]

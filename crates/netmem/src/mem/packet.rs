@@ -42,6 +42,12 @@ impl<'a> PacketMut<'a> {
         self.span
     }
 
+    /// How far behind `base` the packet's first byte lies.
+    #[inline]
+    pub(crate) fn offset_from(&self, base: NonNull<u8>) -> u64 {
+        (self.data.addr().get() - base.addr().get()) as u64
+    }
+
     /// The packet's bytes.
     #[inline]
     #[must_use]

@@ -37,9 +37,10 @@ pub(crate) enum RingKind {
     Completion = 6,
 }
 
-/// A descriptor of the rx and tx rings: `struct xdp_desc`.
+/// A descriptor of the rx and tx rings: `struct xdp_desc`. The kernel's rings start it at a multiple
+/// of 64 bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[repr(C)]
+#[repr(C, align(16))]
 pub struct XdpDesc {
     /// Where the packet's first byte lies, as an offset into the UMEM.
     pub addr: u64,

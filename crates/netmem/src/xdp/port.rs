@@ -12,20 +12,27 @@
 //! - **M1, M2, M3** (see [`crate::device`]): [`Pass`] holds the cursors of a batch in locals and
 //!   commits them when it is dropped, by return or by unwinding.
 //! - **X1** slots on the rx side (fill ring, kernel, rx ring, lent) are never more than the fill ring
-//!   has entries: a lent packet always finds room to go back. The room is still looked up once per
-//!   batch, because the kernel publishes an rx descriptor before the fill entry it used.
+//!   has entries: a lent packet always finds room to go back. The consumer index of the fill ring
+//!   need not say so yet (the kernel publishes an rx descriptor before the fill entry that it used,
+//!   xsk_flush in net/xdp/xsk.c, kernel 6.18), but the kernel has read that entry before.
 //! - **X2** slots on the tx side are never more than the completion ring has entries: the kernel
 //!   never has to wait for us to reap.
 //! - **X3** the kernel writes descriptors inside of the UMEM. Each is checked in debug builds; in
 //!   release a batch is checked by one reduction ([`Memory::holds_all`]), and only a batch that fails it is
 //!   looked at one by one. A bad one is counted, never lent, and its slot is quarantined.
 
-use std::{collections::VecDeque, io, mem::ManuallyDrop, ptr::NonNull, time::Duration};
+use std::{
+    collections::VecDeque,
+    hint, io,
+    mem::ManuallyDrop,
+    ptr::{self, NonNull},
+    time::Duration,
+};
 
 use super::{
     PortReport, Statistics, XdpDesc,
     program::Attachment,
-    ring::{Consumer, Producer, RingMemory, Run},
+    ring::{Consumer, Producer, RingMemory, or_all},
     socket::{Kernel, Wake},
 };
 use crate::{
@@ -93,6 +100,8 @@ struct Memory {
     base: NonNull<u8>,
     frame_bytes: u32,
     bytes: u64,
+    /// As `bytes` where that is a power of two, else 0: what the check of a whole run goes by.
+    fast_bytes: u64,
 }
 
 /// How far a port's four rings have got since the start.
@@ -126,11 +135,9 @@ impl Port {
     ) -> Self {
         let pool = handle.pool();
         let frame_bytes = pool.config().frame_bytes;
-        let memory = Memory {
-            base: pool.region().base(),
-            frame_bytes,
-            bytes: u64::from(pool.slots()) * u64::from(frame_bytes),
-        };
+        let bytes = u64::from(pool.slots()) * u64::from(frame_bytes);
+        let fast_bytes = if bytes.is_power_of_two() { bytes } else { 0 };
+        let memory = Memory { base: pool.region().base(), frame_bytes, bytes, fast_bytes };
         let mut port = Self {
             attachment: None,
             rings,
@@ -310,16 +317,17 @@ impl Port {
         let mut room = fill.free(wanted).min(wanted);
         let mut bad_slots = 0;
         for segment in completion.segments(count) {
-            let bad =
-                segment.iter().fold(0, |all, &addr| all | u64::from(addr >= self.memory.bytes));
-            if bad != 0 {
+            let addr = segment.iter().fold(0, |all, &addr| all | addr);
+            if addr >= self.memory.fast_bytes
+                && segment.iter().any(|&addr| addr >= self.memory.bytes)
+            {
                 let good = segment.iter().copied().filter(|&addr| addr < self.memory.bytes);
                 bad_slots += segment.len() as u64 - good.clone().count() as u64;
                 self.handle.return_from_device(good);
                 continue;
             }
             let (refill, rest) = segment.split_at(segment.len().min(room as usize));
-            refill.iter().for_each(|&addr| fill.push(addr));
+            fill.push_all(refill);
             #[allow(clippy::cast_possible_truncation, reason = "at most `room`")]
             let refilled = refill.len() as u32;
             room -= refilled;
@@ -390,7 +398,9 @@ impl Port {
     fn publish(&mut self) {
         self.rings.rx.release();
         self.rings.fill.publish();
-        self.rings.tx.publish();
+        if self.unkicked {
+            self.rings.tx.publish();
+        }
     }
 
     /// Makes an owned packet of a lent one. Out of line: the loop over a batch stays small.
@@ -401,6 +411,16 @@ impl Port {
         self.handle.adopt(Slot::claimed(slot), span.headroom, span.len)
     }
 
+    /// Room in the tx ring behind `sent` entries that are written and not committed: where entry `e`
+    /// is `tx + e`, and up to which `e`. Out of line and by value: the cursors of a batch stay in
+    /// registers.
+    #[inline(never)]
+    fn tx_run(&mut self, sent: u32) -> (*mut XdpDesc, u32) {
+        let room = self.room(u32::MAX).saturating_sub(sent);
+        let ring = &self.rings.tx;
+        (ring.entry(sent).wrapping_sub(sent as usize), sent + room.min(ring.until_wrap(sent)))
+    }
+
     /// How many packets can be sent now: room in the tx ring, bounded by X2.
     #[inline]
     fn room(&mut self, wanted: u32) -> u32 {
@@ -408,26 +428,27 @@ impl Port {
         self.rings.tx.free(wanted).min(unreaped)
     }
 
-    /// The kernel's descriptors are inside of the UMEM (X3); how many of the next `count` are.
+    /// How many of the next `left` packets wrap in none of the rings.
+    #[inline]
+    fn run(&self, left: u32) -> u32 {
+        let rings = &self.rings;
+        left.min(rings.rx.until_wrap()).min(rings.fill.until_wrap(0))
+    }
+
+    /// Those of `descs`, which are next in the rx ring, that are inside of the UMEM, up to the first
+    /// that is not (X3). When that is the first, it is passed and counted.
     #[cold]
-    fn good_prefix(&mut self, count: u32) -> u32 {
+    fn good_prefix<'d>(&mut self, descs: &'d [XdpDesc]) -> &'d [XdpDesc] {
         let memory = self.memory;
-        let all = self.rings.rx.segments(count).concat();
-        let bad = |desc: &&XdpDesc| !memory.holds(desc);
-        let leading = all.iter().take_while(bad).count();
-        if leading > 0 {
-            #[allow(clippy::cast_possible_truncation, reason = "at most `count`")]
-            let passed = leading as u32;
-            self.rings.rx.pass(passed);
-            self.rx_side = self.rx_side.saturating_sub(passed);
-            self.quarantine(leading as u64);
-            self.counts.received += leading as u64;
-            self.counts.dropped[DropReason::BadDescriptor] += leading as u64;
+        let good = descs.iter().take_while(|desc| memory.holds(desc)).count();
+        if good == 0 {
+            self.rings.rx.pass(1);
+            self.rx_side = self.rx_side.saturating_sub(1);
+            self.quarantine(1);
+            self.counts.received += 1;
+            self.counts.dropped[DropReason::BadDescriptor] += 1;
         }
-        #[allow(clippy::cast_possible_truncation, reason = "at most `count`")]
-        {
-            all[leading..].iter().take_while(|desc| memory.holds(desc)).count() as u32
-        }
+        &descs[..good]
     }
 }
 
@@ -444,20 +465,28 @@ impl Device for Port {
         if self.rx_side + REFILL_CHUNK <= self.rings.fill.size() {
             self.refill();
         }
-        let mut count = self.rings.rx.available(budget).min(budget);
-        count = count.min(self.rings.fill.free(count));
-        if count == 0 {
-            return Tally::default();
+        let mut left = self.rings.rx.available(budget).min(budget);
+        let mut tally = Tally::default();
+        if left == 0 {
+            return tally;
         }
-        if !self.memory.holds_all(self.rings.rx.segments(count)) {
-            count = self.good_prefix(count);
-        }
-        let mut tally = Tally { received: count, ..Tally::default() };
-        let mut left = count;
         while left > 0 {
-            let pass = Pass::over(self, left);
-            left -= pass.count;
-            pass.lend_all(sink, &mut verdict, &mut tally);
+            // SAFETY: `run` descriptors are available and before the wrap; the slice is used before
+            // they are released below.
+            let mut descs = unsafe { self.rings.rx.run(self.run(left)) };
+            if !self.memory.holds_all(descs) {
+                hint::cold_path();
+                descs = self.good_prefix(descs);
+                if descs.is_empty() {
+                    left -= 1;
+                    continue;
+                }
+            }
+            #[allow(clippy::cast_possible_truncation, reason = "a run has u32 packets")]
+            let run = descs.len() as u32;
+            left -= run;
+            tally.received += run;
+            Pass::over(self, descs).lend_all(sink, &mut verdict, &mut tally);
         }
         self.publish();
         if tally.transmitted > 0 {
@@ -561,28 +590,32 @@ impl Drop for Port {
     }
 }
 
-/// The cursors of a run of packets that wraps in none of the three rings it touches, so that they are
-/// plain pointers. [`finish`](Self::finish) commits them; if the closure unwinds, the drop does (M2).
+/// The cursors of a run of packets that wraps neither in the rx nor in the fill ring, so that they are
+/// plain pointers. [`lend_all`](Self::lend_all) commits them; if the closure unwinds, the drop does
+/// (M2).
 struct Pass<'p> {
     port: &'p mut Port,
-    fill: Run<u64>,
-    tx: Run<XdpDesc>,
-    /// Packets of the run, and how many may be queued for sending.
-    count: u32,
-    tx_left: u32,
-    dropped: u32,
+    descs: &'p [XdpDesc],
+    /// Minus the number of packets without a verdict: the loop counts up to 0, and both arrays are
+    /// reached from their ends with this one index.
+    left: isize,
+    /// Packet `left` goes back to `fill + left`: moved back by one for each packet that does not.
+    fill: *mut u64,
+    /// Packet number `sent` goes to `tx + sent` while `sent < tx_end`: looked up when the first one is
+    /// sent, and again at the wrap ([`Port::tx_run`]).
+    tx: *mut XdpDesc,
+    tx_end: u32,
+    sent: u32,
     kept: u32,
+    dropped: u32,
 }
 
 impl<'p> Pass<'p> {
     #[inline]
-    fn over(port: &'p mut Port, wanted: u32) -> Self {
-        let rings = &port.rings;
-        let count = wanted.min(rings.rx.until_wrap()).min(rings.fill.until_wrap());
-        let count = count.min(rings.tx.until_wrap());
-        let tx_left = port.room(count);
-        let (fill, tx) = (port.rings.fill.run(), port.rings.tx.run());
-        Self { port, fill, tx, count, tx_left, dropped: 0, kept: 0 }
+    fn over(port: &'p mut Port, descs: &'p [XdpDesc]) -> Self {
+        let fill = port.rings.fill.entry(0).wrapping_add(descs.len());
+        let (left, tx) = (-descs.len().cast_signed(), ptr::null_mut());
+        Self { port, descs, left, fill, tx, tx_end: 0, sent: 0, kept: 0, dropped: 0 }
     }
 
     /// Lends every packet of the run and commits what became of them.
@@ -593,16 +626,26 @@ impl<'p> Pass<'p> {
         F: FnMut(&mut PacketMut<'_>) -> Verdict,
     {
         let memory = self.port.memory;
-        // SAFETY: `count` is available and before the wrap by `over`; used in this call only, and
-        // entries are released when it is over.
-        for desc in unsafe { self.port.rings.rx.run(self.count) } {
-            self.lend(*desc, &memory, sink, verdict);
+        let end = self.descs.as_ptr_range().end;
+        while self.left != 0 {
+            // SAFETY: `-len <= left < 0`, so this is inside of `descs`.
+            let desc = unsafe { end.offset(self.left) };
+            // SAFETY: inside of `descs`, as above.
+            let desc = unsafe { desc.read() };
+            self.lend(desc, &memory, sink, verdict);
+            self.left += 1;
         }
-        tally.transmitted += self.tx.len();
+        tally.transmitted += self.sent;
         tally.kept += self.kept;
-        self.commit(self.count);
+        self.commit();
         // Committed: the drop is for unwinding only.
         let _ = ManuallyDrop::new(self);
+    }
+
+    /// Packets of the run that have their verdict.
+    #[inline]
+    fn settled(&self) -> usize {
+        self.descs.len().wrapping_add_signed(self.left)
     }
 
     /// Lends one packet and carries out the verdict on it.
@@ -619,31 +662,35 @@ impl<'p> Pass<'p> {
         let span = Span { headroom, len: desc.len, frame_bytes: memory.frame_bytes };
         let mut view = memory.view(desc.addr, span);
         let answer = verdict(&mut view);
-        let span = view.span();
+        let (addr, span) = (view.offset_from(memory.base), view.span());
         match answer {
             Verdict::Consume => self.put_back(desc.addr),
             Verdict::Drop(reason) => self.drop_as(reason, desc.addr),
-            Verdict::Transmit => {
-                self.transmit((desc.addr & !mask) + u64::from(span.headroom), span)
-            }
+            Verdict::Transmit => self.transmit(addr, span.len),
             Verdict::Keep => {
-                self.kept += 1;
+                hint::cold_path();
+                self.not_back();
                 sink.keep(self.port.keep(desc.addr, span));
+                self.kept += 1;
             }
         }
     }
 
     #[inline]
-    fn transmit(&mut self, addr: u64, span: Span) {
-        if self.tx_left == 0 {
+    fn transmit(&mut self, addr: u64, len: u32) {
+        if self.sent == self.tx_end {
+            (self.tx, self.tx_end) = self.port.tx_run(self.sent);
+        }
+        if self.sent == self.tx_end {
             self.drop_as(DropReason::FullRing, addr);
-        } else if span.len < ETH_HLEN {
+        } else if len < ETH_HLEN {
             self.drop_as(DropReason::PktTooSmall, addr);
         } else {
-            self.tx_left -= 1;
-            // SAFETY: the tx ring had `tx_left` entries free, and the run has `count` before its
-            // wrap (`over`).
-            unsafe { self.tx.put(XdpDesc { addr, len: span.len, options: 0 }) };
+            let entry = self.tx.wrapping_add(self.sent as usize);
+            // SAFETY: `sent < tx_end`: inside of the array, before its wrap, and free (N1, D3, `tx_run`).
+            unsafe { entry.write(XdpDesc { addr, len, options: 0 }) };
+            self.sent += 1;
+            self.not_back();
         }
     }
 
@@ -657,58 +704,66 @@ impl<'p> Pass<'p> {
     /// Gives a slot back to the fill ring; the kernel masks the address to the slot's start.
     #[inline]
     fn put_back(&mut self, addr: u64) {
-        // SAFETY: one entry per lent packet at most: the fill ring had room for the batch, and the
-        // run has `count` entries before its wrap (`over`).
-        unsafe { self.fill.put(addr) };
+        let entry = self.fill.wrapping_offset(self.left);
+        // SAFETY: `fill + left` is the cursor's entry plus one per packet that went back: fewer
+        // than the run, so before the wrap (N1), and free by X1 (D3).
+        unsafe { entry.write(addr) };
     }
 
-    /// Moves the private cursors past the first `passed` packets and counts them.
+    /// The packet whose verdict is carried out does not go back to the fill ring.
     #[inline]
-    fn commit(&mut self, passed: u32) {
-        let (back, sent) = (self.fill.len(), self.tx.len());
-        debug_assert_eq!(back + sent + self.kept, passed);
+    fn not_back(&mut self) {
+        self.fill = self.fill.wrapping_sub(1);
+    }
+
+    /// Moves the private cursors past the settled packets and counts them.
+    #[inline]
+    fn commit(&mut self) {
+        #[allow(clippy::cast_possible_truncation, reason = "a run has u32 packets")]
+        let passed = self.settled() as u32;
         let port = &mut *self.port;
-        port.rings.fill.commit(back);
-        port.rings.tx.commit(sent);
+        let away = self.sent + self.kept;
         port.rings.rx.pass(passed);
-        port.rx_side -= sent + self.kept;
-        port.tx_side += sent;
+        port.rings.fill.commit(passed - away);
         port.counts.received += u64::from(passed);
-        port.counts.consumed += u64::from(back - self.dropped);
-        port.unkicked |= sent > 0;
+        port.counts.consumed += u64::from(passed - away - self.dropped);
+        if away > 0 {
+            port.rings.tx.commit(self.sent);
+            port.rx_side -= away;
+            port.tx_side += self.sent;
+            port.unkicked |= self.sent > 0;
+        }
     }
 }
 
 impl Drop for Pass<'_> {
-    /// The closure unwound: its packet has no verdict (M2).
+    /// The closure or the sink unwound. A packet whose verdict was not carried out is dropped (M2).
     #[inline]
     fn drop(&mut self) {
-        let settled = self.fill.len() + self.tx.len() + self.kept;
-        let current = self.port.rings.rx.peek(settled);
-        self.drop_as(DropReason::Unwound, current.addr);
-        self.commit(settled + 1);
+        let start = self.port.rings.fill.entry(0).wrapping_add(self.descs.len());
+        let away = start.addr().wrapping_sub(self.fill.addr()) / size_of::<u64>();
+        if away > (self.sent + self.kept) as usize {
+            self.kept += 1; // it was the sink: the packet is not ours any more
+        } else {
+            let current = self.port.rings.rx.peek(self.settled());
+            self.drop_as(DropReason::Unwound, current.addr);
+        }
+        self.left += 1;
+        self.commit();
         self.port.publish();
         self.port.kick();
     }
 }
 
 impl Memory {
-    /// Whether every descriptor is inside of the UMEM (X3). One branch-free pass over the batch
-    /// decides for a UMEM whose size is a power of two: then no address is past its end, and no
-    /// packet reaches past the guard behind it. Anything else is looked at one by one.
+    /// Whether every descriptor is inside of the UMEM (X3). One branch-free pass over the run decides
+    /// for a UMEM whose size is a power of two: then no address is past its end, and no packet reaches
+    /// past the guard behind it. Anything else is looked at one by one.
     #[inline]
-    fn holds_all(&self, segments: [&[XdpDesc]; 2]) -> bool {
-        let (mut addr, mut len) = (0, 0);
-        for desc in segments[0] {
-            addr |= desc.addr;
-            len |= desc.len;
-        }
-        for desc in segments[1] {
-            addr |= desc.addr;
-            len |= desc.len;
-        }
-        (self.bytes.is_power_of_two() && addr < self.bytes && len < self.frame_bytes)
-            || segments.iter().all(|segment| segment.iter().all(|desc| self.holds(desc)))
+    fn holds_all(&self, descs: &[XdpDesc]) -> bool {
+        let (addr, len) = or_all(descs);
+        (addr < self.fast_bytes && len < self.frame_bytes)
+            || descs.iter().all(|desc| self.holds(desc))
     }
 
     /// Whether a descriptor is inside of one slot of the UMEM.

@@ -22,8 +22,9 @@
 //!   owns what they point into; `size` is a power of two and the entries array has that length.
 
 use std::{
+    hint,
     marker::PhantomData,
-    ptr::NonNull,
+    ptr::{self, NonNull},
     slice,
     sync::{
         Arc,
@@ -34,13 +35,13 @@ use std::{
 use crate::sys::{
     mmap::Mapping,
     to_usize,
-    xsk::{RING_NEED_WAKEUP, RingOffset},
+    xsk::{RING_NEED_WAKEUP, RingOffset, XdpDesc},
 };
 
 /// A type that may lie in a ring: plain integers, every bit pattern valid.
 pub(crate) trait Entry: Copy + Default + Send + 'static {}
 impl Entry for u64 {}
-impl Entry for crate::sys::xsk::XdpDesc {}
+impl Entry for XdpDesc {}
 
 /// The memory of one ring, seen by one side.
 #[derive(Debug)]
@@ -79,6 +80,10 @@ impl<T: Entry> RingMemory<T> {
         assert!(size.is_power_of_two());
         let entries_bytes = size as usize * size_of::<T>();
         let mapping = Arc::new(mapping);
+        let entries = |start: NonNull<u8>| -> NonNull<T> {
+            assert!(start.cast::<T>().is_aligned(), "ring layout");
+            start.cast()
+        };
         let at = |offset_bytes: u64, len_bytes: usize| -> NonNull<u8> {
             let start = to_usize(offset_bytes);
             let end = start.checked_add(len_bytes).expect("offsets of the kernel are small");
@@ -90,7 +95,7 @@ impl<T: Entry> RingMemory<T> {
             producer: at(offset.producer, 4).cast(),
             consumer: at(offset.consumer, 4).cast(),
             flags: at(offset.flags, 4).cast(),
-            entries: at(offset.desc, entries_bytes).cast(),
+            entries: entries(at(offset.desc, entries_bytes)),
             size,
             _owner: Owner::Mapped { _mapping: mapping },
         }
@@ -223,26 +228,47 @@ impl<T: Entry> Producer<T> {
         self.cursor = self.cursor.wrapping_add(1);
     }
 
-    /// The free entries before the wrap of the array, to be written without looking at indices.
+    /// The entry `ahead` of the cursor. What is written from the cursor on, entry by entry across the
+    /// wrap of the array and within the free entries, is taken over by [`commit`](Self::commit).
     #[inline]
-    pub(crate) fn run(&self) -> Run<T> {
-        let first = self.cursor & self.ring.mask();
+    pub(crate) fn entry(&self, ahead: u32) -> *mut T {
+        let first = self.cursor.wrapping_add(ahead) & self.ring.mask();
         // SAFETY: masked, so inside of the array (N1).
-        let start = unsafe { self.ring.entries.add(first as usize) };
-        Run { start, next: start }
+        unsafe { self.ring.entries.add(first as usize) }.as_ptr()
     }
 
-    /// How many entries there are from the cursor to the wrap of the array.
+    /// How many entries there are from `ahead` of the cursor to the wrap of the array.
     #[inline]
-    pub(crate) fn until_wrap(&self) -> u32 {
-        self.ring.size - (self.cursor & self.ring.mask())
+    pub(crate) fn until_wrap(&self, ahead: u32) -> u32 {
+        self.ring.size - (self.cursor.wrapping_add(ahead) & self.ring.mask())
     }
 
-    /// Takes over the entries that were written through a run.
+    /// Writes all of `values`. The caller has seen with [`free`](Self::free) that there is room.
+    ///
+    /// # Panics
+    /// When there are more values than entries.
+    #[inline]
+    pub(crate) fn push_all(&mut self, values: &[T]) {
+        let count = u32::try_from(values.len()).unwrap_or(u32::MAX);
+        assert!(count <= self.ring.size, "more values than entries");
+        debug_assert!(self.known_free() >= count, "push into a full ring");
+        let mut from = values.as_ptr();
+        for (first, len) in self.ring.ranges(self.cursor, count) {
+            // SAFETY: `first + len <= size` by `ranges` (N1).
+            let entry = unsafe { self.ring.entries.add(first) };
+            // SAFETY: `len` entries inside of the array, free and so the producer's (N1, D3); the
+            // values are a slice outside of the ring, of which `len` are left.
+            unsafe { entry.as_ptr().copy_from_nonoverlapping(from, len) };
+            // SAFETY: at most one past the end of `values`: the lengths sum up to its own.
+            from = unsafe { from.add(len) };
+        }
+        self.cursor = self.cursor.wrapping_add(count);
+    }
+
+    /// Takes over `count` entries that were written from [`entry`](Self::entry) 0 on.
     #[inline]
     pub(crate) fn commit(&mut self, count: u32) {
         self.cursor = self.cursor.wrapping_add(count);
-        debug_assert!(self.cursor.wrapping_sub(self.consumed) <= self.ring.size, "overrun");
     }
 
     /// Makes everything pushed visible to the consumer.
@@ -274,39 +300,6 @@ impl<T: Entry> Producer<T> {
         let queued = self.queued();
         for back in (1..=queued).rev() {
             visit(self.ring.read(self.cursor.wrapping_sub(back)));
-        }
-    }
-}
-
-/// Free entries of a producer in a row, and how far they are written.
-#[derive(Debug)]
-pub(crate) struct Run<T> {
-    start: NonNull<T>,
-    next: NonNull<T>,
-}
-
-impl<T: Entry> Run<T> {
-    /// Writes the next entry.
-    ///
-    /// # Safety
-    /// - the producer that made this run lives, and nothing else writes to it meanwhile;
-    /// - fewer entries were written than it had free, and than it had until the wrap.
-    #[inline]
-    pub(crate) unsafe fn put(&mut self, value: T) {
-        // SAFETY: inside of the array and free, by this function's contract (N1, D3).
-        unsafe { self.next.write(value) };
-        // SAFETY: at most one past the end of the array, by this function's contract (N1).
-        self.next = unsafe { self.next.add(1) };
-    }
-
-    /// How many entries were written.
-    #[inline]
-    pub(crate) fn len(&self) -> u32 {
-        // SAFETY: both point into the same array, `next` not before `start`.
-        let len = unsafe { self.next.offset_from_unsigned(self.start) };
-        #[allow(clippy::cast_possible_truncation, reason = "a ring has u32 entries")]
-        {
-            len as u32
         }
     }
 }
@@ -343,6 +336,7 @@ impl<T: Entry> Consumer<T> {
         self.produced = self.ring.producer().load(Ordering::Acquire);
         let known = self.produced.wrapping_sub(self.cursor);
         if known > self.ring.size {
+            hint::cold_path();
             // Only a broken peer does this: there is nothing that can be trusted (D6).
             self.produced = self.cursor;
             return 0;
@@ -386,7 +380,9 @@ impl<T: Entry> Consumer<T> {
 
     /// Reads the entry `ahead` of the cursor, which is available.
     #[inline]
-    pub(crate) fn peek(&self, ahead: u32) -> T {
+    pub(crate) fn peek(&self, ahead: usize) -> T {
+        #[allow(clippy::cast_possible_truncation, reason = "a ring has u32 entries")]
+        let ahead = ahead as u32;
         debug_assert!(ahead < self.produced.wrapping_sub(self.cursor));
         self.ring.read(self.cursor.wrapping_add(ahead))
     }
@@ -421,6 +417,44 @@ impl<T: Entry> Consumer<T> {
             visit(self.ring.read(self.cursor.wrapping_add(ahead)));
         }
     }
+}
+
+/// The bitwise or of all addresses, and of all lengths: what a run of descriptors can reach at most.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub(crate) fn or_all(descs: &[XdpDesc]) -> (u64, u32) {
+    // SAFETY: every x86-64 processor has SSE2.
+    unsafe { or_all_sse2(descs) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "sse2")]
+#[inline]
+fn or_all_sse2(descs: &[XdpDesc]) -> (u64, u32) {
+    use std::arch::x86_64::{
+        __m128i, _mm_cvtsi128_si32, _mm_cvtsi128_si64, _mm_load_si128, _mm_or_si128,
+        _mm_setzero_si128, _mm_unpackhi_epi64,
+    };
+    let or = |all: __m128i, descs: &[XdpDesc]| {
+        descs.iter().fold(all, |all, desc| {
+            let desc: *const __m128i = ptr::from_ref(desc).cast();
+            // SAFETY: a descriptor has the size and the alignment of the vector.
+            _mm_or_si128(all, unsafe { _mm_load_si128(desc) })
+        })
+    };
+    // Sixteen at a time: 1.2 instructions per descriptor instead of 1.8.
+    let (chunks, rest) = descs.as_chunks::<16>();
+    let all = chunks.iter().fold(_mm_setzero_si128(), |all, chunk| or(all, chunk));
+    let all = or(all, rest);
+    let lens = _mm_unpackhi_epi64(all, all);
+    (_mm_cvtsi128_si64(all).cast_unsigned(), _mm_cvtsi128_si32(lens).cast_unsigned())
+}
+
+/// The bitwise or of all addresses, and of all lengths: what a run of descriptors can reach at most.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline]
+pub(crate) fn or_all(descs: &[XdpDesc]) -> (u64, u32) {
+    descs.iter().fold((0, 0), |(addr, len), desc| (addr | desc.addr, len | desc.len))
 }
 
 #[cfg(any(test, feature = "test-util"))]

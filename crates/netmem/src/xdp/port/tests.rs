@@ -142,6 +142,30 @@ fn an_unwinding_closure_loses_nothing_but_its_packet() {
     bed.assert_closed(0);
 }
 
+/// M2 for the sink: its packet is no longer the batch's, and is not counted twice.
+#[test]
+fn an_unwinding_sink_has_its_packet() {
+    struct Sink;
+    impl Keep for Sink {
+        fn keep(&mut self, packet: Packet) {
+            packet.consume();
+            panic!("planned");
+        }
+    }
+    let mut bed = Bed::new();
+    bed.deliver(0..4);
+    let unwound = catch_unwind(AssertUnwindSafe(|| {
+        bed.port.receive(64, &mut Sink, |packet| match packet.bytes()[0] {
+            0 => Verdict::Consume,
+            1 => Verdict::Transmit,
+            _ => Verdict::Keep,
+        });
+    }));
+    assert!(unwound.is_err());
+    let counts = bed.assert_closed(1).counts;
+    assert_eq!((counts.received, counts.consumed, counts.dropped.total()), (3, 2, 0));
+}
+
 /// The port goes while its batch unwinds: nobody is left to vouch for what the kernel may still use,
 /// so it is quarantined; every slot is accounted for.
 #[test]
@@ -371,6 +395,7 @@ fn a_slot_filled_twice_makes_the_audit_fail() {
     bed.port.rings.rx.release();
     bed.port.counts.received += 1;
     bed.port.counts.consumed += 1;
+    bed.port.rings.fill.free(1);
     bed.port.rings.fill.push(first.unwrap());
     bed.port.rings.fill.publish();
     let findings = bed.audit().findings;
