@@ -83,8 +83,9 @@ fn wakeup_is_asked_for_by_the_flag() {
     assert!(producer.needs_wakeup());
 }
 
-/// Entries are seen only after their contents (D3), by two threads. Killed when planted: publishing
-/// before writing the entry.
+/// Entries arrive once and intact between two threads. Killed when planted: a producer that does not
+/// look at the consumer's index; a consumer that releases before it reads. The order of one store is
+/// the model checker's.
 #[test]
 fn two_threads_pass_every_entry() {
     const COUNT: u64 = 200_000;
