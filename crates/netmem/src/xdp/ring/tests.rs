@@ -1,3 +1,5 @@
+use std::time::{Duration, Instant};
+
 use super::*;
 
 fn drain(consumer: &mut Consumer<u64>, max: u32) -> Vec<u64> {
@@ -101,7 +103,9 @@ fn two_threads_pass_every_entry() {
         }
     });
     let mut seen = 0u64;
+    let deadline = Instant::now() + Duration::from_secs(30);
     while seen < COUNT {
+        assert!(Instant::now() < deadline, "stuck after {seen}");
         for value in drain(&mut consumer, 64) {
             assert_eq!(value, seen.wrapping_mul(0x9e37_79b9_7f4a_7c15));
             seen += 1;
