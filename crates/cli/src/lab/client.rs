@@ -155,7 +155,7 @@ impl<'a> Client<'a> {
         Ok(ledger.score())
     }
 
-    /// One request at a time, [`LATENCY_RATE`] a second, for `seconds`; the times in nanoseconds from
+    /// One request at a time, `LATENCY_RATE` a second, for `seconds`; the times in nanoseconds from
     /// before the send to after the receive, sorted.
     ///
     /// # Errors
@@ -185,7 +185,7 @@ impl<'a> Client<'a> {
         Ok((ledger.score(), times))
     }
 
-    /// As many requests as are answered, [`WINDOW`] in flight, for `seconds`; the score and how long
+    /// As many requests as are answered, `WINDOW` in flight, for `seconds`; the score and how long
     /// it really took.
     ///
     /// # Errors

@@ -7,7 +7,7 @@
 //!
 //! The fast path takes from and returns to the handle's own cache: no atomic read-modify-write. The
 //! cache spills its cold half to the shared stack when full and refills [`PoolConfig::refill`] when
-//! empty, first from the stack, then from slots that were never used. Dropping a [`Packet`] without
+//! empty, first from the stack, then from slots that were never used. Dropping a packet without
 //! a word goes through the shared stack and is counted apart (`implicit_drop`).
 //!
 //! The owner byte of a slot changes only when the slot becomes or stops being an owned packet; in
@@ -17,17 +17,22 @@
 //!
 //! Invariants kept here: P1, P2, P4, P7, P8 (ARCHITECTURE.md); P3 is `shared`'s.
 
-use std::{
-    cell::{Cell, RefCell},
-    rc::Rc,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
-    },
+mod handle;
+mod statistics;
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
 };
 
+pub(crate) use self::handle::Ending;
+use self::statistics::HandleStatistics;
+pub use self::{
+    handle::PoolHandle,
+    statistics::{Counts, PoolStatistics},
+};
 use super::{
-    DropReason, Drops, Packet, Region,
+    Region,
     audit::{Owner, Walk},
     shared::SharedStack,
 };
@@ -152,13 +157,7 @@ impl Pool {
     pub fn handle(self: &Arc<Self>) -> PoolHandle {
         let statistics = Arc::new(HandleStatistics::default());
         self.handle_list().push(Arc::clone(&statistics));
-        PoolHandle(Rc::new(Local {
-            cache: RefCell::new(Vec::with_capacity(self.config.cache as usize)),
-            statistics,
-            counts: Cell::default(),
-            drops: RefCell::default(),
-            pool: Arc::clone(self),
-        }))
+        PoolHandle::new(self, statistics)
     }
 
     /// The memory behind the pool.
@@ -274,347 +273,6 @@ impl Pool {
                 Err(now) => start = now,
             }
         }
-    }
-}
-
-/// A pool's counters, with the kernel's names (`include/net/page_pool/types.h`, kernel 6.18) where
-/// they mean the same.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "documented at the counters they sum, below")]
-pub struct PoolStatistics {
-    pub alloc_fast: u64,
-    pub alloc_slow: u64,
-    pub alloc_empty: u64,
-    pub alloc_refill: u64,
-    pub alloc_fail: u64,
-    pub recycle_cached: u64,
-    pub recycle_cache_full: u64,
-    pub recycle_ring: u64,
-    pub implicit_drop: u64,
-    pub corrupt: u64,
-}
-
-/// One thread's counters: written by it alone with plain stores, read by anybody.
-#[derive(Debug, Default)]
-struct HandleStatistics {
-    /// Allocations served from the cache as it was.
-    fast: AtomicU64,
-    /// Allocations that needed never-used slots.
-    slow: AtomicU64,
-    /// Times the cache and the shared stack were both empty.
-    empty: AtomicU64,
-    /// Allocations that needed a refill from the shared stack.
-    refill: AtomicU64,
-    /// Allocations that found nothing anywhere.
-    fail: AtomicU64,
-    /// Slots returned to the cache.
-    cached: AtomicU64,
-    /// Times the cache was full and spilled.
-    cache_full: AtomicU64,
-    /// Slots that went to the shared stack.
-    ring: AtomicU64,
-    /// Packets dropped without a word (a part of `ring`).
-    implicit_drop: AtomicU64,
-    /// Slots that came back in a state that their giver cannot have had them in.
-    corrupt: AtomicU64,
-    hold: AtomicU32,
-    release: AtomicU32,
-}
-
-impl HandleStatistics {
-    fn add_to(&self, sum: &mut PoolStatistics) {
-        let pairs = [
-            (&mut sum.alloc_fast, &self.fast),
-            (&mut sum.alloc_slow, &self.slow),
-            (&mut sum.alloc_empty, &self.empty),
-            (&mut sum.alloc_refill, &self.refill),
-            (&mut sum.alloc_fail, &self.fail),
-            (&mut sum.recycle_cached, &self.cached),
-            (&mut sum.recycle_cache_full, &self.cache_full),
-            (&mut sum.recycle_ring, &self.ring),
-            (&mut sum.implicit_drop, &self.implicit_drop),
-            (&mut sum.corrupt, &self.corrupt),
-        ];
-        for (total, counter) in pairs {
-            *total += counter.load(Ordering::Relaxed);
-        }
-    }
-}
-
-/// Adds to a counter that the calling thread alone writes: no locked instruction.
-#[inline]
-fn bump(counter: &AtomicU64, n: u64) {
-    counter.store(counter.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
-}
-
-#[inline]
-fn bump_wrapping(counter: &AtomicU32, n: u32) {
-    counter.store(counter.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
-}
-
-/// How packets of one thread began and ended: `received + created + cloned = transmitted + consumed
-/// + dropped + held` (K6).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Packets that a device delivered.
-    pub received: u64,
-    /// Packets that the program allocated.
-    pub created: u64,
-    /// Packets that share another's bytes.
-    pub cloned: u64,
-    /// Packets that a device sent: its completion was reaped.
-    pub transmitted: u64,
-    /// Packets that ended because the program was done with them.
-    pub consumed: u64,
-    /// Packets that were dropped, by reason.
-    pub dropped: Drops,
-}
-
-impl Counts {
-    /// Adds every counter of `other`.
-    pub fn add(&mut self, other: &Self) {
-        self.received += other.received;
-        self.created += other.created;
-        self.cloned += other.cloned;
-        self.transmitted += other.transmitted;
-        self.consumed += other.consumed;
-        self.dropped.add(&other.dropped);
-    }
-
-    /// How many packets must still be held for the identity to hold; negative when more ended than
-    /// began.
-    #[must_use]
-    pub fn outstanding(&self) -> i128 {
-        let began = i128::from(self.received) + i128::from(self.created) + i128::from(self.cloned);
-        let ended = i128::from(self.transmitted)
-            + i128::from(self.consumed)
-            + i128::from(self.dropped.total());
-        began - ended
-    }
-}
-
-/// A thread's way into a [`Pool`]. `!Send`: make one in the thread that uses it.
-///
-/// ```compile_fail
-/// fn needs_send<T: Send>() {}
-/// needs_send::<netmem::mem::PoolHandle>(); // K7
-/// ```
-#[derive(Debug, Clone)]
-#[doc(alias = "napi_alloc_cache")]
-pub struct PoolHandle(Rc<Local>);
-
-#[derive(Debug)]
-struct Local {
-    cache: RefCell<Vec<u32>>,
-    statistics: Arc<HandleStatistics>,
-    counts: Cell<Ends>,
-    drops: RefCell<Drops>,
-    pool: Arc<Pool>,
-}
-
-/// What this thread's owned packets came from and ended as, besides drops.
-#[derive(Debug, Clone, Copy, Default)]
-struct Ends {
-    created: u64,
-    consumed: u64,
-}
-
-impl PoolHandle {
-    /// The pool that this is a handle of.
-    #[must_use]
-    pub fn pool(&self) -> &Arc<Pool> {
-        &self.0.pool
-    }
-
-    /// Takes a free slot as an empty packet; `None` when there is none, which is counted.
-    #[must_use]
-    pub fn alloc(&self) -> Option<Packet> {
-        let slot = self.take()?;
-        let ends = self.0.counts.get();
-        self.0.counts.set(Ends { created: ends.created + 1, ..ends });
-        if !self.0.pool.transfer(slot, &[IN_POOL], USER) {
-            bump(&self.0.statistics.corrupt, 1);
-            return None;
-        }
-        Some(Packet::new(self.clone(), Slot(slot), self.0.pool.config.headroom_bytes, 0))
-    }
-
-    /// What this thread's owned packets began and ended as. Devices add their own counts.
-    #[must_use]
-    pub fn counts(&self) -> Counts {
-        let ends = self.0.counts.get();
-        Counts {
-            created: ends.created,
-            consumed: ends.consumed,
-            dropped: *self.0.drops.borrow(),
-            ..Counts::default()
-        }
-    }
-
-    /// Lists the slots in this thread's cache, with [`counts`](Self::counts).
-    #[must_use]
-    pub fn walk(&self) -> Walk {
-        let mut walk = Walk::new();
-        walk.count(&self.counts());
-        for &slot in self.0.cache.borrow().iter() {
-            walk.found(slot, Owner::Free);
-        }
-        walk
-    }
-
-    /// Moves every cached slot to the shared stack, where other threads find it (P4).
-    pub fn flush(&self) {
-        self.0.flush();
-    }
-
-    /// Takes up to `max` slots for a device, handing each to `give` as its UMEM offset in bytes.
-    pub(crate) fn take_for_device(&self, max: u32, mut give: impl FnMut(u64)) -> u32 {
-        let shift = self.0.pool.config.frame_bytes.trailing_zeros();
-        for n in 0..max {
-            let Some(slot) = self.take() else { return n };
-            if cfg!(debug_assertions) {
-                self.0.pool.transfer(slot, &[IN_POOL], IN_DEVICE);
-            }
-            give(u64::from(slot) << shift);
-        }
-        max
-    }
-
-    /// Takes slots back from a device, named by any UMEM offset inside them.
-    pub(crate) fn return_from_device(&self, offsets: impl Iterator<Item = u64>) {
-        let shift = self.0.pool.config.frame_bytes.trailing_zeros();
-        let mut count = 0;
-        for offset in offsets {
-            #[allow(clippy::cast_possible_truncation, reason = "slot numbers are u32")]
-            let slot = (offset >> shift) as u32;
-            if cfg!(debug_assertions) {
-                self.0.pool.transfer(slot, &[IN_DEVICE], IN_POOL);
-            }
-            self.0.put(slot);
-            count += 1;
-        }
-        bump(&self.0.statistics.cached, count);
-    }
-
-    /// Turns a slot that a device has delivered into an owned packet.
-    pub(crate) fn adopt(&self, slot: Slot, headroom: u32, len: u32) -> Packet {
-        if !self.0.pool.transfer(slot.0, &[IN_POOL, IN_DEVICE], USER) {
-            bump(&self.0.statistics.corrupt, 1);
-        }
-        Packet::new(self.clone(), slot, headroom, len)
-    }
-
-    /// Turns an owned packet's slot into one that a device holds.
-    pub(crate) fn release_to_device(&self, slot: &Slot) {
-        if !self.0.pool.transfer(slot.0, &[USER], IN_DEVICE) {
-            bump(&self.0.statistics.corrupt, 1);
-        }
-    }
-
-    /// Counts `count` slots as out of use until the region goes, without naming them (D5).
-    pub(crate) fn quarantine(&self, count: u64) {
-        self.0.pool.lost_sight.fetch_add(count, Ordering::Relaxed);
-    }
-
-    /// Ends an owned packet whose program said why.
-    pub(crate) fn end(&self, slot: &Slot, ending: Ending) {
-        let ends = self.0.counts.get();
-        match ending {
-            Ending::Consumed => {
-                self.0.counts.set(Ends { consumed: ends.consumed + 1, ..ends });
-            }
-            Ending::Dropped(reason) | Ending::Implicit(reason) => {
-                self.0.drops.borrow_mut()[reason] += 1;
-            }
-        }
-        if !self.0.pool.transfer(slot.0, &[USER], IN_POOL) {
-            bump(&self.0.statistics.corrupt, 1);
-            return;
-        }
-        if matches!(ending, Ending::Implicit(_)) {
-            bump(&self.0.statistics.implicit_drop, 1);
-            bump(&self.0.statistics.ring, 1);
-            bump_wrapping(&self.0.statistics.release, 1);
-            self.0.pool.shared.push(&[slot.0]);
-        } else {
-            bump(&self.0.statistics.cached, 1);
-            self.0.put(slot.0);
-        }
-    }
-
-    #[inline]
-    fn take(&self) -> Option<u32> {
-        let mut cache = self.0.cache.borrow_mut();
-        if let Some(slot) = cache.pop() {
-            bump(&self.0.statistics.fast, 1);
-            bump_wrapping(&self.0.statistics.hold, 1);
-            return Some(slot);
-        }
-        self.0.refill(&mut cache)
-    }
-}
-
-/// How an owned packet ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ending {
-    Consumed,
-    Dropped(DropReason),
-    Implicit(DropReason),
-}
-
-impl Local {
-    #[cold]
-    fn refill(&self, cache: &mut Vec<u32>) -> Option<u32> {
-        let statistics = &self.statistics;
-        let refill = self.pool.config.refill;
-        if self.pool.closed.load(Ordering::Relaxed) {
-            bump(&statistics.fail, 1);
-            return None;
-        }
-        if self.pool.shared.pop(refill as usize, cache) > 0 {
-            bump(&statistics.refill, 1);
-        } else {
-            bump(&statistics.empty, 1);
-            let new = self.pool.take_never_used(refill, cache);
-            bump(if new > 0 { &statistics.slow } else { &statistics.fail }, 1);
-        }
-        let slot = cache.pop()?;
-        bump_wrapping(&statistics.hold, 1);
-        Some(slot)
-    }
-
-    #[inline]
-    fn put(&self, slot: u32) {
-        let mut cache = self.cache.borrow_mut();
-        if cache.len() == self.pool.config.cache as usize {
-            self.spill(&mut cache);
-        }
-        cache.push(slot);
-        bump_wrapping(&self.statistics.release, 1);
-    }
-
-    /// Moves the cold end of a full cache to the shared stack.
-    #[cold]
-    fn spill(&self, cache: &mut Vec<u32>) {
-        let cold = self.pool.config.refill as usize;
-        self.pool.shared.push(&cache[..cold]);
-        cache.drain(..cold);
-        bump(&self.statistics.cache_full, 1);
-        bump(&self.statistics.ring, cold as u64);
-    }
-
-    fn flush(&self) {
-        let mut cache = self.cache.borrow_mut();
-        self.pool.shared.push(&cache);
-        bump(&self.statistics.ring, cache.len() as u64);
-        cache.clear();
-    }
-}
-
-impl Drop for Local {
-    /// P8: the cache of a thread that ends goes where others find it.
-    fn drop(&mut self) {
-        self.flush();
     }
 }
 

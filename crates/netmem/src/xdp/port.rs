@@ -18,21 +18,20 @@
 //! - **X2** slots on the tx side are never more than the completion ring has entries: the kernel
 //!   never has to wait for us to reap.
 //! - **X3** the kernel writes descriptors inside of the UMEM. Each is checked in debug builds; in
-//!   release a batch is checked by one reduction ([`Memory::holds_all`]), and only a batch that fails it is
-//!   looked at one by one. A bad one is counted, never lent, and its slot is quarantined.
+//!   release a run is checked by one reduction ([`Memory::holds_all`]), and only a run that fails it
+//!   is looked at one by one. A bad one is counted, never lent, and its slot is quarantined.
 
-use std::{
-    collections::VecDeque,
-    hint, io,
-    mem::ManuallyDrop,
-    ptr::{self, NonNull},
-    time::Duration,
-};
+mod pass;
+mod teardown;
 
+use std::{collections::VecDeque, hint, io, time::Duration};
+
+use self::pass::{Memory, Pass};
+pub use self::teardown::Closed;
 use super::{
     PortReport, Statistics, XdpDesc,
     program::Attachment,
-    ring::{Consumer, Producer, RingMemory, or_all},
+    ring::{Consumer, Producer},
     socket::{Kernel, Wake},
 };
 use crate::{
@@ -82,28 +81,6 @@ pub(crate) struct Rings {
     pub(crate) completion: Consumer<u64>,
 }
 
-impl Rings {
-    /// Rings without memory, for a port that is closed.
-    fn unmapped() -> Self {
-        Self {
-            fill: Producer::new(RingMemory::unmapped()),
-            rx: Consumer::new(RingMemory::unmapped()),
-            tx: Producer::new(RingMemory::unmapped()),
-            completion: Consumer::new(RingMemory::unmapped()),
-        }
-    }
-}
-
-/// Where the slots are, as the hot loop needs it.
-#[derive(Debug, Clone, Copy)]
-struct Memory {
-    base: NonNull<u8>,
-    frame_bytes: u32,
-    bytes: u64,
-    /// As `bytes` where that is a power of two, else 0: what the check of a whole run goes by.
-    fast_bytes: u64,
-}
-
 /// How far a port's four rings have got since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Progress {
@@ -117,15 +94,6 @@ pub struct Progress {
     pub completed: u64,
 }
 
-/// What [`Port::close`] left behind.
-#[derive(Debug)]
-pub struct Closed {
-    /// What the port had done, for an audit after its end.
-    pub walk: Walk,
-    /// Slots that could not be proven free and stay out of use until the region goes.
-    pub quarantined: u64,
-}
-
 impl Port {
     pub(crate) fn start(
         rings: Rings,
@@ -134,10 +102,7 @@ impl Port {
         report: PortReport,
     ) -> Self {
         let pool = handle.pool();
-        let frame_bytes = pool.config().frame_bytes;
-        let bytes = u64::from(pool.slots()) * u64::from(frame_bytes);
-        let fast_bytes = if bytes.is_power_of_two() { bytes } else { 0 };
-        let memory = Memory { base: pool.region().base(), frame_bytes, bytes, fast_bytes };
+        let memory = Memory::of(pool);
         let mut port = Self {
             attachment: None,
             rings,
@@ -229,69 +194,6 @@ impl Port {
             transmitted: completed + u64::from(self.tx_side),
             completed,
         }
-    }
-
-    /// Stops traffic, takes back what the kernel still has, and closes the socket.
-    ///
-    /// Packets waiting in the rx ring, and those whose sending the kernel does not complete within
-    /// 200 ms, are dropped as [`DropReason::QueuePurge`]. Slots come back when the queue is seen free
-    /// (D5); those that are not are quarantined.
-    #[must_use]
-    pub fn close(mut self) -> Closed {
-        self.retire(Duration::from_millis(200));
-        let walk = self.walk_at_end();
-        Closed { walk, quarantined: self.quarantined }
-    }
-
-    /// Detaches the program, empties the rings and gives the slots back. Runs once.
-    fn retire(&mut self, patience: Duration) {
-        drop(self.attachment.take());
-        self.purge_rx();
-        let deadline = std::time::Instant::now() + patience;
-        loop {
-            self.reap();
-            let done = self.tx_side == 0 || self.fault.is_some();
-            if done || std::time::Instant::now() >= deadline {
-                break;
-            }
-            self.unkicked = true;
-            self.kick();
-            std::thread::sleep(Duration::from_micros(200));
-        }
-        // The program is off, but what was on its way through it may have come meanwhile.
-        self.purge_rx();
-        let mut waiting = Vec::new();
-        self.rings.fill.walk(|offset| waiting.push(offset));
-        let inside = u64::from(self.rx_side) - (waiting.len() as u64).min(u64::from(self.rx_side));
-        let unsent = u64::from(self.tx_side);
-        self.counts.dropped[DropReason::QueuePurge] += unsent;
-        self.rings = Rings::unmapped();
-        let lost = if self.kernel.close_and_see_free(!patience.is_zero()) {
-            self.handle.return_from_device(waiting.into_iter());
-            inside + unsent
-        } else {
-            waiting.len() as u64 + inside + unsent
-        };
-        self.quarantine(lost);
-        (self.rx_side, self.tx_side) = (0, 0);
-    }
-
-    /// Drops what waits in the rx ring, without refilling.
-    fn purge_rx(&mut self) {
-        let count = self.rings.rx.available(u32::MAX);
-        let mut good = Vec::new();
-        for desc in self.rings.rx.segments(count).concat() {
-            if self.memory.holds(&desc) {
-                good.push(desc.addr);
-            }
-        }
-        self.quarantine(u64::from(count) - good.len() as u64);
-        self.handle.return_from_device(good.into_iter());
-        self.rings.rx.pass(count);
-        self.rings.rx.release();
-        self.rx_side = self.rx_side.saturating_sub(count);
-        self.counts.received += u64::from(count);
-        self.counts.dropped[DropReason::QueuePurge] += u64::from(count);
     }
 
     /// Counts slots that nobody can vouch for any more: out of use until the region goes.
@@ -578,209 +480,6 @@ impl Device for Port {
         walk.unseen(Owner::KernelRx, rx);
         walk.unseen(Owner::KernelTx, tx);
         walk
-    }
-}
-
-impl Drop for Port {
-    /// Without [`Port::close`] nothing is waited for: what the kernel may still use is quarantined.
-    fn drop(&mut self) {
-        if self.rx_side > 0 || self.tx_side > 0 {
-            self.retire(Duration::ZERO);
-        }
-    }
-}
-
-/// The cursors of a run of packets that wraps neither in the rx nor in the fill ring, so that they are
-/// plain pointers. [`lend_all`](Self::lend_all) commits them; if the closure unwinds, the drop does
-/// (M2).
-struct Pass<'p> {
-    port: &'p mut Port,
-    descs: &'p [XdpDesc],
-    /// Minus the number of packets without a verdict: the loop counts up to 0, and both arrays are
-    /// reached from their ends with this one index.
-    left: isize,
-    /// Packet `left` goes back to `fill + left`: moved back by one for each packet that does not.
-    fill: *mut u64,
-    /// Packet number `sent` goes to `tx + sent` while `sent < tx_end`: looked up when the first one is
-    /// sent, and again at the wrap ([`Port::tx_run`]).
-    tx: *mut XdpDesc,
-    tx_end: u32,
-    sent: u32,
-    kept: u32,
-    dropped: u32,
-}
-
-impl<'p> Pass<'p> {
-    #[inline]
-    fn over(port: &'p mut Port, descs: &'p [XdpDesc]) -> Self {
-        let fill = port.rings.fill.entry(0).wrapping_add(descs.len());
-        let (left, tx) = (-descs.len().cast_signed(), ptr::null_mut());
-        Self { port, descs, left, fill, tx, tx_end: 0, sent: 0, kept: 0, dropped: 0 }
-    }
-
-    /// Lends every packet of the run and commits what became of them.
-    #[inline]
-    fn lend_all<K, F>(mut self, sink: &mut K, verdict: &mut F, tally: &mut Tally)
-    where
-        K: Keep + ?Sized,
-        F: FnMut(&mut PacketMut<'_>) -> Verdict,
-    {
-        let memory = self.port.memory;
-        let end = self.descs.as_ptr_range().end;
-        while self.left != 0 {
-            // SAFETY: `-len <= left < 0`, so this is inside of `descs`.
-            let desc = unsafe { end.offset(self.left) };
-            // SAFETY: inside of `descs`, as above.
-            let desc = unsafe { desc.read() };
-            self.lend(desc, &memory, sink, verdict);
-            self.left += 1;
-        }
-        tally.transmitted += self.sent;
-        tally.kept += self.kept;
-        self.commit();
-        // Committed: the drop is for unwinding only.
-        let _ = ManuallyDrop::new(self);
-    }
-
-    /// Packets of the run that have their verdict.
-    #[inline]
-    fn settled(&self) -> usize {
-        self.descs.len().wrapping_add_signed(self.left)
-    }
-
-    /// Lends one packet and carries out the verdict on it.
-    #[inline]
-    fn lend<K, F>(&mut self, desc: XdpDesc, memory: &Memory, sink: &mut K, verdict: &mut F)
-    where
-        K: Keep + ?Sized,
-        F: FnMut(&mut PacketMut<'_>) -> Verdict,
-    {
-        debug_assert!(memory.holds(&desc), "{desc:?}");
-        let mask = u64::from(memory.frame_bytes - 1);
-        #[allow(clippy::cast_possible_truncation, reason = "masked below frame_bytes")]
-        let headroom = (desc.addr & mask) as u32;
-        let span = Span { headroom, len: desc.len, frame_bytes: memory.frame_bytes };
-        let mut view = memory.view(desc.addr, span);
-        let answer = verdict(&mut view);
-        let (addr, span) = (view.offset_from(memory.base), view.span());
-        match answer {
-            Verdict::Consume => self.put_back(desc.addr),
-            Verdict::Drop(reason) => self.drop_as(reason, desc.addr),
-            Verdict::Transmit => self.transmit(addr, span.len),
-            Verdict::Keep => {
-                hint::cold_path();
-                self.not_back();
-                sink.keep(self.port.keep(desc.addr, span));
-                self.kept += 1;
-            }
-        }
-    }
-
-    #[inline]
-    fn transmit(&mut self, addr: u64, len: u32) {
-        if self.sent == self.tx_end {
-            (self.tx, self.tx_end) = self.port.tx_run(self.sent);
-        }
-        if self.sent == self.tx_end {
-            self.drop_as(DropReason::FullRing, addr);
-        } else if len < ETH_HLEN {
-            self.drop_as(DropReason::PktTooSmall, addr);
-        } else {
-            let entry = self.tx.wrapping_add(self.sent as usize);
-            // SAFETY: `sent < tx_end`: inside of the array, before its wrap, and free (N1, D3, `tx_run`).
-            unsafe { entry.write(XdpDesc { addr, len, options: 0 }) };
-            self.sent += 1;
-            self.not_back();
-        }
-    }
-
-    #[inline]
-    fn drop_as(&mut self, reason: DropReason, addr: u64) {
-        self.dropped += 1;
-        self.port.counts.dropped[reason] += 1;
-        self.put_back(addr);
-    }
-
-    /// Gives a slot back to the fill ring; the kernel masks the address to the slot's start.
-    #[inline]
-    fn put_back(&mut self, addr: u64) {
-        let entry = self.fill.wrapping_offset(self.left);
-        // SAFETY: `fill + left` is the cursor's entry plus one per packet that went back: fewer
-        // than the run, so before the wrap (N1), and free by X1 (D3).
-        unsafe { entry.write(addr) };
-    }
-
-    /// The packet whose verdict is carried out does not go back to the fill ring.
-    #[inline]
-    fn not_back(&mut self) {
-        self.fill = self.fill.wrapping_sub(1);
-    }
-
-    /// Moves the private cursors past the settled packets and counts them.
-    #[inline]
-    fn commit(&mut self) {
-        #[allow(clippy::cast_possible_truncation, reason = "a run has u32 packets")]
-        let passed = self.settled() as u32;
-        let port = &mut *self.port;
-        let away = self.sent + self.kept;
-        port.rings.rx.pass(passed);
-        port.rings.fill.commit(passed - away);
-        port.counts.received += u64::from(passed);
-        port.counts.consumed += u64::from(passed - away - self.dropped);
-        if away > 0 {
-            port.rings.tx.commit(self.sent);
-            port.rx_side -= away;
-            port.tx_side += self.sent;
-            port.unkicked |= self.sent > 0;
-        }
-    }
-}
-
-impl Drop for Pass<'_> {
-    /// The closure or the sink unwound. A packet whose verdict was not carried out is dropped (M2).
-    #[inline]
-    fn drop(&mut self) {
-        let start = self.port.rings.fill.entry(0).wrapping_add(self.descs.len());
-        let away = start.addr().wrapping_sub(self.fill.addr()) / size_of::<u64>();
-        if away > (self.sent + self.kept) as usize {
-            self.kept += 1; // it was the sink: the packet is not ours any more
-        } else {
-            let current = self.port.rings.rx.peek(self.settled());
-            self.drop_as(DropReason::Unwound, current.addr);
-        }
-        self.left += 1;
-        self.commit();
-        self.port.publish();
-        self.port.kick();
-    }
-}
-
-impl Memory {
-    /// Whether every descriptor is inside of the UMEM (X3). One branch-free pass over the run decides
-    /// for a UMEM whose size is a power of two: then no address is past its end, and no packet reaches
-    /// past the guard behind it. Anything else is looked at one by one.
-    #[inline]
-    fn holds_all(&self, descs: &[XdpDesc]) -> bool {
-        let (addr, len) = or_all(descs);
-        (addr < self.fast_bytes && len < self.frame_bytes)
-            || descs.iter().all(|desc| self.holds(desc))
-    }
-
-    /// Whether a descriptor is inside of one slot of the UMEM.
-    #[inline]
-    fn holds(&self, desc: &XdpDesc) -> bool {
-        let headroom = desc.addr & u64::from(self.frame_bytes - 1);
-        desc.addr < self.bytes && headroom + u64::from(desc.len) <= u64::from(self.frame_bytes)
-    }
-
-    /// Views the packet at `addr`, whose slot the caller has from the rx ring.
-    #[inline]
-    fn view(&self, addr: u64, span: Span) -> PacketMut<'static> {
-        // SAFETY: `addr` is inside of the UMEM (X3), which is this region's slots (R2).
-        let data = unsafe { self.base.add(crate::sys::to_usize(addr)) };
-        // SAFETY: the descriptor was inside of its slot (X3), and the slot is the port's from the rx
-        // ring until the verdict (P2, M1); the closure gets the view for its call only.
-        unsafe { PacketMut::new(data, span) }
     }
 }
 

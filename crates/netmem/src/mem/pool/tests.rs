@@ -1,5 +1,6 @@
 use super::*;
 use crate::mem::{Audit, PageTier};
+use crate::mem::{DropReason, Packet};
 
 fn pool(slots: u32, cache: u32, refill: u32) -> Arc<Pool> {
     let region = Region::builder(slots as usize * 2048).tiers(&[PageTier::Base4K]).build();

@@ -1,0 +1,108 @@
+//! The end of a port (D5): the program is taken off, what waits is dropped with a reason, the rings are
+//! unmapped, the socket is closed, and slots come back when the queue is seen free.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{Port, Rings};
+use crate::{
+    mem::{DropReason, Walk},
+    xdp::ring::{Consumer, Producer, RingMemory},
+};
+
+/// What [`Port::close`] left behind.
+#[derive(Debug)]
+pub struct Closed {
+    /// What the port had done, for an audit after its end.
+    pub walk: Walk,
+    /// Slots that could not be proven free and stay out of use until the region goes.
+    pub quarantined: u64,
+}
+
+impl Port {
+    /// Stops traffic, takes back what the kernel still has, and closes the socket.
+    ///
+    /// Packets waiting in the rx ring, and those whose sending the kernel does not complete within
+    /// 200 ms, are dropped as [`DropReason::QueuePurge`]. Slots come back when the queue is seen free
+    /// (D5); those that are not are quarantined.
+    #[must_use]
+    pub fn close(mut self) -> Closed {
+        self.retire(Duration::from_millis(200));
+        let walk = self.walk_at_end();
+        Closed { walk, quarantined: self.quarantined }
+    }
+
+    /// Detaches the program, empties the rings and gives the slots back. Runs once.
+    fn retire(&mut self, patience: Duration) {
+        drop(self.attachment.take());
+        self.purge_rx();
+        let deadline = Instant::now() + patience;
+        loop {
+            self.reap();
+            let done = self.tx_side == 0 || self.fault.is_some();
+            if done || Instant::now() >= deadline {
+                break;
+            }
+            self.unkicked = true;
+            self.kick();
+            thread::sleep(Duration::from_micros(200));
+        }
+        // The program is off, but what was on its way through it may have come meanwhile.
+        self.purge_rx();
+        let mut waiting = Vec::new();
+        self.rings.fill.walk(|offset| waiting.push(offset));
+        let inside = u64::from(self.rx_side) - (waiting.len() as u64).min(u64::from(self.rx_side));
+        let unsent = u64::from(self.tx_side);
+        self.counts.dropped[DropReason::QueuePurge] += unsent;
+        self.rings = Rings::unmapped();
+        let lost = if self.kernel.close_and_see_free(!patience.is_zero()) {
+            self.handle.return_from_device(waiting.into_iter());
+            inside + unsent
+        } else {
+            waiting.len() as u64 + inside + unsent
+        };
+        self.quarantine(lost);
+        (self.rx_side, self.tx_side) = (0, 0);
+    }
+
+    /// Drops what waits in the rx ring, without refilling.
+    fn purge_rx(&mut self) {
+        let count = self.rings.rx.available(u32::MAX);
+        let mut good = Vec::new();
+        for desc in self.rings.rx.segments(count).concat() {
+            if self.memory.holds(&desc) {
+                good.push(desc.addr);
+            }
+        }
+        self.quarantine(u64::from(count) - good.len() as u64);
+        self.handle.return_from_device(good.into_iter());
+        self.rings.rx.pass(count);
+        self.rings.rx.release();
+        self.rx_side = self.rx_side.saturating_sub(count);
+        self.counts.received += u64::from(count);
+        self.counts.dropped[DropReason::QueuePurge] += u64::from(count);
+    }
+}
+
+impl Drop for Port {
+    /// Without [`Port::close`] nothing is waited for: what the kernel may still use is quarantined.
+    fn drop(&mut self) {
+        if self.rx_side > 0 || self.tx_side > 0 {
+            self.retire(Duration::ZERO);
+        }
+    }
+}
+
+impl Rings {
+    /// Rings without memory, for a port that is closed.
+    fn unmapped() -> Self {
+        Self {
+            fill: Producer::new(RingMemory::unmapped()),
+            rx: Consumer::new(RingMemory::unmapped()),
+            tx: Producer::new(RingMemory::unmapped()),
+            completion: Consumer::new(RingMemory::unmapped()),
+        }
+    }
+}
