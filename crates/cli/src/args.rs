@@ -52,6 +52,12 @@ pub struct LabArgs {
     pub json: bool,
 }
 
+impl Default for LabArgs {
+    fn default() -> Self {
+        Self { bursts: 20, latency: 2, flood: 3, mode: Mode::Auto, pages: Vec::new(), json: false }
+    }
+}
+
 /// `netmem respond`.
 #[derive(Debug, Clone, ClapArgs)]
 pub struct RespondArgs {

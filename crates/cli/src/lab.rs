@@ -11,6 +11,7 @@
 //! to make them, the same client and responder run on the in-memory device, and that is said.
 
 pub mod client;
+pub mod compare;
 pub mod ledger;
 
 use std::{
@@ -18,6 +19,7 @@ use std::{
     net::Ipv4Addr,
     sync::mpsc,
     thread::JoinHandle,
+    time::Duration,
 };
 
 use netmem::{
@@ -157,7 +159,7 @@ fn on_veth(
         client_ip: client.interface.address,
         server_ip: server.interface.address,
     };
-    let worker = Worker::start(args, &lab, stop)?;
+    let worker = Worker::start(args, &lab, stop, || {})?;
     let interface = client.name.clone();
     let mut progress = Progress::new(notes);
     let measured = lab.client.run(|| -> Result<Measured, Failure> {
@@ -184,8 +186,14 @@ struct Worker {
 }
 
 impl Worker {
-    /// Starts it and waits until it answers. When it fails later, it stops the client too.
-    fn start(args: &LabArgs, lab: &Lab, client_stop: &Stop) -> Result<Self, Failure> {
+    /// Starts it, `prepare` first, and waits until it answers. When it fails later, it stops the client
+    /// too.
+    fn start(
+        args: &LabArgs,
+        lab: &Lab,
+        client_stop: &Stop,
+        prepare: impl FnOnce() + Send + 'static,
+    ) -> Result<Self, Failure> {
         let respond = RespondArgs {
             mode: args.mode,
             pages: args.pages.clone(),
@@ -195,6 +203,7 @@ impl Worker {
         let (own_stop, client_stop) = (stop.clone(), client_stop.clone());
         let (ready, is_ready) = mpsc::channel();
         let thread = lab.server.spawn("netmem-server", move || {
+            prepare();
             let served = serve(&respond, &own_stop, &ready);
             if served.is_err() {
                 client_stop.set();
@@ -279,7 +288,7 @@ fn phases(
     }
     if args.flood > 0 {
         progress.show(&format!("flood for {} s", args.flood))?;
-        let (score, took) = client.flood(args.flood)?;
+        let (score, took) = client.flood(Duration::from_secs(u64::from(args.flood)))?;
         #[allow(clippy::cast_precision_loss, reason = "a rate for a person")]
         {
             measured.replies_per_second = score.right as f64 / took.as_secs_f64();

@@ -341,6 +341,24 @@ fn interface_removed() {
     assert_eq!(summary["audit"]["ok"], true, "{summary}");
 }
 
+/// The responder beside the kernel's own stack: content is checked, the figures are for the record.
+/// `NETMEM_RECORD=FILE` writes them as JSON.
+#[test]
+fn compare() {
+    let Some(_turn) = turn("compare") else { return };
+    let rounds = std::env::var("NETMEM_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(7);
+    let window = Duration::from_millis(800);
+    let result = netmem_cli::lab::compare::run(rounds, window, &mut std::io::stderr()).unwrap();
+    netmem_cli::lab::compare::print(&mut std::io::stdout(), &result).unwrap();
+    for round in &result.rounds {
+        assert_eq!(round.netmem.not_right, 0, "{round:?}");
+        assert!(round.netmem.replies_per_second > 10_000.0, "{round:?}");
+    }
+    if let Some(path) = std::env::var_os("NETMEM_RECORD") {
+        std::fs::write(path, serde_json::to_string_pretty(&result).unwrap() + "\n").unwrap();
+    }
+}
+
 /// Nothing of a lab is ever seen in the namespace that it was started from.
 #[test]
 fn default_namespace_untouched() {

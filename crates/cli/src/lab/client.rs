@@ -10,12 +10,18 @@ use std::{
 use netmem::{
     device::{Device, Verdict},
     loopback::Loopback,
-    mem::{Packet, PoolHandle},
+    mem::{Packet, Pool, PoolConfig, PoolHandle, Region},
     packet::FrameSocket,
+    xdp::Port,
+};
+use netmem_wire::{
+    filter::{Action, Expr, Ipv4Net, Rule, Rules, Test},
+    icmpv4::icmp_type,
+    ipv4::protocol,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::ledger::{Endpoints, Ledger, MAX_FRAME, Score};
+use super::ledger::{Endpoints, Ledger, MAX_FRAME, Payload, Score};
 use crate::{Failure, responder::Responder, stop::Stop};
 
 /// Pings in a burst, and requests per call of a device.
@@ -103,6 +109,63 @@ impl Link for InMemory {
     }
 }
 
+/// An AF_XDP port as the client's end: the cheapest way to ask as fast as anybody answers.
+#[derive(Debug)]
+pub struct XdpClient {
+    port: Port,
+    handle: PoolHandle,
+    queue: VecDeque<Packet>,
+}
+
+impl XdpClient {
+    /// Opens queue 0 of `interface` for echo replies from `server`; the rest passes to the kernel.
+    ///
+    /// # Errors
+    /// What was refused.
+    pub fn open(interface: &str, server: Ipv4Addr) -> Result<Self, Failure> {
+        let reply = [
+            Test::Ipv4,
+            Test::IpProtocol(protocol::ICMP),
+            Test::IcmpType(icmp_type::ECHO_REPLY),
+            Test::SourceNet(Ipv4Net::host(server)),
+        ];
+        let rules = Rules::new([Rule::new("echo_reply", Expr::all(reply), Action::Take)]);
+        let region = Region::builder(4096 * 2048).build()?;
+        let handle = Pool::new(region, PoolConfig::default())?.handle();
+        let port = Port::builder(interface, rules).name("netmem_client").open(&handle)?;
+        Ok(Self { port, handle, queue: VecDeque::with_capacity(BURST) })
+    }
+}
+
+impl Link for XdpClient {
+    fn send(&mut self, frames: &[&[u8]]) -> Result<usize, Failure> {
+        for frame in frames.iter().take(self.port.tx_room() as usize) {
+            let Some(mut packet) = self.handle.alloc() else { break };
+            let len = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+            let room = packet.put(len).map_err(|error| Failure::refused(error.to_string()))?;
+            room.copy_from_slice(frame);
+            self.queue.push_back(packet);
+        }
+        let sent = self.port.transmit(&mut self.queue);
+        let sent = sent.map_err(|error| Failure::refused(error.to_string()))?;
+        self.port.flush()?;
+        Ok(sent)
+    }
+
+    fn receive(&mut self, visit: &mut dyn FnMut(&[u8])) -> Result<usize, Failure> {
+        let tally = self.port.receive(256, &mut (), |packet| {
+            visit(packet.bytes());
+            Verdict::Consume
+        });
+        Ok(tally.received as usize)
+    }
+
+    fn wait(&mut self, _timeout: Duration) -> Result<(), Failure> {
+        // Never sleeps: the client is not what is measured.
+        Ok(self.port.flush()?)
+    }
+}
+
 /// Plays the client over `link`, phase by phase; request numbers go on from phase to phase.
 pub struct Client<'a> {
     /// The way to the server.
@@ -110,6 +173,7 @@ pub struct Client<'a> {
     endpoints: Endpoints,
     stop: &'a Stop,
     next: u32,
+    payload: Payload,
     frames: Vec<Vec<u8>>,
 }
 
@@ -123,11 +187,18 @@ impl<'a> Client<'a> {
     /// Starts with request number 1.
     pub(crate) fn new(link: &'a mut dyn Link, endpoints: Endpoints, stop: &'a Stop) -> Self {
         let frames = (0..BURST).map(|_| Vec::with_capacity(MAX_FRAME)).collect();
-        Self { link, endpoints, stop, next: 1, frames }
+        Self { link, endpoints, stop, next: 1, payload: Payload::Every, frames }
+    }
+
+    /// Chooses how long the payloads are. Default: [`Payload::Every`].
+    #[must_use]
+    pub fn payload(mut self, payload: Payload) -> Self {
+        self.payload = payload;
+        self
     }
 
     fn ledger(&self) -> Ledger {
-        Ledger::new(self.endpoints, self.next)
+        Ledger::new(self.endpoints, self.next).payload(self.payload)
     }
 
     /// `count` bursts of [`BURST`] requests, each burst sent at once and awaited.
@@ -185,15 +256,15 @@ impl<'a> Client<'a> {
         Ok((ledger.score(), times))
     }
 
-    /// As many requests as are answered, `WINDOW` in flight, for `seconds`; the score and how long
-    /// it really took.
+    /// As many requests as are answered, `WINDOW` in flight, for `time`; the score and how long it
+    /// really took.
     ///
     /// # Errors
     /// When the way to the server is gone.
-    pub fn flood(&mut self, seconds: u32) -> Result<(Score, Duration), Failure> {
+    pub fn flood(&mut self, time: Duration) -> Result<(Score, Duration), Failure> {
         let mut ledger = self.ledger();
         let started = Instant::now();
-        let end = started + Duration::from_secs(u64::from(seconds));
+        let end = started + time;
         let mut last_right = started;
         let mut right = 0;
         while Instant::now() < end && !self.stop.is_set() {

@@ -54,10 +54,31 @@ impl Score {
     }
 }
 
+/// How long the payloads are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payload {
+    /// Every length from 0 to 1472 bytes.
+    Every,
+    /// This many bytes, at most 1472.
+    Fixed(usize),
+}
+
+impl Payload {
+    /// The payload length of request `number`: all of 0..=1472 within 1,473 numbers in a row.
+    fn len(self, number: u32) -> usize {
+        let every = u64::from(number) * 389 % u64::from(MAX_PAYLOAD + 1);
+        match self {
+            Self::Every => usize::try_from(every).unwrap_or(0),
+            Self::Fixed(len) => len.min(MAX_PAYLOAD as usize),
+        }
+    }
+}
+
 /// Requests in order of their number, and which were answered.
 #[derive(Debug)]
 pub struct Ledger {
     endpoints: Endpoints,
+    payload: Payload,
     /// The number of the first request of this phase.
     first: u32,
     answered: Vec<bool>,
@@ -73,7 +94,15 @@ impl Ledger {
     /// Starts with request number `first`.
     #[must_use]
     pub fn new(endpoints: Endpoints, first: u32) -> Self {
-        Self { endpoints, first, answered: Vec::new(), score: Score::default() }
+        let payload = Payload::Every;
+        Self { endpoints, payload, first, answered: Vec::new(), score: Score::default() }
+    }
+
+    /// Chooses how long the payloads are. Default: [`Payload::Every`].
+    #[must_use]
+    pub fn payload(mut self, payload: Payload) -> Self {
+        self.payload = payload;
+        self
     }
 
     /// The number that the next request gets.
@@ -100,7 +129,7 @@ impl Ledger {
     /// Writes request `number` over `frame`. It counts as sent with [`sent`](Self::sent).
     pub fn write_request(&self, number: u32, frame: &mut Vec<u8>) {
         let ends = &self.endpoints;
-        let payload_len = payload_len(number);
+        let payload_len = self.payload.len(number);
         let (id, sequence) = ((number >> 16) as u16, (number & 0xffff) as u16);
         let total_len = u16::try_from(20 + 8 + payload_len).unwrap_or(u16::MAX);
         frame.clear();
@@ -169,7 +198,8 @@ impl Ledger {
         let total_len = usize::from(u16::from_be_bytes([frame[16], frame[17]]));
         let ip_right = frame[14] == 0x45
             && rfc1071(&frame[14..34]) == 0
-            && frame[20..22] == [0x40, 0]
+            && frame[20] & 0x3f == 0 // no fragment; whoever answers may set "don't fragment" or not
+            && frame[21] == 0
             && frame[22] > 0
             && frame[23] == 1
             && frame[26..30] == ends.server_ip.octets()
@@ -179,7 +209,9 @@ impl Ledger {
             return None;
         }
         let number = u32::from_be_bytes([icmp[4], icmp[5], icmp[6], icmp[7]]);
-        payload_is_right(number, &icmp[8..]).then_some(number)
+        let right =
+            icmp.len() - 8 == self.payload.len(number) && payload_is_right(number, &icmp[8..]);
+        right.then_some(number)
     }
 }
 
@@ -193,11 +225,6 @@ pub(super) fn rfc1071(bytes: &[u8]) -> u16 {
         sum = (sum & 0xffff) + (sum >> 16);
     }
     !((sum & 0xffff) as u16)
-}
-
-/// The payload length of request `number`: all of 0..=1472 within 1,473 numbers in a row.
-fn payload_len(number: u32) -> usize {
-    usize::try_from(u64::from(number) * 389 % u64::from(MAX_PAYLOAD + 1)).unwrap_or(0)
 }
 
 /// Eight bytes of request `number`'s payload at a time, mixed so that no two requests look alike.
@@ -219,8 +246,7 @@ fn push_payload(number: u32, len: usize, frame: &mut Vec<u8>) {
 }
 
 fn payload_is_right(number: u32, payload: &[u8]) -> bool {
-    payload.len() == payload_len(number)
-        && payload.chunks(8).zip(payload_words(number)).all(|(got, word)| got == &word[..got.len()])
+    payload.chunks(8).zip(payload_words(number)).all(|(got, word)| *got == word[..got.len()])
 }
 
 #[cfg(test)]
@@ -292,12 +318,12 @@ mod tests {
 
     #[test]
     fn payloads_have_every_length_and_differ() {
-        let mut lens: Vec<_> = (7..7 + 1473).map(payload_len).collect();
+        let mut lens: Vec<_> = (7..7 + 1473).map(|n| Payload::Every.len(n)).collect();
         lens.sort_unstable();
         assert!(lens.iter().copied().eq(0..=1472));
         let (mut one, mut two) = (Vec::new(), Vec::new());
         push_payload(1, 64, &mut one);
         push_payload(2, 64, &mut two);
-        assert!(one != two && payload_is_right(1, &one) == (payload_len(1) == 64));
+        assert!(one != two && payload_is_right(1, &one) && !payload_is_right(2, &one));
     }
 }

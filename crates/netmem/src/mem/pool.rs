@@ -84,7 +84,9 @@ impl Slot {
 }
 
 const IN_POOL: u8 = 0;
-const IN_DEVICE: u8 = 1;
+/// Told apart from `IN_POOL` in debug builds only: a device takes and returns slots without touching
+/// their state.
+const IN_DEVICE: u8 = if cfg!(debug_assertions) { 1 } else { IN_POOL };
 const USER: u8 = 2;
 const QUARANTINED: u8 = 3;
 

@@ -435,6 +435,20 @@ mod tests {
         }
     }
 
+    /// D5: a forked child has no copy of the mapping, and so cannot hold its pages.
+    #[test]
+    fn a_region_is_hidden_from_forked_children() {
+        let region = Region::builder(8192).tiers(&[PageTier::Base4K]).build().unwrap();
+        let start = region.base().as_ptr() as usize;
+        let smaps = fs::read_to_string("/proc/self/smaps").unwrap();
+        let mut lines = smaps.lines().skip_while(|line| {
+            let range = line.split(' ').next().and_then(parse_range);
+            !range.is_some_and(|(low, high)| low <= start && start < high)
+        });
+        let flags = lines.find(|line| line.starts_with("VmFlags:")).unwrap();
+        assert!(flags.split(' ').any(|flag| flag == "dc"), "do not copy on fork: {flags}");
+    }
+
     #[test]
     fn buddyinfo_blocks_are_counted_in_pages_of_2m() {
         let text = "Node 0, zone   Normal   1 2 3 4 5 6 7 8 9 10 11\n\

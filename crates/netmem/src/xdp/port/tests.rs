@@ -229,6 +229,23 @@ fn a_full_tx_ring_drops_with_a_reason() {
     assert_eq!(bed.assert_closed(4).counts.dropped[DropReason::FullRing], 6, "no more");
 }
 
+/// Slots go round from the program to the device and back many times: each time they can be had again.
+/// Failed in release builds only, where a device returns slots without touching their state.
+#[test]
+fn sent_slots_can_be_allocated_again() {
+    let mut bed = Bed::with(32, SIZES, 0);
+    for round in 0..100u8 {
+        let mut packet = bed.handle.alloc().expect("free slots");
+        packet.put(60).unwrap().fill(round);
+        assert_eq!(bed.port.transmit(&mut [packet].into()).unwrap(), 1);
+        bed.kernel.send(|bytes| assert_eq!(bytes, [round; 60]));
+        bed.kernel.complete(usize::MAX);
+        bed.port.flush().unwrap();
+    }
+    assert_eq!(bed.handle.pool().statistics().corrupt, 0);
+    bed.assert_closed(0);
+}
+
 /// K8: a packet of another pool comes back; those before it are queued.
 #[test]
 fn a_packet_of_another_region_is_given_back() {
