@@ -54,8 +54,10 @@ const PING_LENS: [usize; 8] = [56, 0, 1, 2, 63, 512, 1471, 1472];
 pub struct LabReport {
     /// `netmem.lab/1`.
     pub schema: &'static str,
-    /// Whether every reply was right and the audit closed.
+    /// Whether every reply was right, the audit closed, and nothing was left out.
     pub ok: bool,
+    /// Whether a signal ended it before all phases were through.
+    pub interrupted: bool,
     /// `af_xdp` or `loopback`.
     pub backend: &'static str,
     /// The memory that was got.
@@ -176,7 +178,7 @@ fn on_veth(
     let served = worker.finish();
     progress.end()?;
     let served = served?;
-    Ok(judge("af_xdp", measured??, served))
+    Ok(judge("af_xdp", measured??, served, stop))
 }
 
 /// The responder's thread inside the server's namespace.
@@ -265,7 +267,7 @@ fn in_memory(
     progress.end()?;
     let walks = [link.handle.walk(), link.near.walk(), link.far.walk()];
     let audit = Audit::of(link.handle.pool(), walks);
-    Ok(judge("loopback", measured, Served { memory, xdp: None, audit }))
+    Ok(judge("loopback", measured, Served { memory, xdp: None, audit }, stop))
 }
 
 /// Bursts, then latency, then the flood.
@@ -298,7 +300,7 @@ fn phases(
     Ok(measured)
 }
 
-fn judge(backend: &'static str, measured: Measured, served: Served) -> LabReport {
+fn judge(backend: &'static str, measured: Measured, served: Served, stop: &Stop) -> LabReport {
     let mut requests = Score::default();
     for phase in &measured.phases {
         requests.add(&phase.score);
@@ -306,7 +308,8 @@ fn judge(backend: &'static str, measured: Measured, served: Served) -> LabReport
     let drained = served.audit.is_ok() && served.audit.held == 0;
     LabReport {
         schema: "netmem.lab/1",
-        ok: requests.is_perfect() && requests.sent > 0 && drained,
+        ok: requests.is_perfect() && requests.sent > 0 && drained && !stop.is_set(),
+        interrupted: stop.is_set(),
         backend,
         memory: served.memory,
         xdp: served.xdp,
@@ -377,7 +380,11 @@ fn print(out: &mut dyn Write, report: &LabReport) -> io::Result<()> {
     if l.max > 0 {
         report::row(out, "latency", times.join(", "))?;
     }
-    let verdict = if report.ok { "ok: every reply right, audit closed" } else { "FAILED" };
+    let verdict = match (report.ok, report.interrupted) {
+        (true, _) => "ok: every reply right, audit closed",
+        (false, true) => "interrupted before all phases were through",
+        (false, false) => "FAILED",
+    };
     report::row(out, "result", verdict)
 }
 
@@ -408,6 +415,6 @@ mod tests {
         let report = in_memory(&args, &Stop::default(), &mut Vec::new()).unwrap();
         assert!(report.ok, "{report:?}");
         assert_eq!(report.requests.right, 50 * 64);
-        assert!(report.audit.ok);
+        assert_eq!(report.audit.ok, Some(true));
     }
 }

@@ -114,8 +114,9 @@ impl PacketCounts {
 /// Where every frame is, and whether that adds up.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct AuditReport {
-    /// Whether every slot was found once and every packet is accounted for.
-    pub ok: bool,
+    /// Whether every slot was found once and every packet is accounted for; nothing is said while
+    /// packets move, because the walk is exact at rest only.
+    pub ok: Option<bool>,
     /// How many slots there are.
     pub slots: u32,
     /// How many each owner has.
@@ -124,10 +125,18 @@ pub struct AuditReport {
     pub findings: Vec<String>,
 }
 
+impl AuditReport {
+    /// Keeps the figures and leaves the verdict out: what moved during the walk is not wrong.
+    #[must_use]
+    pub fn in_motion(self) -> Self {
+        Self { ok: None, findings: Vec::new(), ..self }
+    }
+}
+
 impl From<&Audit> for AuditReport {
     fn from(audit: &Audit) -> Self {
         Self {
-            ok: audit.is_ok(),
+            ok: Some(audit.is_ok()),
             slots: audit.slots,
             owners: audit.owners.iter().map(|(owner, n)| (owner.name(), n)).collect(),
             findings: audit.findings.iter().map(ToString::to_string).collect(),
@@ -236,9 +245,11 @@ pub fn audit(out: &mut dyn Write, audit: &AuditReport) -> io::Result<()> {
         .map(|(owner, count)| format!("{owner} {count}"))
         .collect();
     row(out, "frames", format!("{}: {}", audit.slots, owners.join(", ")))?;
-    let verdict =
-        if audit.ok { "closed: every frame and every packet accounted for" } else { "FAILED" };
-    row(out, "audit", verdict)?;
+    match audit.ok {
+        None => return Ok(()),
+        Some(true) => row(out, "audit", "closed: every frame and every packet accounted for")?,
+        Some(false) => row(out, "audit", "FAILED")?,
+    }
     for finding in &audit.findings {
         row(out, "", finding)?;
     }

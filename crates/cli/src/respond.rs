@@ -168,7 +168,8 @@ impl Service {
     #[must_use]
     pub fn status(&self, args: &RespondArgs, started: Instant) -> Status {
         let audit = Audit::of(self.handle.pool(), [self.handle.walk(), self.port.walk()]);
-        self.describe(args, started, &audit, "status")
+        let status = self.describe(args, started, &audit, "status");
+        Status { audit: status.audit.in_motion(), ..status }
     }
 
     fn describe(

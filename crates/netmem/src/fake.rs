@@ -47,6 +47,8 @@ pub struct Calls(Arc<Mutex<Script>>);
 #[derive(Debug, Default)]
 struct Script {
     kicks: u64,
+    /// The port is closed: its slots are not the kernel's any more.
+    closed: bool,
     answers: VecDeque<i32>,
     wait_answers: VecDeque<i32>,
 }
@@ -115,7 +117,7 @@ impl FakeKernel {
 
     /// Takes the next slot of the fill ring, as a driver does long before it receives into it.
     pub fn take_fill(&mut self) -> Option<u64> {
-        if self.fill.available(1) == 0 {
+        if self.calls.is_closed() || self.fill.available(1) == 0 {
             return None;
         }
         let [head, _] = self.fill.segments(1);
@@ -126,7 +128,7 @@ impl FakeKernel {
     }
 
     /// Puts any descriptor into the rx ring, whatever it says.
-    pub fn deliver_raw(&mut self, desc: XdpDesc) {
+    pub(crate) fn deliver_raw(&mut self, desc: XdpDesc) {
         if self.rx.free(1) > 0 {
             self.rx.push(desc);
             self.rx.publish();
@@ -135,6 +137,9 @@ impl FakeKernel {
 
     /// Takes every packet of the tx ring, shows its bytes to `visit`, and leaves it incomplete.
     pub fn send(&mut self, mut visit: impl FnMut(&[u8])) -> usize {
+        if self.calls.is_closed() {
+            return 0;
+        }
         let count = self.tx.available(u32::MAX);
         let descs = self.tx.segments(count).concat();
         for desc in &descs {
@@ -155,14 +160,6 @@ impl FakeKernel {
         }
         self.completion.publish();
         count
-    }
-
-    /// Puts any address into the completion ring, whatever it says.
-    pub fn complete_raw(&mut self, addr: u64) {
-        if self.completion.free(1) > 0 {
-            self.completion.push(addr);
-            self.completion.publish();
-        }
     }
 
     /// Says whether the tx and fill rings want to be woken for.
@@ -214,6 +211,14 @@ impl Calls {
     #[must_use]
     pub fn kicks(&self) -> u64 {
         self.script().kicks
+    }
+
+    pub(crate) fn close(&self) {
+        self.script().closed = true;
+    }
+
+    fn is_closed(&self) -> bool {
+        self.script().closed
     }
 
     pub(crate) fn kick_tx(&self) -> io::Result<()> {

@@ -207,6 +207,7 @@ impl<'a> Client<'a> {
     /// When the way to the server is gone.
     pub fn bursts(&mut self, count: u32) -> Result<Score, Failure> {
         let mut ledger = self.ledger();
+        let mut given_up = 0;
         for _ in 0..count {
             if self.stop.is_set() {
                 break;
@@ -217,7 +218,8 @@ impl<'a> Client<'a> {
                 left -= self.send(&mut ledger, left)?;
             }
             let answered = ledger.score().right;
-            self.settle(&mut ledger)?;
+            self.settle(&mut ledger, given_up)?;
+            given_up = ledger.open();
             if ledger.score().right == answered {
                 break; // not one of a whole burst: nobody is there
             }
@@ -244,12 +246,14 @@ impl<'a> Client<'a> {
             due += period;
             let started = Instant::now();
             while self.send(&mut ledger, 1)? == 0 && started.elapsed() < PATIENCE {}
-            let open = ledger.open();
-            self.settle(&mut ledger)?;
-            if ledger.open() >= open && open > 3 {
-                break; // several in a row without an answer
+            let given_up = ledger.open().saturating_sub(1);
+            let right = ledger.score().right;
+            self.settle(&mut ledger, given_up)?;
+            if ledger.score().right > right {
+                times.push(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX));
+            } else if ledger.open() > 3 {
+                break; // nobody is there any more
             }
-            times.push(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX));
         }
         times.sort_unstable();
         self.next = ledger.next_number();
@@ -283,7 +287,7 @@ impl<'a> Client<'a> {
             }
         }
         let took = started.elapsed();
-        self.settle(&mut ledger)?;
+        self.settle(&mut ledger, 0)?;
         self.next = ledger.next_number();
         Ok((ledger.score(), took))
     }
@@ -308,16 +312,16 @@ impl<'a> Client<'a> {
         })
     }
 
-    /// Waits until nothing is open, or nothing right has come for a while.
-    fn settle(&mut self, ledger: &mut Ledger) -> Result<(), Failure> {
+    /// Waits until no more than `given_up` requests are open, or nothing right has come for a while.
+    fn settle(&mut self, ledger: &mut Ledger, given_up: u64) -> Result<(), Failure> {
         let mut last = (ledger.open(), Instant::now());
-        while ledger.open() > 0 {
+        while ledger.open() > given_up {
             if self.collect(ledger)? == 0 {
                 self.link.wait(Duration::from_millis(10))?;
             }
             if ledger.open() < last.0 {
                 last = (ledger.open(), Instant::now());
-            } else if last.1.elapsed() > PATIENCE {
+            } else if last.1.elapsed() > PATIENCE || self.stop.is_set() {
                 break;
             }
         }

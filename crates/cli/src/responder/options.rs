@@ -76,6 +76,7 @@ fn timestamp(option: &mut [u8], own: Ipv4Addr) -> Result<(), Refused> {
     if pointer < 5 || pointer % 4 != 1 {
         return Err(Refused);
     }
+    let len = option.len();
     match option.get_mut(pointer - 1..pointer - 1 + entry_len) {
         Some(entry) => {
             let (address, time) = entry.split_at_mut(entry_len - 4);
@@ -88,6 +89,8 @@ fn timestamp(option: &mut [u8], own: Ipv4Addr) -> Result<(), Refused> {
             time.copy_from_slice(&milliseconds_since_midnight().to_be_bytes());
             option[2] += if entry_len == 4 { 4 } else { 8 };
         }
+        // Room for a part of an entry is an error (RFC 791, page 23).
+        None if pointer <= len => return Err(Refused),
         None if flag == 3 => {}
         None if overflow == 15 => return Err(Refused),
         None => option[3] = (overflow + 1) << 4 | flag,
@@ -133,6 +136,7 @@ mod tests {
         assert_eq!(answered(&others), Ok(others.to_vec()), "asks somebody else");
         assert_eq!(answered(&[68, 8, 9, 0x10, 1, 2, 3, 4]), Ok(vec![68, 8, 9, 0x20, 1, 2, 3, 4]));
         assert_eq!(answered(&[68, 8, 9, 0xf0, 1, 2, 3, 4]), Err(Refused), "overflow is full");
+        assert_eq!(answered(&[68, 8, 5, 1, 0, 0, 0, 0]), Err(Refused), "room for half an entry");
     }
 
     #[test]

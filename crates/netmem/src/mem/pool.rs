@@ -122,7 +122,8 @@ impl Pool {
     /// Divides `region` into slots.
     ///
     /// # Errors
-    /// When a size is out of its range, or the region is too small for the slots.
+    /// When a size is out of its range, the region is too small for the slots, or another pool has it:
+    /// a slot has one owner, so a region has one pool, also after that pool is gone.
     pub fn new(region: Arc<Region>, config: PoolConfig) -> Result<Arc<Self>> {
         let refuse = |why: String| Error::refused("make pool", "packet memory", why);
         let PoolConfig { frame_bytes, frames, cache, refill, headroom_bytes } = config;
@@ -140,6 +141,9 @@ impl Pool {
             return Err(refuse(format!(
                 "cache {cache}, refill {refill}, headroom {headroom_bytes}: out of range"
             )));
+        }
+        if !region.divide() {
+            return Err(refuse("the region is another pool's".into()));
         }
         Ok(Arc::new(Self {
             region,

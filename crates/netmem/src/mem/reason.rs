@@ -28,9 +28,9 @@ macro_rules! reasons {
 reasons! {
     /// Dropped without a word: an owned packet went out of scope.
     NotSpecified = "NOT_SPECIFIED",
-    /// Too short for the headers it needs.
+    /// Shorter than its own headers announce, or than what can be sent.
     PktTooSmall = "PKT_TOO_SMALL",
-    /// Ends before what its own headers announce.
+    /// Ends inside of a header.
     HdrTrunc = "HDR_TRUNC",
     /// An IPv4 header checksum is wrong.
     IpCsum = "IP_CSUM",

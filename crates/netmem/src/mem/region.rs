@@ -15,7 +15,10 @@ use std::{
     fs, io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     ptr::NonNull,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use crate::{
@@ -162,7 +165,14 @@ impl RegionBuilder {
             match self.try_tier(tier) {
                 Ok((reservation, base, bytes, fd)) => {
                     let report = RegionReport { tier, bytes, numa_node: self.numa_node, refused };
-                    return Ok(Arc::new(Region { base, report, fd, _reservation: reservation }));
+                    let divided = AtomicBool::new(false);
+                    return Ok(Arc::new(Region {
+                        base,
+                        report,
+                        fd,
+                        divided,
+                        _reservation: reservation,
+                    }));
                 }
                 Err(why) => refused.push(why),
             }
@@ -185,7 +195,7 @@ impl RegionBuilder {
             errno: error.raw_os_error().unwrap_or(0),
             why: explain(tier, bytes, &error),
         };
-        let reservation =
+        let mut reservation =
             Mapping::reserve(bytes + tier.page_bytes() + GUARD_BYTES).map_err(refuse)?;
         let start = reservation.start().as_ptr() as usize;
         let offset = start.next_multiple_of(tier.page_bytes()) - start;
@@ -229,6 +239,8 @@ pub struct Region {
     base: NonNull<u8>,
     report: RegionReport,
     fd: Option<OwnedFd>,
+    /// Whether a pool has it: its slots have one owner only if there is one pool (P2).
+    divided: AtomicBool,
     _reservation: Mapping,
 }
 
@@ -261,6 +273,11 @@ impl Region {
     #[must_use]
     pub fn memfd(&self) -> Option<BorrowedFd<'_>> {
         self.fd.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Gives the region to a pool; `false` when one has it already.
+    pub(crate) fn divide(&self) -> bool {
+        !self.divided.swap(true, Ordering::Relaxed)
     }
 
     /// The first byte. Reading or writing through it needs the ownership of the slot (P2).

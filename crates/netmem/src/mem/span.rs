@@ -35,7 +35,7 @@ impl Span {
 
     #[inline]
     pub(crate) fn tailroom(self) -> u32 {
-        self.frame_bytes - self.headroom - self.len
+        self.frame_bytes.saturating_sub(self.headroom + self.len)
     }
 
     #[inline]

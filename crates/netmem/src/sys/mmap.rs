@@ -14,6 +14,9 @@ use super::check;
 pub(crate) struct Mapping {
     start: NonNull<u8>,
     len_bytes: usize,
+    /// A span (offset, length) that is not this value's any more: a refused mmap(2) with MAP_FIXED has
+    /// already removed what was there, and anybody may have mapped something into the hole since.
+    hole: (usize, usize),
 }
 
 // SAFETY: the span is plain memory, owned by this value alone (R1); who may touch which bytes of it
@@ -59,7 +62,7 @@ impl Mapping {
             return Err(io::Error::last_os_error());
         }
         let start = NonNull::new(start.cast()).expect("mmap without MAP_FIXED never returns 0");
-        Ok(Self { start, len_bytes })
+        Ok(Self { start, len_bytes, hole: (0, 0) })
     }
 
     pub(crate) fn start(&self) -> NonNull<u8> {
@@ -74,7 +77,12 @@ impl Mapping {
     ///
     /// # Panics
     /// When the span is not inside the reservation.
-    pub(crate) fn place(&self, offset: usize, len_bytes: usize, what: Place<'_>) -> io::Result<()> {
+    pub(crate) fn place(
+        &mut self,
+        offset: usize,
+        len_bytes: usize,
+        what: Place<'_>,
+    ) -> io::Result<()> {
         let start = self.span(offset, len_bytes);
         let (kind, fd) = match what {
             Place::Anonymous => (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1),
@@ -89,7 +97,12 @@ impl Mapping {
         // `span` checked, and nothing has been handed out of it yet.
         let got =
             unsafe { libc::mmap(start, len_bytes, protection, kind | libc::MAP_FIXED, fd, 0) };
-        if got == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
+        if got == libc::MAP_FAILED {
+            let error = io::Error::last_os_error();
+            self.hole = (offset, len_bytes);
+            return Err(error);
+        }
+        Ok(())
     }
 
     /// Calls madvise(2) on a part of the mapping.
@@ -133,10 +146,18 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: the span was mapped by this value, is unmapped once, and its owner has dropped
-        // everything that pointed into it (R3, D5).
-        let result = unsafe { libc::munmap(self.start.as_ptr().cast(), self.len_bytes) };
-        debug_assert_eq!(result, 0, "munmap of an own mapping: {}", io::Error::last_os_error());
+        let (hole, hole_len) = self.hole;
+        for (offset, len_bytes) in [(0, hole), (hole + hole_len, self.len_bytes - hole - hole_len)]
+        {
+            if len_bytes == 0 {
+                continue;
+            }
+            let start = self.span(offset, len_bytes);
+            // SAFETY: the span was mapped by this value and is not in its hole, is unmapped once, and
+            // its owner has dropped everything that pointed into it (R3, D5).
+            let result = unsafe { libc::munmap(start, len_bytes) };
+            debug_assert_eq!(result, 0, "munmap: {}", io::Error::last_os_error());
+        }
     }
 }
 
@@ -160,7 +181,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "outside of")]
     fn a_span_outside_of_the_mapping_is_refused() {
-        let mapping = Mapping::reserve(8192).unwrap();
+        let mut mapping = Mapping::reserve(8192).unwrap();
         let _ = mapping.place(4096, 8192, Place::Anonymous);
     }
 }

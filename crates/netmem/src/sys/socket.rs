@@ -156,8 +156,8 @@ pub(crate) fn memlock_bytes() -> io::Result<Option<u64>> {
     Ok((limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur))
 }
 
-/// The error that is pending on a socket; `ENETDOWN` when it cannot name one.
-pub(crate) fn take_error(fd: BorrowedFd<'_>) -> io::Result<io::Error> {
+/// Returns the error that is pending on a socket, and clears it.
+pub(crate) fn pending_error(fd: BorrowedFd<'_>) -> io::Result<()> {
     let mut errno = 0i32;
     let mut len = socklen::<i32>();
     // SAFETY: the kernel writes at most `len` bytes to `errno`; both live across the call.
@@ -170,5 +170,5 @@ pub(crate) fn take_error(fd: BorrowedFd<'_>) -> io::Result<io::Error> {
             &raw mut len,
         )
     })?;
-    Ok(io::Error::from_raw_os_error(if errno == 0 { libc::ENETDOWN } else { errno }))
+    if errno == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(errno)) }
 }

@@ -16,7 +16,7 @@ use netmem_wire::filter::Rules;
 use super::{
     port::{Port, Rings},
     program::XdpProgram,
-    socket::{Kernel, Socket},
+    socket::{Kernel, Socket, current_namespace},
     umem,
 };
 use crate::{Error, Result, error::errno_text, link::Link, mem::PoolHandle, sys::xsk};
@@ -260,7 +260,13 @@ impl PortBuilder {
             need_wakeup: true,
             tx_budget: if mode == XdpMode::ZeroCopy { None } else { tx_budget },
         };
-        let socket = Socket { fd, ifindex: link.index, queue: self.queue, is_bound: false };
+        let socket = Socket {
+            fd,
+            ifindex: link.index,
+            queue: self.queue,
+            namespace: current_namespace(),
+            is_bound: false,
+        };
         // The fill ring has its slots before the bind: zero-copy drivers take them in it.
         let mut port = Port::start(rings, Kernel::Socket(socket), handle.clone(), report);
         self.bind(fd_of(&port), mode, link)?;
@@ -303,13 +309,18 @@ impl PortBuilder {
 
     fn bind_refusal(&self, mode: XdpMode, error: io::Error) -> Attempt {
         let errno = error.raw_os_error();
-        if mode == XdpMode::ZeroCopy && matches!(errno, Some(libc::EOPNOTSUPP | libc::EINVAL)) {
-            // The kernel gives a number only; the reading is ours.
+        if mode == XdpMode::ZeroCopy && errno != Some(libc::ENODEV) {
+            // The kernel gives a number only, and a driver may answer any: the reading is ours. What
+            // has nothing to do with zero copy, such as a privilege, refuses the next mode as well.
             let reading = match errno {
-                Some(libc::EINVAL) => "our reading: the driver refuses this set-up for zero copy",
-                _ => "our reading: the driver offers copy mode only",
+                Some(libc::EOPNOTSUPP) => "the driver offers copy mode only",
+                Some(libc::EBUSY) => "another AF_XDP socket has this queue",
+                _ => "the driver refuses this set-up for zero copy",
             };
-            return Attempt::Refused(format!("bind: {} ({reading})", errno_text(&error)));
+            return Attempt::Refused(format!(
+                "bind: {} (our reading: {reading})",
+                errno_text(&error)
+            ));
         }
         let target = format!("{} queue {} ({})", self.interface, self.queue, mode.name());
         let hint = match errno {

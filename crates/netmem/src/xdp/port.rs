@@ -65,6 +65,8 @@ pub struct Port {
     counts: Counts,
     /// Slots on the rx side (X1): in the fill ring, the kernel or the rx ring.
     rx_side: u32,
+    /// At or below this many slots on the rx side the fill ring is topped up.
+    refill_at: u32,
     /// Slots on the tx side (X2): in the tx ring, the kernel or the completion ring.
     tx_side: u32,
     /// Slots lost to bad descriptors or to a kernel that kept them.
@@ -112,11 +114,14 @@ impl Port {
             report,
             counts: Counts::default(),
             rx_side: 0,
+            refill_at: 0,
             tx_side: 0,
             quarantined: 0,
             unkicked: false,
             fault: None,
         };
+        let fill = port.rings.fill.size();
+        port.refill_at = fill - REFILL_CHUNK.min(fill.div_ceil(2));
         port.refill();
         port
     }
@@ -307,10 +312,14 @@ impl Port {
 
     /// Makes an owned packet of a lent one. Out of line: the loop over a batch stays small.
     #[inline(never)]
-    fn keep(&self, addr: u64, span: Span) -> Packet {
+    fn keep(&mut self, addr: u64, span: Span) -> Option<Packet> {
         #[allow(clippy::cast_possible_truncation, reason = "slot numbers are u32")]
         let slot = (addr >> self.memory.frame_bytes.trailing_zeros()) as u32;
-        self.handle.adopt(Slot::claimed(slot), span.headroom, span.len)
+        let packet = self.handle.adopt(Slot::claimed(slot), span.headroom, span.len);
+        if packet.is_none() {
+            self.counts.dropped[DropReason::BadDescriptor] += 1;
+        }
+        packet
     }
 
     /// Room in the tx ring behind `sent` entries that are written and not committed: where entry `e`
@@ -364,7 +373,7 @@ impl Device for Port {
         if self.tx_side > 0 {
             self.reap();
         }
-        if self.rx_side + REFILL_CHUNK <= self.rings.fill.size() {
+        if self.rx_side <= self.refill_at {
             self.refill();
         }
         let mut left = self.rings.rx.available(budget).min(budget);
@@ -437,6 +446,9 @@ impl Device for Port {
     fn flush(&mut self) -> Result<()> {
         self.kick();
         self.reap();
+        if self.rings.fill.needs_wakeup() {
+            self.kernel.kick_rx();
+        }
         self.fault.take().map_or(Ok(()), Err)
     }
 
@@ -444,9 +456,6 @@ impl Device for Port {
         self.flush()?;
         if self.rings.rx.available(1) > 0 {
             return Ok(());
-        }
-        if self.rings.fill.needs_wakeup() {
-            self.kernel.kick_rx();
         }
         if let Err(error) = self.kernel.wait(timeout) {
             self.fail("receive on", error);

@@ -1,8 +1,9 @@
 //! The system-call side of a port: a real AF_XDP socket, or the fake that plays the kernel in tests.
 
 use std::{
-    io,
+    fs, io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::PathBuf,
     thread,
     time::{Duration, Instant},
 };
@@ -41,6 +42,8 @@ pub(crate) struct Socket {
     pub(crate) fd: OwnedFd,
     pub(crate) ifindex: u32,
     pub(crate) queue: u32,
+    /// The network namespace that the interface is in.
+    pub(crate) namespace: Option<PathBuf>,
     /// Whether the kernel could ever have used the rings.
     pub(crate) is_bound: bool,
 }
@@ -56,9 +59,9 @@ impl Kernel {
         let Err(error) = result else { return Wake::Done };
         // xsk_generic_xmit, net/xdp/xsk.c, kernel 6.18.
         match error.raw_os_error() {
-            Some(libc::EAGAIN) => Wake::Again,
-            Some(libc::EINTR) => Wake::Again,
-            Some(libc::EBUSY | libc::ENOBUFS | libc::ENOMEM | libc::ENETDOWN) => Wake::Later,
+            // EBUSY: one packet was dropped behind us and completed, and the rest was left.
+            Some(libc::EAGAIN | libc::EINTR | libc::EBUSY) => Wake::Again,
+            Some(libc::ENOBUFS | libc::ENOMEM | libc::ENETDOWN) => Wake::Later,
             _ => Wake::Failed(error),
         }
     }
@@ -75,10 +78,9 @@ impl Kernel {
         match self {
             Self::Socket(socket) => {
                 let events = socket::wait_readable(socket.fd.as_fd(), timeout)?;
-                if events & (libc::POLLERR | libc::POLLHUP | libc::POLLNVAL) != 0 {
-                    return Err(socket::take_error(socket.fd.as_fd())?);
-                }
-                Ok(())
+                // xsk_poll says nothing of an unbound socket: its error is pending (xsk_notifier,
+                // net/xdp/xsk.c, kernel 6.18).
+                if events == 0 { socket::pending_error(socket.fd.as_fd()) } else { Ok(()) }
             }
             #[cfg(any(test, feature = "test-util"))]
             Self::Fake(calls) => calls.wait(),
@@ -112,15 +114,25 @@ impl Kernel {
     /// seen free: only then will the kernel not write to the slots that it had (D5).
     pub(crate) fn close_and_see_free(&mut self, look: bool) -> bool {
         match std::mem::replace(self, Self::Closed) {
-            Self::Socket(Socket { fd, ifindex, queue, is_bound }) => {
+            Self::Socket(Socket { fd, ifindex, queue, namespace, is_bound }) => {
                 drop(fd);
-                !is_bound || look && queue_is_free(ifindex, queue)
+                // Another namespace's interface of that index would tell nothing of ours.
+                let is_here = namespace.is_some() && namespace == current_namespace();
+                !is_bound || look && is_here && queue_is_free(ifindex, queue)
             }
             #[cfg(any(test, feature = "test-util"))]
-            Self::Fake(_) => look,
+            Self::Fake(calls) => {
+                calls.close();
+                look
+            }
             Self::Closed => true,
         }
     }
+}
+
+/// The calling thread's network namespace, as the kernel names it.
+pub(crate) fn current_namespace() -> Option<PathBuf> {
+    fs::read_link("/proc/thread-self/ns/net").ok()
 }
 
 /// Whether the queue has no AF_XDP socket any more, seen by binding one to it for a moment.

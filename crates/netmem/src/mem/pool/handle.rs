@@ -128,12 +128,14 @@ impl PoolHandle {
         bump(&self.0.statistics.cached, count);
     }
 
-    /// Turns a slot that a device has delivered into an owned packet.
-    pub(crate) fn adopt(&self, slot: Slot, headroom: u32, len: u32) -> Packet {
+    /// Turns a slot that a device has delivered into an owned packet; `None` when it is one already:
+    /// then the ring named a slot that the device did not have, and it is quarantined.
+    pub(crate) fn adopt(&self, slot: Slot, headroom: u32, len: u32) -> Option<Packet> {
         if !self.0.pool.transfer(slot.0, &[IN_POOL, IN_DEVICE], USER) {
             bump(&self.0.statistics.corrupt, 1);
+            return None;
         }
-        Packet::new(self.clone(), slot, headroom, len)
+        Some(Packet::new(self.clone(), slot, headroom, len))
     }
 
     /// Turns an owned packet's slot into one that a device holds.

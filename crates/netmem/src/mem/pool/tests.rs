@@ -165,5 +165,8 @@ fn sizes_out_of_range_are_refused() {
     assert!(refused(PoolConfig { frames: Some(5), ..good }).contains("room for 1 to 4"));
     assert!(refused(PoolConfig { cache: 1, ..good }).contains("out of range"));
     assert!(refused(PoolConfig { refill: 129, ..good }).contains("out of range"));
+    let shared = region();
+    let _first = Pool::new(Arc::clone(&shared), good).unwrap();
+    assert!(Pool::new(shared, good).unwrap_err().to_string().contains("another pool's"));
     assert!(refused(PoolConfig { headroom_bytes: 2049, ..good }).contains("out of range"));
 }

@@ -101,25 +101,27 @@ impl<'p> Pass<'p> {
         match answer {
             Verdict::Consume => self.put_back(desc.addr),
             Verdict::Drop(reason) => self.drop_as(reason, desc.addr),
-            Verdict::Transmit => self.transmit(addr, span.len),
+            Verdict::Transmit => self.transmit(desc.addr, addr, span.len),
             Verdict::Keep => {
                 hint::cold_path();
                 self.not_back();
-                sink.keep(self.port.keep(desc.addr, span));
+                if let Some(packet) = self.port.keep(desc.addr, span) {
+                    sink.keep(packet);
+                }
                 self.kept += 1;
             }
         }
     }
 
     #[inline]
-    fn transmit(&mut self, addr: u64, len: u32) {
+    fn transmit(&mut self, slot: u64, addr: u64, len: u32) {
         if self.sent == self.tx_end {
             (self.tx, self.tx_end) = self.port.tx_run(self.sent);
         }
         if self.sent == self.tx_end {
-            self.drop_as(DropReason::FullRing, addr);
+            self.drop_as(DropReason::FullRing, slot);
         } else if len < ETH_HLEN {
-            self.drop_as(DropReason::PktTooSmall, addr);
+            self.drop_as(DropReason::PktTooSmall, slot);
         } else {
             let entry = self.tx.wrapping_add(self.sent as usize);
             // SAFETY: `sent < tx_end`: inside of the array, before its wrap, and free (N1, D3, `tx_run`).
@@ -199,13 +201,18 @@ impl Memory {
     }
 
     /// Whether every descriptor is inside of the UMEM (X3). One branch-free pass over the run decides
-    /// for a UMEM whose size is a power of two: then no address is past its end, and no packet reaches
-    /// past the guard behind it. Anything else is looked at one by one.
+    /// for a UMEM whose size is a power of two: then no address is past its end, and no packet is longer
+    /// than a frame, so that none reaches past the guard behind the region. Anything else is looked at one by one.
     #[inline]
     pub(super) fn holds_all(&self, descs: &[XdpDesc]) -> bool {
         let (addr, len) = or_all(descs);
         (addr < self.fast_bytes && len < self.frame_bytes)
             || descs.iter().all(|desc| self.holds(desc))
+    }
+
+    /// The first address of the slot that `addr` is in.
+    pub(super) fn slot_start(&self, addr: u64) -> u64 {
+        addr & !u64::from(self.frame_bytes - 1)
     }
 
     /// Whether a descriptor is inside of one slot of the UMEM.

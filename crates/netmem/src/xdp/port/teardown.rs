@@ -2,6 +2,7 @@
 //! unmapped, the socket is closed, and slots come back when the queue is seen free.
 
 use std::{
+    collections::BTreeSet,
     thread,
     time::{Duration, Instant},
 };
@@ -37,7 +38,7 @@ impl Port {
     /// Detaches the program, empties the rings and gives the slots back. Runs once.
     fn retire(&mut self, patience: Duration) {
         drop(self.attachment.take());
-        self.purge_rx();
+        let mut purged = self.purge_rx();
         let deadline = Instant::now() + patience;
         loop {
             self.reap();
@@ -50,25 +51,31 @@ impl Port {
             thread::sleep(Duration::from_micros(200));
         }
         // The program is off, but what was on its way through it may have come meanwhile.
-        self.purge_rx();
-        let mut waiting = Vec::new();
-        self.rings.fill.walk(|offset| waiting.push(offset));
-        let inside = u64::from(self.rx_side) - (waiting.len() as u64).min(u64::from(self.rx_side));
-        let unsent = u64::from(self.tx_side);
-        self.counts.dropped[DropReason::QueuePurge] += unsent;
+        purged.extend(self.purge_rx());
+        // Slots that the kernel has not taken are known by number. One that was purged may still stand
+        // in the fill ring: the kernel publishes what it received before it publishes what it took.
+        let mut waiting = BTreeSet::new();
+        self.rings.fill.walk(|addr| _ = waiting.insert(self.memory.slot_start(addr)));
+        purged.iter().for_each(|&addr| _ = waiting.remove(&self.memory.slot_start(addr)));
+        let inside = u64::from(self.rx_side).saturating_sub(waiting.len() as u64);
+        let mut unsent = Vec::new();
+        self.rings.tx.walk(|desc| unsent.push(desc.addr));
+        let sending = u64::from(self.tx_side).saturating_sub(unsent.len() as u64);
+        self.counts.dropped[DropReason::QueuePurge] += u64::from(self.tx_side);
         self.rings = Rings::unmapped();
+        let known = waiting.into_iter().chain(unsent);
         let lost = if self.kernel.close_and_see_free(!patience.is_zero()) {
-            self.handle.return_from_device(waiting.into_iter());
-            inside + unsent
+            self.handle.return_from_device(known);
+            inside + sending
         } else {
-            waiting.len() as u64 + inside + unsent
+            known.count() as u64 + inside + sending
         };
         self.quarantine(lost);
         (self.rx_side, self.tx_side) = (0, 0);
     }
 
-    /// Drops what waits in the rx ring, without refilling.
-    fn purge_rx(&mut self) {
+    /// Drops what waits in the rx ring, without refilling; returns the addresses.
+    fn purge_rx(&mut self) -> Vec<u64> {
         let count = self.rings.rx.available(u32::MAX);
         let mut good = Vec::new();
         for desc in self.rings.rx.segments(count).concat() {
@@ -77,12 +84,13 @@ impl Port {
             }
         }
         self.quarantine(u64::from(count) - good.len() as u64);
-        self.handle.return_from_device(good.into_iter());
+        self.handle.return_from_device(good.iter().copied());
         self.rings.rx.pass(count);
         self.rings.rx.release();
         self.rx_side = self.rx_side.saturating_sub(count);
         self.counts.received += u64::from(count);
         self.counts.dropped[DropReason::QueuePurge] += u64::from(count);
+        good
     }
 }
 

@@ -246,6 +246,61 @@ fn sent_slots_can_be_allocated_again() {
     bed.assert_closed(0);
 }
 
+/// A packet whose front was moved to the end of its slot is refused by transmit: its own slot goes
+/// back, not the neighbour's.
+#[test]
+fn a_refused_transmit_gives_back_its_own_slot() {
+    for len in [1792usize, 60] {
+        let mut bed = Bed::with(64, SIZES, 0);
+        for n in 0..16u8 {
+            assert!(bed.kernel.deliver(&vec![n; len]));
+        }
+        bed.port.receive(64, &mut (), |packet| {
+            packet.pull(u32::try_from(packet.len()).unwrap()).unwrap();
+            packet.reserve(u32::try_from(packet.tailroom()).unwrap()).unwrap();
+            Verdict::Transmit
+        });
+        assert_eq!(bed.assert_closed(0).counts.dropped[DropReason::PktTooSmall], 16);
+    }
+}
+
+/// The kernel publishes what it received before it publishes what it took from the fill ring: a port
+/// closed in between gives that slot back once.
+#[test]
+fn a_slot_delivered_and_still_in_the_fill_ring_comes_back_once() {
+    let mut bed = Bed::with(64, SIZES, 0);
+    let mut first = None;
+    bed.port.rings.fill.walk(|addr| first = first.or(Some(addr)));
+    let addr = first.unwrap() + 256;
+    bed.kernel.deliver_raw(XdpDesc { addr, len: 60, options: 0 });
+    let closed = bed.port.close();
+    let audit = Audit::of(bed.handle.pool(), [bed.handle.walk(), closed.walk]);
+    assert!(audit.is_ok(), "{:?}", audit.findings);
+    assert_eq!(audit.owners[Owner::Free], 64);
+}
+
+/// Slots that wait in the tx ring come back by close, and small fill rings are topped up.
+#[test]
+fn unsent_slots_come_back_and_small_fill_rings_are_refilled() {
+    for fill in [1, 2, 8] {
+        let mut bed = Bed::with(64, RingSizes { fill, ..SIZES }, 0);
+        let mut kept = Vec::new();
+        for n in 0..20u8 {
+            assert!(bed.kernel.deliver(&[n; 60]), "fill ring of {fill}, packet {n}");
+            bed.port.receive(64, &mut kept, |_| Verdict::Keep);
+            kept.clear();
+            bed.port.receive(64, &mut kept, |_| Verdict::Keep);
+        }
+        assert!(bed.kernel.deliver(&[9; 60]));
+        bed.port.receive(64, &mut (), |_| Verdict::Transmit);
+        let closed = bed.port.close();
+        assert_eq!(closed.quarantined, 0, "never taken by the kernel");
+        let audit = Audit::of(bed.handle.pool(), [bed.handle.walk(), closed.walk]);
+        assert!(audit.is_ok(), "{:?}", audit.findings);
+        assert_eq!(audit.owners[Owner::Free], 64);
+    }
+}
+
 /// K8: a packet of another pool comes back; those before it are queued.
 #[test]
 fn a_packet_of_another_region_is_given_back() {
@@ -340,7 +395,11 @@ fn the_kernel_is_woken_again_until_it_has_looked() {
     assert_eq!(calls.kicks(), 3, "EAGAIN: more is left");
     bed.port.flush().unwrap();
     assert_eq!(calls.kicks(), 3, "nothing new to wake for");
-    for soft in [libc::EBUSY, libc::ENOBUFS, libc::ENETDOWN] {
+    calls.answer_kicks(&[libc::EBUSY, libc::EBUSY, 0]);
+    bed.deliver(0..1);
+    bed.port.receive(64, &mut (), |_| Verdict::Transmit);
+    assert_eq!(calls.kicks(), 6, "EBUSY: one was dropped behind us, more is left");
+    for soft in [libc::ENOMEM, libc::ENOBUFS, libc::ENETDOWN] {
         let before = calls.kicks();
         calls.answer_kicks(&[soft]);
         bed.deliver(0..1);
@@ -363,7 +422,7 @@ fn the_kernel_is_woken_again_until_it_has_looked() {
     assert!(error.hint().is_some_and(|hint| hint.contains("removed")));
     calls.answer_waits(&[libc::ENETDOWN]);
     assert!(bed.port.wait(Duration::ZERO).is_err());
-    bed.assert_closed(6);
+    bed.assert_closed(7);
 }
 
 /// D5: after a close every slot is back, and packets that could not be sent have a reason.
