@@ -42,7 +42,7 @@ use crate::{
     },
 };
 
-/// Fill entries are put back in groups of at least this many.
+/// Fill entries are put back in groups of this many, or of a quarter of a small fill ring.
 const REFILL_CHUNK: u32 = 16;
 /// The shortest frame that is sent: an Ethernet header.
 const ETH_HLEN: u32 = 14;
@@ -65,6 +65,8 @@ pub struct Port {
     counts: Counts,
     /// Slots on the rx side (X1): in the fill ring, the kernel or the rx ring.
     rx_side: u32,
+    /// With this many slots or fewer on the rx side, the fill ring is topped up from the pool.
+    refill_at: u32,
     /// Slots on the tx side (X2): in the tx ring, the kernel or the completion ring.
     tx_side: u32,
     /// Slots lost to bad descriptors or to a kernel that kept them.
@@ -103,6 +105,8 @@ impl Port {
     ) -> Self {
         let pool = handle.pool();
         let memory = Memory::of(pool);
+        let fill_size = rings.fill.size();
+        let refill_at = fill_size - REFILL_CHUNK.min(fill_size.div_ceil(4));
         let mut port = Self {
             attachment: None,
             rings,
@@ -112,6 +116,7 @@ impl Port {
             report,
             counts: Counts::default(),
             rx_side: 0,
+            refill_at,
             tx_side: 0,
             quarantined: 0,
             unkicked: false,
@@ -364,7 +369,7 @@ impl Device for Port {
         if self.tx_side > 0 {
             self.reap();
         }
-        if self.rx_side + REFILL_CHUNK <= self.rings.fill.size() {
+        if self.rx_side <= self.refill_at {
             self.refill();
         }
         let mut left = self.rings.rx.available(budget).min(budget);
@@ -445,6 +450,8 @@ impl Device for Port {
         if self.rings.rx.available(1) > 0 {
             return Ok(());
         }
+        // What comes during the wait needs slots to be received into.
+        self.refill();
         if self.rings.fill.needs_wakeup() {
             self.kernel.kick_rx();
         }
