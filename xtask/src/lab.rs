@@ -1,4 +1,5 @@
-//! `xtask lab`: the end-to-end scenarios, each a test function of the command's `lab` tests.
+//! `xtask lab`: the end-to-end scenarios, each a test function of the command's `lab` and `faults`
+//! tests.
 //!
 //! A scenario makes its own namespaces and runs the release build of everything, one at a time.
 
@@ -13,12 +14,14 @@ pub(crate) const HELP: &str = "\
 usage: cargo xtask lab [NAME..]
        cargo xtask lab --list
 
-Runs the scenarios of crates/cli/tests/lab.rs in their own namespaces, release
-build, one at a time. No NAME means all. `--list` prints the names.
+Runs the scenarios of crates/cli/tests/lab.rs and faults.rs in their own
+namespaces, release build, one at a time. No NAME means all; the name of a
+module means all in it. `--list` prints the names.
 ";
 
-const SOURCE: &str = "crates/cli/tests/lab.rs";
-const BUILD: [&str; 7] = ["test", "--release", "--locked", "-p", "netmem-cli", "--test", "lab"];
+const SOURCES: [&str; 2] = ["crates/cli/tests/lab.rs", "crates/cli/tests/faults.rs"];
+const BUILD: [&str; 9] =
+    ["test", "--release", "--locked", "-p", "netmem-cli", "--test", "lab", "--test", "faults"];
 
 /// Runs the named scenarios, or all.
 ///
@@ -34,8 +37,8 @@ pub(crate) fn run(
         Some(option) if !list_only => return Err(format!("unexpected argument `{option}`")),
         _ => {}
     }
-    if !workspace.root.join(SOURCE).exists() {
-        report.check("lab", || vec![format!("{SOURCE} does not exist: no scenario to run")]);
+    if let Some(missing) = SOURCES.iter().find(|source| !workspace.root.join(source).exists()) {
+        report.check("lab", || vec![format!("{missing} does not exist: no scenario to run")]);
         return Ok(());
     }
     if !report.step("lab build", workspace.cargo(&BUILD).arg("--no-run")).ok {
@@ -54,10 +57,12 @@ pub(crate) fn run(
     }
     let chosen = choose(&known, arguments)?;
     if chosen.is_empty() {
-        report.check("lab", || vec![format!("{SOURCE} has no scenario to run")]);
+        report.check("lab", || vec![format!("{} have no scenario to run", SOURCES.join(" and "))]);
         return Ok(());
     }
     let mut command = workspace.cargo(&BUILD);
+    // All failures of both programs are shown, not those of the first alone.
+    command.arg("--no-fail-fast");
     command.args(["--", "--nocapture", "--test-threads=1", "--exact"]).args(&chosen);
     let ran = run_and_judge(workspace, report, "lab", &mut command, libtest_summary);
     if ran.is_some_and(|ran| ran.ok && ran.tally.ran() == 0) {

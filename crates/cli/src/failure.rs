@@ -67,7 +67,9 @@ impl Failure {
         } else {
             Outcome::Refused
         };
-        Self { outcome, message: format!("print results: {error}"), hint: None }
+        let text = error.to_string();
+        let cause = text.split(" (os error").next().unwrap_or_default().to_lowercase();
+        Self { outcome, message: format!("print results: {cause}"), hint: None }
     }
 
     /// The exit code.

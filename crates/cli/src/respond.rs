@@ -114,9 +114,13 @@ pub fn run(
     });
     let (status, closed) = service.finish(args, started);
     let printed = if args.json { report::json(out, &status) } else { print_status(out, &status) };
-    printed.map_err(Failure::output)?;
+    // What ended it, and an audit that is open, tell more than a reader that is gone.
     ended?;
-    Ok(if closed { Outcome::Done } else { Outcome::Finding })
+    if !closed {
+        return Ok(Outcome::Finding);
+    }
+    printed.map_err(Failure::output)?;
+    Ok(Outcome::Done)
 }
 
 impl Service {

@@ -31,6 +31,8 @@ pub struct Link {
     pub mac: Option<[u8; 6]>,
     /// The largest packet behind the Ethernet header, in bytes.
     pub mtu_bytes: u32,
+    /// Receive or transmit queues that it was made with, whichever are more; it may use fewer.
+    pub queues: u32,
     /// Whether it is administratively up.
     pub is_up: bool,
     /// The XDP program that sits on it.
@@ -82,6 +84,7 @@ impl Link {
             name: String::new(),
             mac: None,
             mtu_bytes: 0,
+            queues: 1,
             is_up: message.header.flags.contains(LinkFlags::Up),
             xdp: None,
         };
@@ -89,6 +92,9 @@ impl Link {
             match attribute {
                 LinkAttribute::IfName(name) => link.name = name,
                 LinkAttribute::Mtu(mtu) => link.mtu_bytes = mtu,
+                LinkAttribute::NumRxQueues(queues) | LinkAttribute::NumTxQueues(queues) => {
+                    link.queues = link.queues.max(queues);
+                }
                 LinkAttribute::Address(address) => link.mac = address.try_into().ok(),
                 LinkAttribute::Xdp(xdp) => link.xdp = attached(&xdp),
                 _ => {}

@@ -1,5 +1,6 @@
 //! What the scenarios share: running the command, a pair of namespaces, and looking for traces.
 #![allow(clippy::unwrap_used, reason = "a test helper: what cannot go on, panics")]
+#![allow(dead_code, reason = "each of the test programs uses its part")]
 
 use std::{
     collections::BTreeSet,
@@ -7,7 +8,10 @@ use std::{
     io::Read as _,
     net::Ipv4Addr,
     process::{Child, Command, Output, Stdio},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -18,10 +22,10 @@ use netmem_bpf::{
     asm::{Assembler, Reg},
     link_ids, program_ids,
 };
-use netmem_cli::lab::ledger::{Endpoints, Ledger};
+use netmem_cli::lab::ledger::{Endpoints, Ledger, Score};
 use netmem_host::{
     lab::{Lab, ServerAddress, missing_privilege, skip},
-    netlink::Route,
+    netlink::{AdminState, LinkInfo, OperState, Route},
 };
 
 pub(crate) const NETMEM: &str = env!("CARGO_BIN_EXE_netmem");
@@ -32,6 +36,44 @@ pub(crate) struct Ran {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
+}
+
+impl Ran {
+    /// Ended with `code` and one message, which has each of `texts`.
+    pub(crate) fn assert_refused(&self, code: i32, texts: &[&str]) {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        let lines = || self.stderr.lines().skip_while(|line| !line.starts_with("netmem: "));
+        let message: String = lines().collect::<Vec<_>>().join("\n");
+        for text in texts {
+            assert!(message.contains(text), "no {text:?}: {self:?}");
+        }
+        // The message is the last thing said: one line, and one more where there is a hint.
+        let hints = lines().skip(1).filter(|line| line.starts_with("hint: ")).count();
+        assert!(lines().count() == 1 + hints && hints <= 1, "one message: {self:?}");
+    }
+
+    /// The last line of standard output: the summary, with its audit closed and nothing held.
+    pub(crate) fn closed_summary(&self) -> serde_json::Value {
+        let summary = json(self.stdout.lines().last().unwrap_or_else(|| panic!("{self:?}")));
+        assert_eq!(summary["kind"], "summary", "{self:?}");
+        let audit = &summary["audit"];
+        assert_eq!(
+            (&audit["ok"], &summary["counts"]["held"]),
+            (&true.into(), &0.into()),
+            "{audit}"
+        );
+        summary
+    }
+
+    /// Ended with code 0 and no message, the summary as above, and every frame back in the pool.
+    pub(crate) fn assert_ended_well(&self) -> serde_json::Value {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        assert!(!self.stderr.contains("netmem: "), "{self:?}");
+        let summary = self.closed_summary();
+        let audit = &summary["audit"];
+        assert_eq!(audit["owners"]["free"], audit["slots"], "{audit}");
+        summary
+    }
 }
 
 /// The right to run alone among the scenarios, which look for traces in the whole machine; `None`
@@ -64,9 +106,28 @@ pub(crate) struct Running {
 }
 
 pub(crate) fn start(words: &[&str]) -> Running {
-    let mut command = Command::new(NETMEM);
-    command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    Running { child: command.spawn().unwrap() }
+    start_by(&[], words)
+}
+
+/// Starts netmem by `wrapper`, a program with arguments that takes the command to become.
+pub(crate) fn start_by(wrapper: &[&str], words: &[&str]) -> Running {
+    let all = [wrapper, &[NETMEM], words].concat();
+    let mut command = Command::new(all[0]);
+    command.args(&all[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Running { child: command.spawn().unwrap_or_else(|error| panic!("{}: {error}", all[0])) }
+}
+
+/// Whether the programs are installed; else the test is noted as a skip.
+pub(crate) fn has_programs(test: &str, names: &[&str]) -> bool {
+    let is_missing = |name: &&&str| {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        !std::env::split_paths(&path).any(|folder| folder.join(name).exists())
+    };
+    let missing = names.iter().find(is_missing);
+    if let Some(missing) = missing {
+        skip(test, &format!("the {missing} program is not installed"));
+    }
+    missing.is_none()
 }
 
 impl Running {
@@ -81,15 +142,24 @@ impl Running {
             std::thread::sleep(Duration::from_millis(5));
         };
         let (mut stdout, mut stderr) = (String::new(), String::new());
-        self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
-        self.child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        if let Some(mut pipe) = self.child.stdout.take() {
+            pipe.read_to_string(&mut stdout).unwrap();
+        }
+        if let Some(mut pipe) = self.child.stderr.take() {
+            pipe.read_to_string(&mut stderr).unwrap();
+        }
         Ran { code, stdout, stderr }
     }
 
     /// Ctrl-C, then the end.
     pub(crate) fn interrupt(&mut self) -> Ran {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        self.signal("INT")
+    }
+
+    /// The signal of that name, then the end.
+    pub(crate) fn signal(&mut self, name: &str) -> Ran {
+        let (pid, option) = (self.child.id().to_string(), format!("-{name}"));
+        assert!(Command::new("kill").args([&option, &pid]).status().unwrap().success());
         self.wait(Duration::from_secs(5))
     }
 }
@@ -108,9 +178,14 @@ pub(crate) type Respond = Running;
 impl Respond {
     /// Starts it and waits until its program is attached.
     pub(crate) fn start(bed: &Bed, extra: &[&str]) -> Self {
+        Self::start_by(bed, &[], extra)
+    }
+
+    /// As [`start`](Self::start), by a wrapper.
+    pub(crate) fn start_by(bed: &Bed, wrapper: &[&str], extra: &[&str]) -> Self {
         let ip = bed.server_ip().to_string();
         let words = [&["respond", bed.interface(), "--ip", &ip], extra].concat();
-        let mut running = bed.lab.server.run(|| start(&words)).unwrap();
+        let mut running = bed.lab.server.run(|| start_by(wrapper, &words)).unwrap();
         let started = Instant::now();
         while !bed.has_program() {
             if let Some(status) = running.child.try_wait().unwrap() {
@@ -124,13 +199,16 @@ impl Respond {
 }
 
 /// Two namespaces and a pair whose server end has its address in the kernel too: with no responder,
-/// the kernel answers.
+/// the kernel answers, except to pings, so that each of their replies is the responder's.
 pub(crate) struct Bed {
     pub(crate) lab: Lab,
 }
 
 pub(crate) fn bed() -> Bed {
-    Bed { lab: Lab::builder().server_address(ServerAddress::Kernel).build().unwrap() }
+    let lab = Lab::builder().server_address(ServerAddress::Kernel).build().unwrap();
+    let ignore = || fs::write("/proc/sys/net/ipv4/icmp_echo_ignore_all", "1");
+    lab.server.run(ignore).unwrap().unwrap();
+    Bed { lab }
 }
 
 impl Bed {
@@ -142,8 +220,51 @@ impl Bed {
         self.lab.server_link().interface.address
     }
 
-    fn link(&self) -> netmem_host::netlink::LinkInfo {
+    fn link(&self) -> LinkInfo {
         self.lab.server.run(|| Route::open()?.link(self.interface())).unwrap().unwrap()
+    }
+
+    /// The id of the XDP program on the server's interface.
+    pub(crate) fn program_id(&self) -> Option<u32> {
+        self.link().xdp.map(|xdp| xdp.program_id)
+    }
+
+    /// Sets the server's interface down and up `times` times, then waits until it passes packets.
+    pub(crate) fn flap(&self, times: u32, pause: Duration) {
+        for _ in 0..times {
+            self.set_state(AdminState::Down);
+            std::thread::sleep(pause);
+            self.set_state(AdminState::Up);
+            std::thread::sleep(pause);
+        }
+        self.wait_until_up();
+    }
+
+    /// Does `work` while the server's interface is down.
+    pub(crate) fn while_down<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.set_state(AdminState::Down);
+        let result = work();
+        self.set_state(AdminState::Up);
+        self.wait_until_up();
+        result
+    }
+
+    fn set_state(&self, state: AdminState) {
+        let set = || Route::open()?.set_state(self.interface(), state);
+        self.lab.server.run(set).unwrap().unwrap();
+    }
+
+    fn wait_until_up(&self) {
+        let since = Instant::now();
+        let passes = |ns: &netmem_host::lab::NetNs, name: &str| {
+            let link = ns.run(|| Route::open()?.link(name)).unwrap().unwrap();
+            link.oper_state == OperState::Up && link.qdisc != "noop"
+        };
+        let client = &self.lab.client_link().name;
+        while !(passes(&self.lab.server, self.interface()) && passes(&self.lab.client, client)) {
+            assert!(since.elapsed() < Duration::from_secs(5), "the link comes up again");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     fn has_program(&self) -> bool {
@@ -155,7 +276,12 @@ impl Bed {
     }
 
     pub(crate) fn netmem_in_server(&self, words: &[&str]) -> Ran {
-        self.lab.server.run(|| run(words)).unwrap()
+        self.netmem_in_server_by(&[], words)
+    }
+
+    pub(crate) fn netmem_in_server_by(&self, wrapper: &[&str], words: &[&str]) -> Ran {
+        let run = || start_by(wrapper, words).wait(Duration::from_secs(10));
+        self.lab.server.run(run).unwrap()
     }
 
     pub(crate) fn delete_interface(&self) {
@@ -190,6 +316,74 @@ impl Bed {
             }
         };
         self.lab.client.spawn("flood", flood).unwrap()
+    }
+
+    /// Requests as fast as they go, answered or not and whatever the link does, until stopped.
+    pub(crate) fn traffic(&self) -> Traffic {
+        let endpoints = self.endpoints(self.lab.server_link().mac);
+        let name = self.lab.client_link().name.clone();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let send_and_check = move || {
+            let link = Link::by_name(&name).unwrap();
+            let mut socket = FrameSocket::open(&link, 64, 2048).unwrap();
+            let mut ledger = Ledger::new(endpoints, 1);
+            let mut frame = Vec::new();
+            let mut until = None;
+            // What was sent before the stop may still be answered for a while.
+            while until.is_none_or(|until| Instant::now() < until) {
+                if until.is_none() {
+                    ledger.write_request(ledger.next_number(), &mut frame);
+                    ledger.sent(socket.send(&[&frame]).unwrap_or(0));
+                    if stopped.load(Ordering::Relaxed) {
+                        until = Some(Instant::now() + Duration::from_millis(100));
+                    }
+                }
+                // An error is the interface that went: the requests are missing then.
+                let _ = socket.receive(|frame| {
+                    ledger.check(frame);
+                });
+            }
+            ledger.score()
+        };
+        Traffic { stop, thread: self.lab.client.spawn("traffic", send_and_check).unwrap() }
+    }
+
+    /// `count` bursts of `size` requests, each sent at once and awaited until `patience` ends.
+    pub(crate) fn bursts(&self, count: u32, size: usize, patience: Duration) -> Score {
+        let endpoints = self.endpoints(self.lab.server_link().mac);
+        let name = self.lab.client_link().name.clone();
+        let exchange = || {
+            let link = Link::by_name(&name).unwrap();
+            let mut socket = FrameSocket::open(&link, 64, 2048).unwrap();
+            let mut ledger = Ledger::new(endpoints, 1);
+            let mut frames = vec![Vec::new(); size];
+            for _ in 0..count {
+                let first = ledger.next_number();
+                (first..).zip(&mut frames).for_each(|(n, frame)| ledger.write_request(n, frame));
+                let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+                assert_eq!(socket.send(&frames).unwrap(), size, "the link has room");
+                ledger.sent(size);
+                let deadline = Instant::now() + patience;
+                let all = ledger.score().right + size as u64;
+                while ledger.score().right < all && Instant::now() < deadline {
+                    socket.wait(Duration::from_millis(10)).unwrap();
+                    socket
+                        .receive(|frame| {
+                            ledger.check(frame);
+                        })
+                        .unwrap();
+                }
+            }
+            ledger.score()
+        };
+        self.lab.client.run(exchange).unwrap()
+    }
+
+    /// As [`bursts`](Self::bursts), of which every reply is right.
+    pub(crate) fn assert_bursts_answered(&self, count: u32, size: usize) {
+        let score = self.bursts(count, size, Duration::from_secs(1));
+        assert!(score.is_perfect(), "{score:?}");
     }
 
     /// One request to `server_mac`, rightly answered from there.
@@ -248,21 +442,53 @@ impl Bed {
     }
 }
 
+/// A client that sends until it is stopped.
+pub(crate) struct Traffic {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Score>,
+}
+
+impl Traffic {
+    /// Stops sending; how it came out. No reply was wrong or came twice, whatever happened.
+    pub(crate) fn stop(self) -> Score {
+        self.stop.store(true, Ordering::Relaxed);
+        let score = self.thread.join().unwrap();
+        assert_eq!((score.wrong, score.duplicate), (0, 0), "{score:?}");
+        score
+    }
+}
+
+/// Runs `work` on a bed of its own; afterwards the interface, where it is still there, passes traffic
+/// to its kernel, and nothing is left behind.
+pub(crate) fn scenario(test: &str, work: impl FnOnce(&Bed)) {
+    let Some(_turn) = turn(test) else { return };
+    let before = Traces::now();
+    let bed = bed();
+    work(&bed);
+    let is_there = bed.lab.server.run(|| Route::open()?.link(bed.interface())).unwrap().is_ok();
+    if is_there {
+        bed.assert_kernel_answers();
+    }
+    drop(bed);
+    before.assert_same_within(Duration::from_secs(2), Instant::now());
+}
+
 /// The XDP programs in the kernel that carry the responder's name.
-pub(crate) fn ours_in_kernel() -> Vec<String> {
+pub(crate) fn ours_in_kernel() -> Vec<u32> {
     let ids = program_ids().unwrap();
     let infos = ids.into_iter().filter_map(|id| ProgramInfo::by_id(id).ok());
     infos
         .filter(|info| info.name == "netmem_respon" || info.name == "netmem_respond")
-        .map(|info| info.name)
+        .map(|info| info.id)
         .collect()
 }
 
-/// What a process could leave behind.
+/// What a process could leave behind. What belongs to processes that run neither this test program
+/// nor the command under test is left out.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Traces {
     namespaces: BTreeSet<String>,
-    programs: Vec<String>,
+    programs: BTreeSet<u32>,
     links: BTreeSet<u32>,
     processes: usize,
     free_huge_pages: String,
@@ -272,10 +498,21 @@ impl Traces {
     pub(crate) fn now() -> Self {
         let huge = fs::read_to_string("/proc/meminfo").unwrap();
         let free = huge.lines().find(|line| line.starts_with("HugePages_Free"));
+        let (mut programs, mut links): (BTreeSet<_>, BTreeSet<_>) =
+            (ours_in_kernel().into_iter().collect(), link_ids().unwrap().into_iter().collect());
+        for process in numbered("/proc").iter().filter(|process| !is_ours(process)) {
+            for (key, id) in bpf_descriptors(process) {
+                match key.as_str() {
+                    "prog_id" => programs.remove(&id),
+                    "link_id" => links.remove(&id),
+                    _ => false,
+                };
+            }
+        }
         Self {
             namespaces: namespaces(),
-            programs: ours_in_kernel(),
-            links: link_ids().unwrap().into_iter().collect(),
+            programs,
+            links,
             processes: processes(),
             free_huge_pages: free.unwrap_or_default().to_owned(),
         }
@@ -294,10 +531,29 @@ impl Traces {
     }
 }
 
-/// The network namespaces that any thread is in or any descriptor holds.
+/// Whether a process runs this test program or the command under test.
+fn is_ours(process: &str) -> bool {
+    let exe = fs::read_link(format!("{process}/exe"));
+    exe.is_ok_and(|exe| {
+        exe.as_os_str() == NETMEM || std::env::current_exe().is_ok_and(|own| own == exe)
+    })
+}
+
+/// What the descriptors of a process say of BPF objects: `prog_id` and `link_id` with their numbers.
+fn bpf_descriptors(process: &str) -> Vec<(String, u32)> {
+    let infos = fs::read_dir(format!("{process}/fdinfo")).into_iter().flatten().flatten();
+    let texts = infos.filter_map(|info| fs::read_to_string(info.path()).ok());
+    let read = |line: &str| {
+        let (key, number) = line.split_once(':')?;
+        Some((key.to_owned(), number.trim().parse().ok()?))
+    };
+    texts.flat_map(|text| text.lines().filter_map(read).collect::<Vec<_>>()).collect()
+}
+
+/// The network namespaces that our threads are in or our descriptors hold.
 fn namespaces() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    for process in numbered("/proc") {
+    for process in numbered("/proc").into_iter().filter(|process| is_ours(process)) {
         for thread in numbered(&format!("{process}/task")) {
             found.extend(target(&format!("{thread}/ns/net")));
         }

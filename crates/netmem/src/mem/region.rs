@@ -9,7 +9,7 @@
 //! The order for each tier is: map, bind to the NUMA node, then `MADV_POPULATE_WRITE`, so that a
 //! shortage is an error here and not a SIGBUS later. `MADV_DONTFORK` keeps a forked child from
 //! holding the pages (D5). netmem never reserves huge pages on its own: a refused tier says how many
-//! there were. Needs kernel 5.14 for the populate; older kernels get the pages touched one by one.
+//! there were. What is more than the machine has free is refused before it is touched. Needs kernel 5.14 for the populate; older kernels get the pages touched one by one.
 
 use std::{
     fs, io,
@@ -181,8 +181,12 @@ impl RegionBuilder {
             refused.iter().map(|r| format!("{}: {}", r.tier.name(), r.why)).collect();
         let why =
             if reasons.is_empty() { "no page size was named".into() } else { reasons.join("; ") };
-        Err(Error::refused("map memory", target, why)
-            .with_hint("add 4k to the list of page sizes, or free memory"))
+        let hint = if tiers.contains(&PageTier::Base4K) {
+            "free memory, or ask for less"
+        } else {
+            "add 4k to the list of page sizes, or free memory"
+        };
+        Err(Error::refused("map memory", target, why).with_hint(hint))
     }
 
     fn try_tier(
@@ -190,6 +194,7 @@ impl RegionBuilder {
         tier: PageTier,
     ) -> std::result::Result<(Mapping, NonNull<u8>, usize, Option<OwnedFd>), RefusedTier> {
         let bytes = self.bytes.next_multiple_of(tier.page_bytes());
+        check_available(tier, bytes)?;
         let refuse = |error: io::Error| RefusedTier {
             tier,
             errno: error.raw_os_error().unwrap_or(0),
@@ -284,6 +289,35 @@ impl Region {
     pub(crate) fn base(&self) -> NonNull<u8> {
         self.base
     }
+}
+
+/// Refuses pages that the machine does not have free: populating them would not fail, it would make
+/// the kernel kill processes (`MADV_POPULATE_WRITE` and the OOM killer, mm/oom_kill.c, kernel 6.18).
+/// Pages of hugetlb are set apart beforehand: the mapping itself fails where they are short.
+fn check_available(tier: PageTier, bytes: usize) -> std::result::Result<(), RefusedTier> {
+    let meminfo = match tier.huge_shift() {
+        Some(_) => return Ok(()),
+        None => fs::read_to_string("/proc/meminfo").unwrap_or_default(),
+    };
+    match available_bytes(&meminfo) {
+        // A sixteenth stays for page tables and for what else grows meanwhile.
+        Some(available) if bytes > available - available / 16 => Err(RefusedTier {
+            tier,
+            errno: libc::ENOMEM,
+            why: format!(
+                "needs {} MiB, only {} MiB are free or can be freed (MemAvailable)",
+                bytes >> 20,
+                available >> 20
+            ),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn available_bytes(meminfo: &str) -> Option<usize> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: usize = line.split_ascii_whitespace().next()?.parse().ok()?;
+    kib.checked_mul(1024)
 }
 
 /// Populates the pages, so that running out of memory is an error now.
@@ -420,6 +454,26 @@ mod tests {
         assert!(error.hint().is_some());
         assert!(Region::builder(0).build().is_err());
         assert!(Region::builder(4096).tiers(&[]).build().is_err());
+    }
+
+    /// More than is available, but less than the machine has, so that the kernel would let it be
+    /// mapped and kill for it when it is populated.
+    #[test]
+    fn more_than_is_available_is_refused_before_it_is_populated() {
+        let meminfo = fs::read_to_string("/proc/meminfo").unwrap();
+        let available = available_bytes(&meminfo).unwrap();
+        for tier in [PageTier::Thp, PageTier::Base4K] {
+            let refused = check_available(tier, available).unwrap_err();
+            assert_eq!((refused.tier, refused.errno), (tier, libc::ENOMEM));
+            assert!(refused.why.contains("MemAvailable"), "{}", refused.why);
+            assert_eq!(check_available(tier, available / 2), Ok(()));
+        }
+        assert_eq!(check_available(PageTier::Huge2M, available), Ok(()), "mmap says it better");
+        let error = Region::builder(1 << 50).tiers(&[PageTier::Base4K]).build().unwrap_err();
+        assert!(error.to_string().contains("4k: needs 1073741824 MiB"), "{error}");
+        assert_eq!(error.hint(), Some("free memory, or ask for less"));
+        assert_eq!(available_bytes("MemFree: 7 kB\nMemAvailable:   12 kB\n"), Some(12 << 10));
+        assert_eq!(available_bytes("MemFree: 7 kB\n"), None);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use netmem_wire::filter::Rules;
 
 use super::{
     port::{Port, Rings},
-    program::XdpProgram,
+    program::{XdpProgram, already_attached},
     socket::{Kernel, Socket, current_namespace},
     umem,
 };
@@ -212,13 +212,14 @@ impl PortBuilder {
             return Err(Error::refused("register umem", target, "AF_XDP takes 2048 or 4096"));
         }
         let link = Link::by_name(&self.interface)?;
+        if self.queue >= link.queues {
+            // Before anything is sized by the number; the kernel says EINVAL, and not why.
+            let target = format!("{} queue {}", self.interface, self.queue);
+            let why = format!("the interface's last queue is {}", link.queues - 1);
+            return Err(Error::refused("open port on", target, why));
+        }
         if let Some(foreign) = &link.xdp {
-            return Err(Error::refused(
-                "attach xdp program to",
-                &self.interface,
-                format!("{foreign} is already attached and is not replaced"),
-            )
-            .with_hint(format!("ip link set dev {} xdp off removes it", self.interface)));
+            return Err(already_attached(&link, foreign));
         }
         let mut program = XdpProgram::load(&self.name, &self.rules, self.queue + 1)?;
         let mut refused = Vec::new();
@@ -326,7 +327,7 @@ impl PortBuilder {
         let hint = match errno {
             Some(libc::EBUSY) => Some("another AF_XDP socket has this queue"),
             Some(libc::EINVAL) => {
-                Some("the queue number must be below the interface's queue count")
+                Some("the queue number must be below the number of queues in use: ethtool -l")
             }
             Some(libc::ENETDOWN) => Some("the interface is down: ip link set up"),
             Some(libc::EPERM) => Some("binding AF_XDP sockets needs CAP_NET_RAW"),

@@ -42,7 +42,7 @@ use crate::{
     },
 };
 
-/// Fill entries are put back in groups of at least this many.
+/// Fill entries are put back in groups of this many, or of a quarter of a small fill ring.
 const REFILL_CHUNK: u32 = 16;
 /// The shortest frame that is sent: an Ethernet header.
 const ETH_HLEN: u32 = 14;
@@ -65,7 +65,7 @@ pub struct Port {
     counts: Counts,
     /// Slots on the rx side (X1): in the fill ring, the kernel or the rx ring.
     rx_side: u32,
-    /// At or below this many slots on the rx side the fill ring is topped up.
+    /// With this many slots or fewer on the rx side, the fill ring is topped up from the pool.
     refill_at: u32,
     /// Slots on the tx side (X2): in the tx ring, the kernel or the completion ring.
     tx_side: u32,
@@ -105,6 +105,8 @@ impl Port {
     ) -> Self {
         let pool = handle.pool();
         let memory = Memory::of(pool);
+        let fill_size = rings.fill.size();
+        let refill_at = fill_size - REFILL_CHUNK.min(fill_size.div_ceil(4));
         let mut port = Self {
             attachment: None,
             rings,
@@ -114,14 +116,12 @@ impl Port {
             report,
             counts: Counts::default(),
             rx_side: 0,
-            refill_at: 0,
+            refill_at,
             tx_side: 0,
             quarantined: 0,
             unkicked: false,
             fault: None,
         };
-        let fill = port.rings.fill.size();
-        port.refill_at = fill - REFILL_CHUNK.min(fill.div_ceil(2));
         port.refill();
         port
     }
@@ -456,6 +456,11 @@ impl Device for Port {
         self.flush()?;
         if self.rings.rx.available(1) > 0 {
             return Ok(());
+        }
+        // What comes during the wait needs slots to be received into.
+        self.refill();
+        if self.rings.fill.needs_wakeup() {
+            self.kernel.kick_rx();
         }
         if let Err(error) = self.kernel.wait(timeout) {
             self.fail("receive on", error);

@@ -19,7 +19,7 @@ use netmem_wire::filter::Rules;
 use super::builder::Attempt;
 use crate::{
     Error, Result,
-    link::{self, Link},
+    link::{self, AttachedProgram, Link},
 };
 
 /// A loaded program with its maps.
@@ -101,8 +101,7 @@ impl XdpProgram {
     fn attach_error(&self, on: &Link, mode: AttachMode, error: netmem_bpf::Error) -> Attempt {
         // Somebody may have attached a program since the interface was looked up.
         if let Ok(Link { xdp: Some(foreign), .. }) = Link::by_name(&on.name) {
-            let why = format!("{foreign} is already attached and is not replaced");
-            return Attempt::Fatal(Error::refused("attach xdp program to", &on.name, why));
+            return Attempt::Fatal(already_attached(on, &foreign));
         }
         let mode_is_refused = !matches!(error.errno(), Some(libc::EPERM | libc::ENODEV));
         let words = link::attach_refusal(on.index, &self.program, mode);
@@ -114,6 +113,16 @@ impl XdpProgram {
             Attempt::Fatal(error)
         }
     }
+}
+
+/// Says that somebody else's program is on the interface. The kernel takes one that a link holds off
+/// for nobody but the link's owner (`dev_xdp_attach` in net/core/dev.c, kernel 6.18).
+pub(super) fn already_attached(on: &Link, foreign: &AttachedProgram) -> Error {
+    let why = format!("{foreign} is already attached and is not replaced");
+    Error::refused("attach xdp program to", &on.name, why).with_hint(format!(
+        "end the process that attached it; where none holds it, ip link set dev {} xdp off removes it",
+        on.name
+    ))
 }
 
 /// A program on an interface; dropping it takes the program off.

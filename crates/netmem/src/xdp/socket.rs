@@ -144,7 +144,10 @@ fn queue_is_free(ifindex: u32, queue: u32) -> bool {
             // The interface is gone, and with it everything that was bound to its queues
             // (xsk_notifier, net/xdp/xsk.c, kernel 6.18).
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return true,
-            Err(error) if error.raw_os_error() != Some(libc::EBUSY) => return false,
+            // ENOBUFS: the pages of the closed socket still count against RLIMIT_MEMLOCK.
+            Err(error) if !matches!(error.raw_os_error(), Some(libc::EBUSY | libc::ENOBUFS)) => {
+                return false;
+            }
             Err(_) if Instant::now() >= deadline => return false,
             Err(_) => thread::sleep(Duration::from_millis(2)),
         }

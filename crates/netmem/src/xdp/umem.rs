@@ -6,6 +6,8 @@
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    thread,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -22,6 +24,10 @@ use crate::{
         xsk::{self, RingKind, RingOffset, UmemReg},
     },
 };
+
+/// How long the pages of a closed socket may count against RLIMIT_MEMLOCK: the kernel unpins them
+/// later (`xdp_umem_release_deferred` in net/xdp/xdp_umem.c, kernel 6.18).
+const UNPINNED_WITHIN: Duration = Duration::from_millis(500);
 
 /// Opens a socket and registers the pool's slots with it.
 pub(crate) fn open(pool: &Pool) -> Result<OwnedFd> {
@@ -40,18 +46,27 @@ pub(crate) fn open(pool: &Pool) -> Result<OwnedFd> {
     // Never fatal: with CAP_IPC_LOCK the limit does not count, and if it counts, the registration
     // below says so.
     let _ = sys_socket::lift_memlock();
-    register(fd.as_fd(), pool.region(), len_bytes, frame_bytes).map_err(|error| {
-        let short = error.raw_os_error() == Some(libc::ENOBUFS);
+    let limit = sys_socket::memlock_bytes().unwrap_or(None);
+    let deadline = Instant::now() + UNPINNED_WITHIN;
+    loop {
+        let Err(error) = register(fd.as_fd(), pool.region(), len_bytes, frame_bytes) else {
+            return Ok(fd);
+        };
+        let is_short = error.raw_os_error() == Some(libc::ENOBUFS);
+        let would_fit = limit.is_none_or(|limit| len_bytes <= limit);
+        if is_short && would_fit && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(2));
+            continue;
+        }
         let error = Error::os("register umem", target, error);
-        match sys_socket::memlock_bytes() {
-            Ok(Some(limit)) if short => error.with_hint(format!(
-                "RLIMIT_MEMLOCK is {limit} bytes, {len_bytes} are needed: raise it (ulimit -l) or \
-                 grant CAP_IPC_LOCK"
+        return Err(match limit {
+            Some(limit) if is_short => error.with_hint(format!(
+                "RLIMIT_MEMLOCK is {limit} bytes for all AF_XDP memory of this user, {len_bytes} \
+                 are needed: raise it (ulimit -l) or grant CAP_IPC_LOCK"
             )),
             _ => error,
-        }
-    })?;
-    Ok(fd)
+        });
+    }
 }
 
 fn register(

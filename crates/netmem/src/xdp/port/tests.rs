@@ -384,6 +384,161 @@ fn a_starved_fill_ring_recovers() {
     bed.assert_closed(0);
 }
 
+/// However small the fill ring is, it is topped up before it is empty; and when all slots were held,
+/// those that come back go into it. Kills: `rx_side + 16 <= size`, which a small ring never meets.
+#[test]
+fn a_small_fill_ring_is_topped_up_too() {
+    for fill in [1u8, 2, 4, 8, 16, 32] {
+        let size = u32::from(fill);
+        let mut bed = Bed::with(2 * size, RingSizes { fill: size, ..SIZES }, u32::MAX - 2);
+        let mut kept = Vec::new();
+        for number in 0..2 * fill {
+            // One after the other: the rx side shrinks by one each time.
+            bed.deliver(number..number + 1);
+            assert_eq!(bed.port.receive(64, &mut kept, |_| Verdict::Keep).kept, 1, "of {fill}");
+            bed.port.receive(64, &mut kept, |_| Verdict::Keep);
+            let level = bed.kernel.fill_level();
+            let left = 2 * size - u32::from(number) - 1;
+            assert!(level >= (size - size.div_ceil(4)).min(left), "{level} of {size}");
+        }
+        assert!(!bed.kernel.deliver(&[0; 60]), "all slots are held");
+        kept.pop();
+        bed.port.receive(64, &mut kept, |_| Verdict::Consume);
+        bed.deliver(9..10);
+        assert_eq!(bed.port.receive(64, &mut (), |_| Verdict::Consume).received, 1);
+        bed.assert_closed(u64::from(2 * fill) - 1);
+    }
+}
+
+/// A program that waits after each batch has a full fill ring while it sleeps.
+#[test]
+fn the_fill_ring_is_full_during_a_wait() {
+    let mut bed = Bed::new();
+    bed.deliver(0..7);
+    let mut kept = Vec::new();
+    bed.port.receive(64, &mut kept, |packet| match packet.bytes()[0] {
+        0..4 => Verdict::Keep,
+        _ => Verdict::Transmit,
+    });
+    assert_eq!(bed.kernel.fill_level(), 9);
+    bed.port.wait(Duration::ZERO).unwrap();
+    assert_eq!(bed.kernel.fill_level(), 16);
+    bed.assert_closed(7);
+}
+
+/// The pool has nothing left: allocation fails and is counted, the port goes on with the slots it
+/// has, and what comes back can be allocated again.
+#[test]
+fn an_exhausted_pool_recovers() {
+    let mut bed = Bed::new();
+    let mut held: Vec<Packet> = std::iter::from_fn(|| bed.handle.alloc()).collect();
+    assert_eq!(held.len(), 64 - 16, "all but those in the fill ring");
+    let failed = bed.handle.pool().statistics().alloc_fail;
+    assert!(failed > 0 && bed.handle.alloc().is_none());
+    assert_eq!(bed.handle.pool().statistics().alloc_fail, failed + 1);
+    for round in 0..20u8 {
+        bed.deliver(round..round + 10);
+        bed.port.receive(64, &mut (), |_| Verdict::Transmit);
+        let mut next = round;
+        bed.kernel.send(|bytes| {
+            assert_eq!(bytes, [next; 60]);
+            next += 1;
+        });
+        assert_eq!((next, bed.kernel.complete(usize::MAX)), (round + 10, 10));
+        bed.port.flush().unwrap();
+    }
+    bed.assert_closed(48);
+    held.drain(..).for_each(|packet| packet.discard(DropReason::QueuePurge));
+    assert!(bed.handle.alloc().is_some());
+    assert_eq!(bed.assert_closed(0).counts.dropped[DropReason::FullRing], 0);
+}
+
+/// The kernel stops taking from the tx ring: what was queued stays as it is, what finds no room is
+/// dropped with a reason or stays with the program; then the kernel goes on.
+#[test]
+fn a_kernel_that_stops_sending_gets_everything_when_it_goes_on() {
+    let mut bed = Bed::with(64, RingSizes { tx: 8, completion: 8, ..SIZES }, u32::MAX - 3);
+    let calls = bed.kernel.calls().clone();
+    calls.answer_kicks(&[libc::EAGAIN; 1000]);
+    bed.deliver(0..5);
+    bed.port.receive(64, &mut (), |packet| {
+        packet.bytes_mut()[1] = 0xaa;
+        Verdict::Transmit
+    });
+    let own = |n: u8| {
+        let mut packet = bed.handle.alloc().unwrap();
+        packet.put(60).unwrap().fill(n);
+        packet
+    };
+    let mut queue: VecDeque<Packet> = (50..60).map(own).collect();
+    assert_eq!(bed.port.transmit(&mut queue).unwrap(), 3);
+    assert_eq!((queue.len(), bed.port.tx_room()), (7, 0));
+    // The rx side goes on for packets that need no answer; the others have a reason.
+    bed.deliver(5..10);
+    let tally = bed.port.receive(64, &mut (), |packet| match packet.bytes()[0] {
+        5 => Verdict::Transmit,
+        _ => Verdict::Consume,
+    });
+    assert_eq!((tally.received, tally.transmitted), (5, 0));
+    bed.port.flush().expect("EAGAIN is not the end");
+    let audit = bed.assert_closed(8 + 7);
+    assert_eq!(audit.counts.dropped[DropReason::FullRing], 1);
+    assert!(calls.kicks() < 1000, "gives up for now");
+
+    let mut sent = Vec::new();
+    for _ in 0..2 {
+        bed.kernel.send(|bytes| sent.push((bytes[0], bytes[1])));
+        bed.kernel.complete(usize::MAX);
+        bed.port.transmit(&mut queue).unwrap();
+    }
+    bed.kernel.send(|bytes| sent.push((bytes[0], bytes[1])));
+    bed.kernel.complete(usize::MAX);
+    let answered = (0..5).map(|n| (n, 0xaa));
+    assert_eq!(sent, answered.chain((50..60).map(|n| (n, n))).collect::<Vec<_>>());
+    bed.port.flush().unwrap();
+    assert_eq!(bed.assert_closed(0).counts.transmitted, 15);
+}
+
+/// Every answer of sendto(2) that is not the end, alone and in a row: the packets are sent in the end,
+/// each once, unchanged, without another packet to bring the wake-up.
+#[test]
+fn soft_answers_of_the_kernel_lose_nothing() {
+    let soft =
+        [libc::EAGAIN, libc::EBUSY, libc::ENOBUFS, libc::ENETDOWN, libc::ENOMEM, libc::EINTR];
+    let mixed: Vec<i32> = soft.iter().rev().chain(&soft).copied().collect();
+    let scripts = soft.iter().map(|&errno| vec![errno; 5]).chain([mixed]);
+    for script in scripts {
+        let mut bed = Bed::new();
+        let calls = bed.kernel.calls().clone();
+        calls.answer_kicks(&script);
+        bed.deliver(0..4);
+        bed.port.receive(64, &mut (), |packet| {
+            packet.bytes_mut()[59] = 0x55;
+            Verdict::Transmit
+        });
+        let mut own = bed.handle.alloc().unwrap();
+        own.put(60).unwrap().fill(4);
+        bed.port.transmit(&mut [own].into()).unwrap();
+        let mut flushes = 0;
+        while calls.kicks() <= script.len() as u64 {
+            bed.port.flush().expect("not the end");
+            flushes += 1;
+            assert!(flushes < 20, "woken until it answers with success: {script:?}");
+        }
+        let woken = calls.kicks();
+        bed.port.flush().unwrap();
+        assert_eq!(calls.kicks(), woken, "and then no more: {script:?}");
+        let mut sent = Vec::new();
+        bed.kernel.send(|bytes| sent.push((bytes[0], bytes[58], bytes[59])));
+        assert_eq!(sent, [(0, 0, 0x55), (1, 1, 0x55), (2, 2, 0x55), (3, 3, 0x55), (4, 4, 4)]);
+        bed.assert_closed(5);
+        bed.kernel.complete(usize::MAX);
+        bed.port.flush().unwrap();
+        let audit = bed.assert_closed(0);
+        assert_eq!((audit.counts.transmitted, audit.counts.dropped.total()), (5, 0));
+    }
+}
+
 /// D4 and the answers of sendto(2): soft ones are tried again, hard ones are told once.
 #[test]
 fn the_kernel_is_woken_again_until_it_has_looked() {
