@@ -154,7 +154,7 @@ fn queue_is_taken() {
         let started = Instant::now();
         let ran = bed.netmem_in_server(&["respond", bed.interface(), "--ip", "192.0.2.2"]);
         assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
-        let busy = "bind nm-server queue 0 (zero-copy): device or resource busy (EBUSY)";
+        let busy = "bind nm-server queue 0 (native): device or resource busy (EBUSY)";
         ran.assert_refused(4, &[busy, "hint: another AF_XDP socket has this queue"]);
         drop(release);
         assert_eq!(holder.unwrap().join().unwrap(), 0);
