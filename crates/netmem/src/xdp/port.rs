@@ -42,7 +42,7 @@ use crate::{
     },
 };
 
-/// Fill entries are put back in groups of at least this many.
+/// Fill entries are put back in groups of at least this many, or when a smaller ring is empty.
 const REFILL_CHUNK: u32 = 16;
 /// The shortest frame that is sent: an Ethernet header.
 const ETH_HLEN: u32 = 14;
@@ -67,6 +67,8 @@ pub struct Port {
     rx_side: u32,
     /// Slots on the tx side (X2): in the tx ring, the kernel or the completion ring.
     tx_side: u32,
+    /// The fill ring is topped up when no more slots than this are on the rx side.
+    refill_at: u32,
     /// Slots lost to bad descriptors or to a kernel that kept them.
     quarantined: u64,
     unkicked: bool,
@@ -103,6 +105,7 @@ impl Port {
     ) -> Self {
         let pool = handle.pool();
         let memory = Memory::of(pool);
+        let refill_at = rings.fill.size().saturating_sub(REFILL_CHUNK);
         let mut port = Self {
             attachment: None,
             rings,
@@ -113,6 +116,7 @@ impl Port {
             counts: Counts::default(),
             rx_side: 0,
             tx_side: 0,
+            refill_at,
             quarantined: 0,
             unkicked: false,
             fault: None,
@@ -364,7 +368,7 @@ impl Device for Port {
         if self.tx_side > 0 {
             self.reap();
         }
-        if self.rx_side + REFILL_CHUNK <= self.rings.fill.size() {
+        if self.rx_side <= self.refill_at {
             self.refill();
         }
         let mut left = self.rings.rx.available(budget).min(budget);
