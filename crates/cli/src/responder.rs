@@ -94,8 +94,8 @@ impl Responder {
             }
         };
         let inner = &mut ethernet.payload_mut()[tag_bytes..];
-        let inner_len = match kind {
-            ether_type::IPV4 if destination == self.mac => self.echo(inner)?,
+        let (inner_len, to) = match kind {
+            ether_type::IPV4 if destination == self.mac => (self.echo(inner)?, source),
             ether_type::IPV4 if destination.is_multicast() => {
                 return Err(DropReason::UnicastInL2Multicast);
             }
@@ -105,14 +105,16 @@ impl Responder {
             ether_type::IPV4 | ether_type::ARP => return Err(DropReason::Otherhost),
             _ => return Err(DropReason::UnhandledProto),
         };
-        ethernet.set_destination(source);
+        ethernet.set_destination(to);
         ethernet.set_source(self.mac);
         let len = ethernet::HEADER_LEN_BYTES + tag_bytes + inner_len;
         // Padding up to the minimum stays as it came; what is behind it is cut.
         Ok(len.max(MIN_FRAME_BYTES).min(frame_len))
     }
 
-    fn arp(&self, bytes: &mut [u8]) -> Result<usize, DropReason> {
+    /// Returns the reply's length, and whom RFC 826 sends it to: the sender that the request names,
+    /// which need not be the station that its frame came from.
+    fn arp(&self, bytes: &mut [u8]) -> Result<(usize, MacAddr), DropReason> {
         let mut view = Arp::new_checked(bytes).map_err(reason)?;
         let (sender_mac, sender_ip) = (view.sender_mac(), view.sender_ip());
         let wanted = view.target_ip();
@@ -132,7 +134,7 @@ impl Responder {
         view.set_target_ip(sender_ip);
         view.set_sender_mac(self.mac);
         view.set_sender_ip(wanted);
-        Ok(arp::PACKET_LEN_BYTES)
+        Ok((arp::PACKET_LEN_BYTES, sender_mac))
     }
 
     #[inline]
@@ -173,7 +175,8 @@ impl Responder {
         ip.set_source(destination);
         ip.set_destination(source);
         if !ip.options().is_empty() {
-            options::answer(ip.options_mut(), destination).map_err(|_| DropReason::IpInhdr)?;
+            let own = (destination, &self.addresses[..]);
+            options::answer(ip.options_mut(), own).map_err(|_| DropReason::IpInhdr)?;
             ip.fill_checksum();
         }
         Ok(total_len)

@@ -5,7 +5,7 @@
 //! start the indices anywhere, stop sending, and hand out descriptors that no kernel would.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     io,
     ptr::{self, NonNull},
     slice,
@@ -35,6 +35,9 @@ pub struct FakeKernel {
     tx_flags: Arc<Heap<XdpDesc>>,
     region: Arc<Region>,
     frame_mask: u64,
+    umem_bytes: u64,
+    /// Slots taken by hand from the fill ring, not delivered.
+    taken: BTreeSet<u64>,
     /// Taken from the tx ring, not completed.
     sending: VecDeque<u64>,
     calls: Calls,
@@ -84,6 +87,9 @@ impl FakeKernel {
             tx_flags,
             region: Arc::clone(handle.pool().region()),
             frame_mask: u64::from(handle.pool().config().frame_bytes - 1),
+            umem_bytes: u64::from(handle.pool().slots())
+                * u64::from(handle.pool().config().frame_bytes),
+            taken: BTreeSet::new(),
             sending: VecDeque::new(),
             calls,
         };
@@ -107,16 +113,22 @@ impl FakeKernel {
         if self.rx.free(1) == 0 {
             return false;
         }
-        let Some(slot) = self.take_fill() else { return false };
+        let Some(slot) = self.take() else { return false };
         let addr = slot + HEADROOM;
         self.write(addr, frame);
         let len = u32::try_from(frame.len()).expect("shorter than a slot");
-        self.deliver_raw(XdpDesc { addr, len, options: 0 });
+        self.publish(XdpDesc { addr, len, options: 0 });
         true
     }
 
     /// Takes the next slot of the fill ring, as a driver does long before it receives into it.
     pub fn take_fill(&mut self) -> Option<u64> {
+        let slot = self.take()?;
+        self.taken.insert(slot);
+        Some(slot)
+    }
+
+    fn take(&mut self) -> Option<u64> {
         if self.calls.is_closed() || self.fill.available(1) == 0 {
             return None;
         }
@@ -127,8 +139,21 @@ impl FakeKernel {
         Some(slot)
     }
 
-    /// Puts any descriptor into the rx ring, whatever it says.
-    pub(crate) fn deliver_raw(&mut self, desc: XdpDesc) {
+    /// Puts a descriptor into the rx ring: one anywhere inside of a slot that
+    /// [`take_fill`](Self::take_fill) has given, or one that no kernel would write, outside of the UMEM
+    /// or longer than a frame. `false` for any other: it could name a slot that is not the kernel's.
+    pub fn deliver_raw(&mut self, desc: XdpDesc) -> bool {
+        let is_bad = desc.addr >= self.umem_bytes || u64::from(desc.len) > self.frame_mask + 1;
+        let fits = (desc.addr & self.frame_mask) + u64::from(desc.len) <= self.frame_mask + 1;
+        let is_ours = fits && self.taken.remove(&(desc.addr & !self.frame_mask));
+        if is_bad || is_ours {
+            self.publish(desc);
+        }
+        is_bad || is_ours
+    }
+
+    /// Puts any descriptor into the rx ring.
+    pub(crate) fn publish(&mut self, desc: XdpDesc) {
         if self.rx.free(1) > 0 {
             self.rx.push(desc);
             self.rx.publish();

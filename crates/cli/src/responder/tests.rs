@@ -187,6 +187,9 @@ fn arp_is_answered_for_our_address_only() {
     assert_eq!(reply[22..42], addresses);
     let probe = answer(&arp_request(OWN, Ipv4Addr::UNSPECIFIED)).unwrap();
     assert_eq!(probe[38..42], [0; 4]);
+    let mut relayed = arp_request(OWN, PEER);
+    relayed[27] = 9;
+    assert_eq!(answer(&relayed).unwrap()[..6], [2, 0, 0, 0, 0, 9], "to the sender it names");
     assert_eq!(answer(&arp_request(PEER, PEER)), Err(DropReason::Otherhost));
     assert_eq!(answer(&arp_request(OWN, OWN)), Err(DropReason::IpInvalidSource));
     let mut reply_from_peer = arp_request(OWN, PEER);

@@ -178,6 +178,11 @@ impl PoolHandle {
 
     #[inline]
     fn take(&self) -> Option<u32> {
+        // Relaxed: who closes a pool waits for slots to come back, not for the last one to go out.
+        if self.0.pool.closed.load(Ordering::Relaxed) {
+            bump(&self.0.statistics.fail, 1);
+            return None;
+        }
         let mut cache = self.0.cache.borrow_mut();
         if let Some(slot) = cache.pop() {
             bump(&self.0.statistics.fast, 1);
@@ -201,10 +206,6 @@ impl Local {
     fn refill(&self, cache: &mut Vec<u32>) -> Option<u32> {
         let statistics = &self.statistics;
         let refill = self.pool.config.refill;
-        if self.pool.closed.load(Ordering::Relaxed) {
-            bump(&statistics.fail, 1);
-            return None;
-        }
         if self.pool.shared.pop(refill as usize, cache) > 0 {
             bump(&statistics.refill, 1);
         } else {

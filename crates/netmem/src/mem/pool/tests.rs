@@ -1,3 +1,5 @@
+mod model;
+
 use super::*;
 use crate::mem::{Audit, PageTier};
 use crate::mem::{DropReason, Packet};

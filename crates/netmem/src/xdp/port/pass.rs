@@ -113,15 +113,17 @@ impl<'p> Pass<'p> {
         }
     }
 
+    /// Sends the `len` bytes at `addr`. What is not sent goes back by `slot_addr`: an empty packet's
+    /// own address may be the end of its slot, which is the next one's start.
     #[inline]
-    fn transmit(&mut self, slot: u64, addr: u64, len: u32) {
+    fn transmit(&mut self, slot_addr: u64, addr: u64, len: u32) {
         if self.sent == self.tx_end {
             (self.tx, self.tx_end) = self.port.tx_run(self.sent);
         }
         if self.sent == self.tx_end {
-            self.drop_as(DropReason::FullRing, slot);
+            self.drop_as(DropReason::FullRing, slot_addr);
         } else if len < ETH_HLEN {
-            self.drop_as(DropReason::PktTooSmall, slot);
+            self.drop_as(DropReason::PktTooSmall, slot_addr);
         } else {
             let entry = self.tx.wrapping_add(self.sent as usize);
             // SAFETY: `sent < tx_end`: inside of the array, before its wrap, and free (N1, D3, `tx_run`).

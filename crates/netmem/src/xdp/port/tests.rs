@@ -272,7 +272,7 @@ fn a_slot_delivered_and_still_in_the_fill_ring_comes_back_once() {
     let mut first = None;
     bed.port.rings.fill.walk(|addr| first = first.or(Some(addr)));
     let addr = first.unwrap() + 256;
-    bed.kernel.deliver_raw(XdpDesc { addr, len: 60, options: 0 });
+    bed.kernel.publish(XdpDesc { addr, len: 60, options: 0 });
     let closed = bed.port.close();
     let audit = Audit::of(bed.handle.pool(), [bed.handle.walk(), closed.walk]);
     assert!(audit.is_ok(), "{:?}", audit.findings);
@@ -350,7 +350,7 @@ fn bad_descriptors_are_counted_and_never_lent() {
             [(end, 60), (u64::MAX, 60), (256, 2047), (end - 2048 + 256, 60_000), (8, u32::MAX)];
         for (addr, len) in bad {
             bed.kernel.take_fill().unwrap();
-            bed.kernel.deliver_raw(XdpDesc { addr, len, options: 0 });
+            bed.kernel.publish(XdpDesc { addr, len, options: 0 });
         }
         bed.deliver(2..4);
         let mut seen = Vec::new();
