@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a terminal program")]
 
 mod ci;
+mod gate;
 mod lab;
 mod lint;
 mod report;
@@ -47,6 +48,7 @@ const TASKS: &[Task] = &[
         run: test::run,
     },
     Task { name: "lab", summary: "scenarios in own namespaces", help: lab::HELP, run: lab::run },
+    Task { name: "gate", summary: "instructions per packet", help: gate::HELP, run: gate::run },
 ];
 
 fn main() -> ExitCode {

@@ -28,6 +28,8 @@ use netmem_wire::{
 const TTL: u8 = 64;
 /// The shortest Ethernet frame without its check sequence (IEEE 802.3); padding behind this is cut.
 const MIN_FRAME_BYTES: usize = 60;
+/// The first byte of an IPv4 header without options.
+const IPV4_PLAIN: u8 = 0x45;
 
 /// What becomes of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,8 +64,10 @@ impl Responder {
             Answer::Drop(reason) => Verdict::Drop(reason),
             Answer::Reply { len_bytes } => {
                 let surplus = packet.len().saturating_sub(len_bytes);
-                let trimmed = packet.trim(u32::try_from(surplus).unwrap_or(0));
-                debug_assert!(trimmed.is_ok(), "the surplus is a part of the packet");
+                if surplus > 0 {
+                    let trimmed = packet.trim(u32::try_from(surplus).unwrap_or(0));
+                    debug_assert!(trimmed.is_ok(), "the surplus is a part of the packet");
+                }
                 Verdict::Transmit
             }
         }
@@ -72,10 +76,24 @@ impl Responder {
     /// Turns a frame into its reply in place, where it gets one.
     #[inline]
     pub fn answer(&self, frame: &mut [u8]) -> Answer {
-        self.try_answer(frame).map_or_else(Answer::Drop, |len_bytes| Answer::Reply { len_bytes })
+        // Untagged IPv4 without options is the usual frame: it has a copy of the code of its own, out
+        // of which the compiler leaves what only other frames need.
+        let is_usual = Ethernet::new_checked(&*frame).is_ok_and(|view| {
+            view.ether_type() == ether_type::IPV4 && view.payload().first() == Some(&IPV4_PLAIN)
+        });
+        let answered = if is_usual { self.try_answer(frame) } else { self.answer_unusual(frame) };
+        match answered {
+            Ok(len_bytes) => Answer::Reply { len_bytes },
+            Err(reason) => no_reply(reason),
+        }
     }
 
-    #[inline]
+    #[inline(never)]
+    fn answer_unusual(&self, frame: &mut [u8]) -> Result<usize, DropReason> {
+        self.try_answer(frame)
+    }
+
+    #[inline(always)]
     fn try_answer(&self, frame: &mut [u8]) -> Result<usize, DropReason> {
         let frame_len = frame.len();
         let mut ethernet = Ethernet::new_checked(&mut *frame).map_err(reason)?;
@@ -95,16 +113,19 @@ impl Responder {
         };
         let inner = &mut ethernet.payload_mut()[tag_bytes..];
         let (inner_len, to) = match kind {
-            ether_type::IPV4 if destination == self.mac => (self.echo(inner)?, source),
+            ether_type::IPV4 if destination == self.mac => (self.echo(inner)?, None),
             ether_type::IPV4 if destination.is_multicast() => {
                 return Err(DropReason::UnicastInL2Multicast);
             }
             ether_type::ARP if destination == self.mac || destination.is_broadcast() => {
-                self.arp(inner)?
+                let (len, to) = self.arp(inner)?;
+                (len, Some(to))
             }
             ether_type::IPV4 | ether_type::ARP => return Err(DropReason::Otherhost),
             _ => return Err(DropReason::UnhandledProto),
         };
+        // Read again: what is not kept over the answer costs no register.
+        let to = to.unwrap_or_else(|| ethernet.source());
         ethernet.set_destination(to);
         ethernet.set_source(self.mac);
         let len = ethernet::HEADER_LEN_BYTES + tag_bytes + inner_len;
@@ -137,10 +158,13 @@ impl Responder {
         Ok((arp::PACKET_LEN_BYTES, sender_mac))
     }
 
-    #[inline]
+    #[inline(always)]
     fn echo(&self, bytes: &mut [u8]) -> Result<usize, DropReason> {
         let mut ip = Ipv4::new_checked(bytes).map_err(reason)?;
         let (source, destination) = (ip.source(), ip.destination());
+        // Read before the sum does, which is cheaper; judged after it, as the kernel does.
+        let (is_fragment, has_options) = (ip.is_fragment(), !ip.options().is_empty());
+        let (protocol, total_len) = (ip.protocol(), usize::from(ip.total_len_bytes()));
         if !ip.verify_checksum() {
             return Err(DropReason::IpCsum);
         }
@@ -150,13 +174,12 @@ impl Responder {
         if !may_be_answered(source) || self.addresses.contains(&source) {
             return Err(DropReason::IpInvalidSource);
         }
-        if ip.more_fragments() || ip.fragment_offset_bytes() != 0 {
+        if is_fragment {
             return Err(DropReason::Fragment);
         }
-        if ip.protocol() != protocol::ICMP {
+        if protocol != protocol::ICMP {
             return Err(DropReason::UnhandledProto);
         }
-        let total_len = usize::from(ip.total_len_bytes());
         {
             let mut icmp = Icmpv4::new_checked(ip.payload_mut()).map_err(reason)?;
             if icmp.icmp_type() != icmp_type::ECHO_REQUEST || icmp.icmp_code() != 0 {
@@ -174,13 +197,20 @@ impl Responder {
         // The sum does not see that the addresses are swapped.
         ip.set_source(destination);
         ip.set_destination(source);
-        if !ip.options().is_empty() {
+        if has_options {
             let own = (destination, &self.addresses[..]);
             options::answer(ip.options_mut(), own).map_err(|_| DropReason::IpInhdr)?;
             ip.fill_checksum();
         }
         Ok(total_len)
     }
+}
+
+/// Out of line, so that the code of a reply is in one piece.
+#[cold]
+#[inline(never)]
+fn no_reply(reason: DropReason) -> Answer {
+    Answer::Drop(reason)
 }
 
 /// Whether a reply may go to `source`: not to many, nobody, or a loopback (RFC 1122, 3.2.1.3).

@@ -3,6 +3,7 @@
 //! `gate CASE BATCH PACKETS` moves that many packets. Callgrind collects inside of the functions named
 //! `gate_*` only, so the fake kernel's work does not count; two lengths give a slope, in which start
 //! and end cancel. The closure's verdict comes out of a table that the compiler cannot see through.
+//! What was sent is compared with what should have been, so that no nonsense is measured.
 
 use std::{env, hint::black_box};
 
@@ -21,38 +22,56 @@ fn main() {
     };
     let batch: u32 = batch.parse().expect("BATCH is a number");
     let packets: u64 = packets.parse().expect("PACKETS is a number");
-    let run = match case.as_str() {
-        "receive" => gate_receive,
-        "receive-byte" => gate_receive_byte,
-        "receive-table" => gate_receive_table,
-        "reflect" => gate_reflect,
+    let (run, sends): (Case, Sends) = match case.as_str() {
+        "receive" => (gate_receive, Sends::None),
+        "receive-byte" => (gate_receive_byte, Sends::None),
+        "receive-table" => (gate_receive_table, Sends::None),
+        "reflect" => (gate_reflect, Sends::All),
         other => panic!("no case {other}"),
     };
-    move_packets(run, batch, packets);
+    move_packets(run, sends, batch, packets);
 }
 
 type Case = fn(&mut Port, u32, &[Verdict; 4]) -> u32;
 
-fn move_packets(run: Case, batch: u32, packets: u64) {
+/// What a case sends of what it receives.
+enum Sends {
+    None,
+    All,
+}
+
+fn move_packets(run: Case, sends: Sends, batch: u32, packets: u64) {
     let region = Region::builder(4096 * 2048).build().expect("8 MiB");
     let handle = Pool::new(region, PoolConfig::default()).expect("a pool").handle();
     let (mut port, mut kernel) = FakeKernel::port(&handle, RingSizes::default(), u32::MAX - 5000);
     let mut frame = [0u8; 64];
+    frame[..12].copy_from_slice(&[2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13]);
+    let mut reflected = frame;
+    reflected[..12].copy_from_slice(&[8, 9, 10, 11, 12, 13, 2, 3, 4, 5, 6, 7]);
     let table = black_box([
         Verdict::Consume,
         Verdict::Transmit,
         Verdict::Drop(DropReason::UnhandledProto),
         Verdict::Keep,
     ]);
-    frame[12] = 4;
+    (frame[12], reflected[12]) = (4, 4);
+    let sends_per_batch = match sends {
+        Sends::None => 0,
+        Sends::All => batch as usize,
+    };
     let mut done = 0;
     while done < packets {
         for _ in 0..batch {
             assert!(kernel.deliver(&frame), "the port gives every slot back");
         }
-        done += u64::from(run(&mut port, batch, &table));
-        kernel.send(|_| {});
-        kernel.complete(usize::MAX);
+        assert_eq!(run(&mut port, batch, &table), batch, "every packet has its verdict");
+        let sent = kernel.send(|bytes| assert!(bytes == reflected, "not reflected: {bytes:02x?}"));
+        assert_eq!(
+            (sent, kernel.complete(usize::MAX)),
+            (sends_per_batch, sent),
+            "as the verdicts say"
+        );
+        done += u64::from(batch);
     }
 }
 

@@ -76,7 +76,7 @@ impl<T: AsRef<[u8]>> Icmpv4<T> {
     }
 
     /// Tells whether the message's checksum is right.
-    #[inline]
+    #[inline(always)]
     pub fn verify_checksum(&self) -> bool {
         checksum::verify(self.buffer.as_ref())
     }
@@ -139,7 +139,7 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Icmpv4<T> {
 
     /// Makes the message an echo reply and updates its checksum for that, without reading the
     /// payload: a request that was damaged becomes a reply that is.
-    #[inline]
+    #[inline(always)]
     pub fn turn_into_echo_reply(&mut self) {
         let old_word = be16(self.header(), 0);
         self.set_icmp_type(icmp_type::ECHO_REPLY);

@@ -37,7 +37,7 @@
 //!     ethernet.swap_addresses();
 //!     let mut ip = Ipv4::new_checked(ethernet.payload_mut())?;
 //!     // Only a whole packet is a whole ICMP message.
-//!     if ip.more_fragments() || ip.fragment_offset_bytes() != 0 || !ip.verify_checksum() {
+//!     if ip.is_fragment() || !ip.verify_checksum() {
 //!         return Ok(false);
 //!     }
 //!     // Exchanging two words of the header leaves its checksum as it is.
