@@ -2,13 +2,13 @@
 
 use crate::report::Report;
 use crate::workspace::Workspace;
-use crate::{gate, lab, lint, test};
+use crate::{fuzz, gate, lab, lint, test};
 
 /// What `--help` prints.
 pub(crate) const HELP: &str = "\
 usage: cargo xtask ci
 
-Runs lint, test, lab and gate, then the built command itself
+Runs lint, test, fuzz, lab and gate, then the built command itself
 (`netmem lab --json`).
 A failing step does not stop the others; the exit code is 1 if any failed.
 With CI=true a test that could not run is a failure unless .ci/impossible
@@ -29,6 +29,7 @@ pub(crate) fn run(
 ) -> Result<(), String> {
     lint::run(workspace, arguments, report)?;
     test::run(workspace, arguments, report)?;
+    fuzz::run(workspace, arguments, report)?;
     lab::run(workspace, arguments, report)?;
     gate::run(workspace, arguments, report)?;
     let smoke = ["run", "--release", "--locked", "--", "lab", "--json"];

@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a terminal program")]
 
 mod ci;
+mod fuzz;
 mod gate;
 mod lab;
 mod lint;
@@ -46,6 +47,12 @@ const TASKS: &[Task] = &[
         summary: "unit, integration and doc tests",
         help: test::HELP,
         run: test::run,
+    },
+    Task {
+        name: "fuzz",
+        summary: "random bytes into what parses them",
+        help: fuzz::HELP,
+        run: fuzz::run,
     },
     Task { name: "lab", summary: "scenarios in own namespaces", help: lab::HELP, run: lab::run },
     Task { name: "gate", summary: "instructions per packet", help: gate::HELP, run: gate::run },

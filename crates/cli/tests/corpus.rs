@@ -1,0 +1,179 @@
+//! The fuzz targets' corpus on a stable compiler: replayed, and changed at random.
+//!
+//! `NETMEM_FUZZ_SECONDS=n` changes it for that long, seeded by the time; without it a few thousand
+//! changes of a fixed seed are tried. `NETMEM_FUZZ_INPUT=target:hex` replays one input.
+//! `cargo xtask fuzz` sets both.
+//!
+//! Planted and caught, by the corpus alone and by changes of it:
+//! - responder: an ARP reply to the frame's source, or to a group address; a second record route; a
+//!   timestamp with a part of an entry; prespecified addresses of ours that are not; options not summed;
+//!   a time to live missing in the checksum; zeros with checksum 0; later fragments, class E and own
+//!   sources, damaged messages and any VLAN answered; bytes behind the padding sent.
+//! - views: padding in the payload; a voided header length that panics; setters that clear their
+//!   neighbours; UDP lengths below 8; a carry lost; VLAN ids of 13 bits; ARP without a length check;
+//!   ports of later fragments and short headers in the filter's parse; a network that prints as another.
+#![allow(clippy::unwrap_used, reason = "a test: an error where none may be is a failure")]
+#![allow(clippy::print_stderr, reason = "what was tried, and what failed, is told to a person")]
+
+#[path = "../../../fuzz/bodies.rs"]
+mod bodies;
+#[path = "corpus/driver.rs"]
+mod driver;
+
+use std::{
+    collections::BTreeSet,
+    env, fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use bodies::{
+    Body, TARGETS,
+    responder::{HOST, host},
+};
+use driver::{Driver, Random};
+use netmem::{
+    device::{Device, Verdict},
+    loopback::Loopback,
+    mem::{Pool, PoolConfig, Region},
+};
+use netmem_cli::responder::Answer;
+
+fn folder(kind: &str, target: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz").join(kind).join(target)
+}
+
+/// The seeds of a target, by name.
+fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
+    let entries = fs::read_dir(folder("corpus", target)).unwrap().map(Result::unwrap);
+    let read = |entry: fs::DirEntry| {
+        (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap())
+    };
+    let mut seeds: Vec<_> = entries.map(read).collect();
+    seeds.sort_unstable();
+    seeds
+}
+
+#[test]
+fn the_corpus_is_replayed() {
+    for (target, body) in TARGETS {
+        let seeds = seeds(target);
+        assert!(seeds.len() >= 24, "{target}: {} seeds", seeds.len());
+        for (name, seed) in seeds {
+            eprintln!("{target}/{name}");
+            body(&seed);
+        }
+    }
+}
+
+/// The responder's corpus goes everywhere: replies of both kinds, and each reason for none.
+#[test]
+fn the_corpus_has_every_answer() {
+    let mut answers = BTreeSet::new();
+    for (name, mut seed) in seeds("responder") {
+        let ether_type = seed.get(12..14).map(<[u8]>::to_vec);
+        let answer = match host().answer(&mut seed) {
+            Answer::Drop(reason) => reason.name().to_owned(),
+            Answer::Reply { .. } => format!("reply {:?}", ether_type.unwrap()),
+        };
+        let expects_reply = name.starts_with("answered-");
+        assert_eq!(answer.starts_with("reply"), expects_reply, "{name}: {answer}");
+        answers.insert(answer);
+    }
+    let all = [
+        "HDR_TRUNC",
+        "ICMP_CSUM",
+        "IP_CSUM",
+        "IP_INHDR",
+        "IP_INVALID_SOURCE",
+        "NETMEM_FRAGMENT",
+        "OTHERHOST",
+        "PKT_TOO_SMALL",
+        "UNHANDLED_PROTO",
+        "UNICAST_IN_L2_MULTICAST",
+        "reply [129, 0]",
+        "reply [136, 168]",
+        "reply [8, 0]",
+        "reply [8, 6]",
+    ];
+    assert!(answers.iter().eq(&all), "{answers:?}");
+}
+
+/// Through a device: what is sent is the reply and nothing behind it, what is dropped has the reason.
+#[test]
+fn a_device_sends_the_answers() {
+    let handle = Pool::new(Region::builder(1 << 20).build().unwrap(), PoolConfig::default());
+    let handle = handle.unwrap().handle();
+    let (mut near, mut far) = Loopback::pair(&handle, 1);
+    for (name, seed) in seeds("responder") {
+        let mut packet = handle.alloc().unwrap();
+        packet.put(seed.len().try_into().unwrap()).unwrap().copy_from_slice(&seed);
+        near.transmit(&mut [packet].into()).unwrap();
+        far.receive(1, &mut (), |packet| host().verdict(packet));
+        let mut sent = None;
+        near.receive(1, &mut (), |packet| {
+            sent = Some(packet.bytes().to_vec());
+            Verdict::Consume
+        });
+        let mut frame = seed;
+        match (host().answer(&mut frame), sent) {
+            // Times differ: the bytes of options are the bodies' business.
+            (Answer::Reply { len_bytes }, Some(sent)) => {
+                assert_eq!(sent.len(), len_bytes, "{name}");
+                assert_eq!((&sent[..6], &sent[6..12]), (&frame[..6], &HOST.mac[..]), "{name}");
+            }
+            (Answer::Drop(reason), None) => {
+                assert_eq!(
+                    handle.counts().dropped.iter().filter(|drop| drop.0 == reason).count(),
+                    1
+                );
+            }
+            (answer, sent) => panic!("{name}: {answer:?}, sent {sent:?}"),
+        }
+    }
+}
+
+#[test]
+fn changes_of_the_corpus_find_nothing() {
+    if let Ok(input) = env::var("NETMEM_FUZZ_INPUT") {
+        return replay(&input);
+    }
+    let seconds: Option<u32> =
+        env::var("NETMEM_FUZZ_SECONDS").ok().map(|seconds| seconds.parse().unwrap());
+    let targets = u32::try_from(TARGETS.len()).unwrap();
+    for (target, body) in TARGETS {
+        let seeds: Vec<_> = seeds(target).into_iter().map(|(_, seed)| seed).collect();
+        let (random, least, time) = match seconds {
+            Some(seconds) => (Random::by_time(), 1, Duration::from_secs(seconds.into()) / targets),
+            None => (Random(1), 4096, Duration::ZERO),
+        };
+        let seed = random.0;
+        match (Driver { seeds: &seeds, random }).run(body, least, time) {
+            Ok(count) => eprintln!("{target}: {count} inputs, seed {seed:#x}: nothing found"),
+            Err(input) => found(target, seed, &input),
+        }
+    }
+}
+
+/// Says what was found and how to see it again; keeps the input.
+fn found(target: &str, seed: u64, input: &[u8]) {
+    let hex: String = input.iter().map(|byte| format!("{byte:02x}")).collect();
+    eprintln!("{target}: failed with seed {seed:#x} on {} bytes: {hex}", input.len());
+    eprintln!("again: cargo xtask fuzz --replay {target} {hex}");
+    let folder = folder("artifacts", target);
+    let file = folder.join(format!("crash-{seed:x}"));
+    if fs::create_dir_all(folder).and_then(|()| fs::write(&file, input)).is_ok() {
+        eprintln!("kept as {}; its place, once mended, is the corpus", file.display());
+    }
+    panic!("{target}: an input was found");
+}
+
+fn replay(input: &str) {
+    let (target, hex) = input.split_once(':').unwrap();
+    let found = TARGETS.iter().find(|(name, _)| *name == target);
+    let (_, body): &(_, Body) = found.unwrap_or_else(|| panic!("no target {target}"));
+    let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+    let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
+    body(&bytes);
+    eprintln!("{target}: nothing wrong with these {} bytes", bytes.len());
+}

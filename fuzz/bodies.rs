@@ -1,0 +1,17 @@
+//! What each fuzz target does with its bytes: plain functions, run by libFuzzer, by the stable tests
+//! that replay the corpus, and by their own driver. A body panics when it finds something.
+#![allow(unreachable_pub, reason = "the library of the fuzz targets, and a module of stable tests")]
+
+#[path = "bodies/oracle.rs"]
+mod oracle;
+#[path = "bodies/responder.rs"]
+pub mod responder;
+#[path = "bodies/wire_views.rs"]
+pub mod wire_views;
+
+/// A body.
+pub type Body = fn(&[u8]);
+
+/// Every target: its name, which is also its corpus' folder, and its body.
+pub const TARGETS: [(&str, Body); 2] =
+    [("responder", responder::run), ("wire_views", wire_views::run)];
