@@ -28,7 +28,7 @@ use std::{
     slice,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, Ordering, fence},
     },
 };
 
@@ -278,9 +278,22 @@ impl<T: Entry> Producer<T> {
         self.ring.producer().store(self.cursor, Ordering::Release);
     }
 
-    /// Whether the kernel asks to be woken for this ring.
+    /// Whether the kernel asks to be woken for what was published (D4). Once per batch, not per entry.
+    ///
+    /// The kernel sets the flag and then looks at the ring for the last time before it rests; here
+    /// the ring is published and then the flag read. Each side stores one word and loads the other,
+    /// and without a full fence between the two both may load what was there before: the entry waits
+    /// and nobody is woken. Release and Acquire do not order a store before a later load, on x86-64
+    /// neither.
+    ///
+    /// The fence here is our half. The kernel's half is the driver's, and `xsk_set_tx_need_wakeup`
+    /// (net/xdp/xsk.c, kernel 6.18) has none: a plain store, then the driver's look at the ring. What
+    /// slips through, while the flag is in that processor's store buffer, is found by the next batch
+    /// that is sent and by poll(2), which goes by the kernel's own copy of the flag (`xsk_poll`). In
+    /// copy mode nothing is at stake: the tx flag is set when the ring is made, and stays set.
     #[inline]
     pub(crate) fn needs_wakeup(&self) -> bool {
+        fence(Ordering::SeqCst);
         self.ring.flags().load(Ordering::Relaxed) & RING_NEED_WAKEUP != 0
     }
 
