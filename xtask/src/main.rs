@@ -9,6 +9,7 @@
 mod ci;
 mod lab;
 mod lint;
+mod loom;
 mod report;
 mod skips;
 mod test;
@@ -47,6 +48,12 @@ const TASKS: &[Task] = &[
         run: test::run,
     },
     Task { name: "lab", summary: "scenarios in own namespaces", help: lab::HELP, run: lab::run },
+    Task {
+        name: "loom",
+        summary: "model checks of rings and pool",
+        help: loom::HELP,
+        run: loom::run,
+    },
 ];
 
 fn main() -> ExitCode {

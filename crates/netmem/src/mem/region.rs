@@ -15,12 +15,12 @@ use std::{
     fs, io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     ptr::NonNull,
-    sync::Arc,
 };
 
 use crate::{
     Error, Result,
     error::errno_text,
+    sync::Arc,
     sys::mmap::{Mapping, Place, memfd},
 };
 
