@@ -11,6 +11,7 @@ mod fuzz;
 mod gate;
 mod lab;
 mod lint;
+mod loom;
 mod report;
 mod skips;
 mod test;
@@ -56,6 +57,12 @@ const TASKS: &[Task] = &[
     },
     Task { name: "lab", summary: "scenarios in own namespaces", help: lab::HELP, run: lab::run },
     Task { name: "gate", summary: "instructions per packet", help: gate::HELP, run: gate::run },
+    Task {
+        name: "loom",
+        summary: "model checks of rings and pool",
+        help: loom::HELP,
+        run: loom::run,
+    },
 ];
 
 fn main() -> ExitCode {

@@ -37,18 +37,34 @@
 //! # }
 //! ```
 
+// Under the model checker only what it checks is built: see `sync`.
+#![cfg_attr(
+    loom,
+    allow(dead_code, unreachable_pub, unused_imports, reason = "a part of the crate")
+)]
+
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!("netmem is for 64-bit Linux");
 
+#[cfg(not(loom))]
 pub mod device;
 mod error;
-#[cfg(any(test, feature = "test-util"))]
+#[cfg(all(any(test, feature = "test-util"), not(loom)))]
 pub mod fake;
+#[cfg(not(loom))]
 pub mod link;
+#[cfg(not(loom))]
 pub mod loopback;
 pub mod mem;
+#[cfg(not(loom))]
 pub mod packet;
+mod sync;
 mod sys;
+#[cfg(not(loom))]
 pub mod xdp;
+#[cfg(loom)]
+mod xdp {
+    pub(crate) mod ring;
+}
 
 pub use error::{Error, Result};

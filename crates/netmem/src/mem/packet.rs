@@ -16,6 +16,7 @@ use super::{
     pool::Ending,
     span::{NoRoom, Span},
 };
+use crate::sync::Arc;
 
 /// A packet borrowed where it lies, for the length of one closure call.
 #[derive(Debug)]
@@ -305,7 +306,7 @@ impl Packet {
 
     /// Whether the packet lies in the same pool as `handle`'s.
     pub(crate) fn is_of(&self, handle: &PoolHandle) -> bool {
-        std::sync::Arc::ptr_eq(self.handle.pool(), handle.pool())
+        Arc::ptr_eq(self.handle.pool(), handle.pool())
     }
 
     /// Gives the packet's slot up to a device: its UMEM offset in bytes, and its length.

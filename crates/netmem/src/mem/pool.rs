@@ -20,10 +20,7 @@
 mod handle;
 mod statistics;
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
-};
+use std::sync::PoisonError;
 
 pub(crate) use self::handle::Ending;
 use self::statistics::HandleStatistics;
@@ -36,7 +33,10 @@ use super::{
     audit::{Owner, Walk},
     shared::SharedStack,
 };
-use crate::{Error, Result};
+use crate::{
+    Error, Result,
+    sync::{Arc, AtomicBool, AtomicU8, AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering},
+};
 
 /// The kernel keeps this much in front of every packet for XDP programs to grow into.
 pub(crate) const XDP_PACKET_HEADROOM: u32 = 256;
@@ -160,10 +160,9 @@ impl Pool {
 
     /// Makes the calling thread's way into the pool. Handles are cheap to clone within the thread.
     #[must_use]
+    #[cfg(not(loom))] // whose `Arc` cannot be a receiver
     pub fn handle(self: &Arc<Self>) -> PoolHandle {
-        let statistics = Arc::new(HandleStatistics::default());
-        self.handle_list().push(Arc::clone(&statistics));
-        PoolHandle::new(self, statistics)
+        PoolHandle::of(self)
     }
 
     /// The memory behind the pool.
@@ -234,7 +233,7 @@ impl Pool {
         walk
     }
 
-    fn handle_list(&self) -> std::sync::MutexGuard<'_, Vec<Arc<HandleStatistics>>> {
+    fn handle_list(&self) -> MutexGuard<'_, Vec<Arc<HandleStatistics>>> {
         self.handles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -283,4 +282,9 @@ impl Pool {
 }
 
 #[cfg(test)]
+#[cfg(not(loom))]
 mod tests;
+
+#[cfg(test)]
+#[cfg(loom)]
+mod models;

@@ -15,15 +15,13 @@ use std::{
     fs, io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     ptr::NonNull,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use crate::{
     Error, Result,
     error::errno_text,
+    sync::Arc,
     sys::mmap::{Mapping, Place, memfd},
 };
 

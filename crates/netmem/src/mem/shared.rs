@@ -10,7 +10,7 @@
 //! form one release sequence, so whoever pops a slot has seen every write that was made before the
 //! slot was pushed, also when others were pushed above it later (P3).
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 #[derive(Debug)]
 pub(crate) struct SharedStack {
@@ -121,5 +121,122 @@ mod tests {
         stack.head.store(!LINK, Ordering::Relaxed);
         stack.push(&[3]);
         assert_eq!(stack.head.load(Ordering::Relaxed), 4);
+    }
+}
+
+/// The stack under the model checker (see `crate::sync`). Each model names the faults that were planted
+/// in the stack and failed it.
+#[cfg(test)]
+#[cfg(loom)]
+mod models {
+    use loom::thread;
+
+    use super::*;
+    use crate::sync::{Accesses, Arc, explore};
+
+    /// A stack of `slots` slots, all pushed, and their bytes as the checker sees them.
+    fn full(slots: u32) -> Arc<(SharedStack, Accesses)> {
+        let stack = SharedStack::new(slots);
+        stack.push(&(0..slots).collect::<Vec<_>>());
+        Arc::new((stack, Accesses::to(slots)))
+    }
+
+    /// Pops up to `max` slots, as their new owner reading what is there and writing over it (P3).
+    fn take(shared: &(SharedStack, Accesses), max: usize) -> Vec<u32> {
+        let mut slots = Vec::new();
+        assert_eq!(shared.0.pop(max, &mut slots), slots.len());
+        for &slot in &slots {
+            shared.1.read(slot as usize, 1);
+            shared.1.write(slot as usize, 1);
+        }
+        slots
+    }
+
+    /// P2, P4: every slot is held by one of `held` or on the stack, once.
+    fn assert_each_once(shared: &(SharedStack, Accesses), slots: u32, held: &[&[u32]]) {
+        let mut seen = held.concat();
+        shared.0.walk(|slot| seen.push(slot));
+        let held = seen.clone();
+        seen.sort_unstable();
+        assert!(seen.iter().copied().eq(0..slots), "P2, P4: {held:?}");
+    }
+
+    /// P2: a popper that is interrupted between its look at the head and its swap, while another pops
+    /// that slot and the one below and pushes the first one back: the head has the same top, the chain
+    /// below it is another's (ABA).
+    ///
+    /// Kills: a head without a tag. (A tag that only `push` or only `pop` counts would do: a slot that
+    /// comes back was popped and pushed.)
+    #[test]
+    fn loom_a_slot_that_went_and_came_back_does_not_fool_a_popper() {
+        explore(None, || {
+            let shared = full(3);
+            let other = {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || {
+                    let (first, second) = (take(&shared, 1), take(&shared, 1));
+                    shared.0.push(&first);
+                    second
+                })
+            };
+            let mine = take(&shared, 1);
+            let theirs = other.join().unwrap();
+            assert_each_once(&shared, 3, &[&mine, &theirs]);
+        });
+    }
+
+    /// P2, P3, P4: two threads pop chains of two, write to them and push them back, in the other order.
+    ///
+    /// Kills: Release -> Relaxed in `push`; Acquire -> Relaxed in both loads of the head in `pop`; a
+    /// `pop`, in the first one alone, in the one of a lost swap alone; a `pop` that keeps what it walked
+    /// before a lost swap; a `push` that links its bottom to the head it saw first; a `push` whose swap
+    /// is a store. (Relaxed for a swap of `pop` that succeeds would do: it finds the store that the load
+    /// before has acquired, by its tag.)
+    #[test]
+    fn loom_chains_move_between_threads_with_their_bytes() {
+        explore(None, || {
+            let shared = full(3);
+            let turn = |shared: &(SharedStack, Accesses)| {
+                let mut slots = take(shared, 2);
+                slots.reverse();
+                shared.0.push(&slots);
+            };
+            let other = {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || turn(&shared))
+            };
+            turn(&shared);
+            let mine = take(&shared, 2);
+            other.join().unwrap();
+            assert_each_once(&shared, 3, &[&mine]);
+        });
+    }
+
+    /// P3 over a release sequence: a slot is popped from under one that a third thread has pushed
+    /// above it since. The popper waits for both: the checker does not come to let its first look wait.
+    ///
+    /// Kills: Release -> Relaxed in `push`; Acquire -> Relaxed in all of `pop`; a `push` that links its
+    /// bottom to the head it saw first; a `push` whose swap is a store.
+    #[test]
+    fn loom_a_slot_below_anothers_has_its_bytes_too() {
+        explore(3, || {
+            let shared = Arc::new((SharedStack::new(2), Accesses::to(2)));
+            let pushers: Vec<_> = (0..2)
+                .map(|slot| {
+                    let shared = Arc::clone(&shared);
+                    thread::spawn(move || {
+                        shared.1.write(slot as usize, 1);
+                        shared.0.push(&[slot]);
+                    })
+                })
+                .collect();
+            let mut mine = Vec::new();
+            while mine.len() < 2 {
+                mine.extend(take(&shared, 2));
+                thread::yield_now();
+            }
+            pushers.into_iter().for_each(|pusher| pusher.join().unwrap());
+            assert_each_once(&shared, 2, &[&mine]);
+        });
     }
 }

@@ -26,16 +26,15 @@ use std::{
     marker::PhantomData,
     ptr::{self, NonNull},
     slice,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
 };
 
-use crate::sys::{
-    mmap::Mapping,
-    to_usize,
-    xsk::{RING_NEED_WAKEUP, RingOffset, XdpDesc},
+use crate::{
+    sync::{Accesses, Arc, AtomicU32, Ordering, fence},
+    sys::{
+        mmap::Mapping,
+        to_usize,
+        xsk::{RING_NEED_WAKEUP, RingOffset, XdpDesc},
+    },
 };
 
 /// A type that may lie in a ring: plain integers, every bit pattern valid.
@@ -51,6 +50,7 @@ pub(crate) struct RingMemory<T> {
     flags: NonNull<AtomicU32>,
     entries: NonNull<T>,
     size: u32,
+    accesses: Accesses,
     _owner: Owner<T>,
 }
 
@@ -71,6 +71,7 @@ enum Owner<T> {
 // atomic; entries are plain integers (`Entry`).
 unsafe impl<T: Entry> Send for RingMemory<T> {}
 
+#[cfg(not(loom))]
 impl<T: Entry> RingMemory<T> {
     /// Lays a ring of `size` entries over a mapping of the kernel's, as `offset` describes.
     ///
@@ -97,6 +98,7 @@ impl<T: Entry> RingMemory<T> {
             flags: at(offset.flags, 4).cast(),
             entries: entries(at(offset.desc, entries_bytes)),
             size,
+            accesses: Accesses::default(),
             _owner: Owner::Mapped { _mapping: mapping },
         }
     }
@@ -111,10 +113,13 @@ impl<T: Entry> RingMemory<T> {
             flags: nothing,
             entries: NonNull::dangling(),
             size: 0,
+            accesses: Accesses::default(),
             _owner: Owner::Nobody(PhantomData),
         }
     }
+}
 
+impl<T: Entry> RingMemory<T> {
     #[inline]
     fn producer(&self) -> &AtomicU32 {
         // SAFETY: valid and aligned while `self` lives (N1); both sides use atomic operations only.
@@ -150,6 +155,7 @@ impl<T: Entry> RingMemory<T> {
 
     #[inline]
     fn slice(&self, (first, len): (usize, usize)) -> &[T] {
+        self.accesses.read(first, len);
         // SAFETY: `first + len <= size` by `ranges`, so the pointer is inside of the array (N1).
         let start = unsafe { self.entries.add(first) };
         // SAFETY: `first + len <= size` entries of a plain type (N1, `Entry`); the caller names only
@@ -161,6 +167,7 @@ impl<T: Entry> RingMemory<T> {
     #[inline]
     fn read(&self, index: u32) -> T {
         let at = (index & self.mask()) as usize;
+        self.accesses.read(at, 1);
         // SAFETY: masked, so inside of the array (N1).
         let entry = unsafe { self.entries.add(at) };
         // SAFETY: valid for reads (N1), every bit pattern is a value (`Entry`), and the other side
@@ -172,6 +179,7 @@ impl<T: Entry> RingMemory<T> {
     #[inline]
     fn write(&mut self, index: u32, value: T) {
         let at = (index & self.mask()) as usize;
+        self.accesses.write(at, 1);
         // SAFETY: masked, so inside of the array (N1).
         let entry = unsafe { self.entries.add(at) };
         // SAFETY: valid for writes (N1), and the consumer does not touch it (D3).
@@ -254,6 +262,7 @@ impl<T: Entry> Producer<T> {
         debug_assert!(self.known_free() >= count, "push into a full ring");
         let mut from = values.as_ptr();
         for (first, len) in self.ring.ranges(self.cursor, count) {
+            self.ring.accesses.write(first, len);
             // SAFETY: `first + len <= size` by `ranges` (N1).
             let entry = unsafe { self.ring.entries.add(first) };
             // SAFETY: `len` entries inside of the array, free and so the producer's (N1, D3); the
@@ -278,9 +287,22 @@ impl<T: Entry> Producer<T> {
         self.ring.producer().store(self.cursor, Ordering::Release);
     }
 
-    /// Whether the kernel asks to be woken for this ring.
+    /// Whether the kernel asks to be woken for what was published (D4). Once per batch, not per entry.
+    ///
+    /// The kernel sets the flag and then looks at the ring for the last time before it rests; here
+    /// the ring is published and then the flag read. Each side stores one word and loads the other,
+    /// and without a full fence between the two both may load what was there before: the entry waits
+    /// and nobody is woken. Release and Acquire do not order a store before a later load, on x86-64
+    /// neither.
+    ///
+    /// The fence here is our half. The kernel's half is the driver's, and `xsk_set_tx_need_wakeup`
+    /// (net/xdp/xsk.c, kernel 6.18) has none: a plain store, then the driver's look at the ring. What
+    /// slips through, while the flag is in that processor's store buffer, is found by the next batch
+    /// that is sent and by poll(2), which goes by the kernel's own copy of the flag (`xsk_poll`). In
+    /// copy mode nothing is at stake: the tx flag is set when the ring is made, and stays set.
     #[inline]
     pub(crate) fn needs_wakeup(&self) -> bool {
+        fence(Ordering::SeqCst);
         self.ring.flags().load(Ordering::Relaxed) & RING_NEED_WAKEUP != 0
     }
 
@@ -365,6 +387,7 @@ impl<T: Entry> Consumer<T> {
             count <= self.until_wrap() && count <= self.produced.wrapping_sub(self.cursor)
         );
         let first = (self.cursor & self.ring.mask()) as usize;
+        self.ring.accesses.read(first, count as usize);
         // SAFETY: masked, so inside of the array (N1).
         let start = unsafe { self.ring.entries.add(first) };
         // SAFETY: inside of the array, the consumer's, and not written while it is used: by this
@@ -465,3 +488,7 @@ mod heap;
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+#[cfg(loom)]
+mod models;

@@ -3,16 +3,18 @@
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
-    sync::{Arc, atomic::Ordering},
 };
 
 use super::{
     IN_DEVICE, IN_POOL, Pool, Slot, USER,
     statistics::{Counts, HandleStatistics, bump, bump_wrapping},
 };
-use crate::mem::{
-    DropReason, Drops, Packet,
-    audit::{Owner, Walk},
+use crate::{
+    mem::{
+        DropReason, Drops, Packet,
+        audit::{Owner, Walk},
+    },
+    sync::{Arc, Ordering},
 };
 
 /// A thread's way into a [`Pool`]. `!Send`: make one in the thread that uses it.
@@ -42,7 +44,9 @@ struct Ends {
 }
 
 impl PoolHandle {
-    pub(super) fn new(pool: &Arc<Pool>, statistics: Arc<HandleStatistics>) -> Self {
+    pub(super) fn of(pool: &Arc<Pool>) -> Self {
+        let statistics = Arc::new(HandleStatistics::default());
+        pool.handle_list().push(Arc::clone(&statistics));
         Self(Rc::new(Local {
             cache: RefCell::new(Vec::with_capacity(pool.config.cache as usize)),
             statistics,

@@ -1,8 +1,8 @@
 //! A ring on the heap, both of whose sides are in this process: for tests and measurements.
 
 use super::{
-    Arc, AtomicU32, Consumer, Entry, NonNull, Ordering, Owner, Producer, RING_NEED_WAKEUP,
-    RingMemory,
+    Accesses, Arc, AtomicU32, Consumer, Entry, NonNull, Ordering, Owner, Producer,
+    RING_NEED_WAKEUP, RingMemory,
 };
 use std::cell::UnsafeCell;
 
@@ -38,6 +38,7 @@ pub(crate) fn pair<T: Entry>(size: u32, start: u32) -> (Producer<T>, Consumer<T>
         flags: AtomicU32::new(0),
         entries: (0..size).map(|_| UnsafeCell::default()).collect(),
     });
+    let accesses = Accesses::to(size);
     let side = || RingMemory {
         producer: NonNull::from(&heap.producer),
         consumer: NonNull::from(&heap.consumer),
@@ -45,6 +46,7 @@ pub(crate) fn pair<T: Entry>(size: u32, start: u32) -> (Producer<T>, Consumer<T>
         // UnsafeCell<T> has the layout of T.
         entries: NonNull::from(&*heap.entries).cast(),
         size,
+        accesses: accesses.clone(),
         _owner: Owner::Heap { _heap: Arc::clone(&heap) },
     };
     (Producer::new(side()), Consumer::new(side()), heap)
