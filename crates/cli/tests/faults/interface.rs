@@ -15,17 +15,20 @@ use netmem_wire::filter;
 
 use crate::support::{Bed, Respond, has_programs, scenario, texts};
 
-/// Deleted while it is flooded: one message, exit code 4 within a second, the audit closed.
+/// Deleted while it is flooded: noticed within a second, one message, exit code 4, the audit closed.
 #[test]
 fn removed_under_traffic() {
     scenario("interface::removed_under_traffic", |bed| {
+        let started = Instant::now();
         let mut respond = Respond::start(bed, &["--json"]);
         let traffic = bed.traffic();
         std::thread::sleep(Duration::from_millis(200));
         bed.delete_interface();
-        let ended = respond.wait(Duration::from_secs(1));
+        let until = started.elapsed().as_secs_f64() + 1.0;
+        let ended = respond.wait(Duration::from_secs(5));
         ended.assert_refused(4, &["nm-server queue 0", "the interface was removed"]);
         let summary = ended.closed_summary();
+        assert!(summary["seconds"].as_f64().unwrap() < until, "noticed: {summary}");
         let score = traffic.stop();
         assert!(score.right > 100, "{score:?}");
         assert!(summary["completed"].as_u64().unwrap() >= score.right, "{summary}");
@@ -42,7 +45,7 @@ fn flaps_under_traffic() {
         bed.flap(100, Duration::from_millis(5));
         let score = traffic.stop();
         assert!(score.right > 100, "some came through: {score:?}");
-        assert!(score.missing > 100, "some were lost while it was down: {score:?}");
+        assert!(score.missing > 0, "some were lost while it was down: {score:?}");
         assert_eq!(bed.program_id(), program, "the same program all the time");
         bed.assert_bursts_answered(50, 64);
         let summary = respond.interrupt().assert_ended_well();
@@ -95,14 +98,17 @@ fn xdp_off_from_outside() {
 #[test]
 fn detached_from_outside() {
     scenario("interface::detached_from_outside", |bed| {
+        let started = Instant::now();
         let mut respond = Respond::start(bed, &["--json"]);
         let traffic = bed.traffic();
         std::thread::sleep(Duration::from_millis(100));
         detach(bed);
-        let ended = respond.wait(Duration::from_secs(1));
+        let until = started.elapsed().as_secs_f64() + 1.0;
+        let ended = respond.wait(Duration::from_secs(5));
         let said = "nm-server queue 0 (native): the xdp program was detached from outside";
         ended.assert_refused(4, &[said, "hint: "]);
         let summary = ended.closed_summary();
+        assert!(summary["seconds"].as_f64().unwrap() < until, "noticed: {summary}");
         assert!(traffic.stop().right > 0);
         assert_eq!(summary["audit"]["owners"]["free"], summary["audit"]["slots"], "{summary}");
         // Nothing is in the way of the next one.

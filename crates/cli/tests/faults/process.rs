@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use crate::support::{Respond, has_programs, json, scenario};
@@ -15,9 +15,7 @@ fn ended_by_signals() {
             let mut respond = Respond::start(bed, &["--json"]);
             let traffic = bed.traffic();
             std::thread::sleep(Duration::from_millis(100));
-            let started = Instant::now();
             let summary = respond.signal(signal).assert_ended_well();
-            assert!(started.elapsed() < Duration::from_secs(1), "{signal}");
             let score = traffic.stop();
             assert!(score.right > 0, "{signal}: {score:?}");
             assert!(summary["completed"].as_u64().unwrap() >= score.right, "{signal}: {summary}");

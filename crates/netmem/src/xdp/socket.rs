@@ -11,8 +11,9 @@ use std::{
 use super::Statistics;
 use crate::sys::{socket, xsk};
 
-/// How long the close of a socket may take to free its queue: it is asynchronous in the kernel.
-const QUEUE_FREE_WITHIN: Duration = Duration::from_millis(500);
+/// How long the close of a socket may take to free its queue: it is asynchronous in the kernel, a few
+/// milliseconds, and more than half a second on processors that are busy with other work.
+const QUEUE_FREE_WITHIN: Duration = Duration::from_secs(2);
 
 /// What woke up, or refuses to.
 #[derive(Debug)]

@@ -27,7 +27,7 @@ use crate::{
 
 /// How long the pages of a closed socket may count against RLIMIT_MEMLOCK: the kernel unpins them
 /// later (`xdp_umem_release_deferred` in net/xdp/xdp_umem.c, kernel 6.18).
-const UNPINNED_WITHIN: Duration = Duration::from_millis(500);
+const UNPINNED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Opens a socket and registers the pool's slots with it.
 pub(crate) fn open(pool: &Pool) -> Result<OwnedFd> {
