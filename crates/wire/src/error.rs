@@ -5,23 +5,50 @@ use core::fmt;
 /// Which protocol's header an [`Error`] is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Layer {
-    /// Ethernet II header.
+    /// Ethernet II header, or 802.3 header with a length.
     Ethernet,
+    /// 802.2 LLC header, with SNAP where it follows.
+    Llc,
+    /// Linux cooked capture header, version 1.
+    Sll,
+    /// Linux cooked capture header, version 2.
+    Sll2,
+    /// BSD loopback header: four bytes of address family.
+    Loopback,
     /// One 802.1Q or 802.1ad tag.
     Vlan,
-    /// ARP for IPv4 over Ethernet.
+    /// ARP packet.
     Arp,
     /// IPv4 header.
     Ipv4,
+    /// IPv6 header.
+    Ipv6,
+    /// One IPv6 extension header.
+    Ipv6Extension,
     /// `ICMPv4` message.
     Icmpv4,
+    /// `ICMPv6` message, NDP and MLD included.
+    Icmpv6,
+    /// IGMP message.
+    Igmp,
+    /// TCP header.
+    Tcp,
     /// UDP header.
     Udp,
+    /// SCTP common header or chunk.
+    Sctp,
+    /// GRE header.
+    Gre,
+    /// VXLAN header.
+    Vxlan,
+    /// GENEVE header.
+    Geneve,
 }
 
 /// Says why bytes or text could not be read as, or written from, what was asked for.
 ///
-/// Offsets count from the first byte of the layer's own header.
+/// Offsets count from the first byte of the layer's own header, or, in an error that
+/// [`dissect`](crate::dissect) gives, from the first byte of the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Error {
     /// The buffer ends before the header does.
@@ -108,11 +135,24 @@ impl fmt::Display for Layer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Ethernet => "ethernet",
+            Self::Llc => "llc",
+            Self::Sll => "sll",
+            Self::Sll2 => "sll2",
+            Self::Loopback => "loopback",
             Self::Vlan => "vlan",
             Self::Arp => "arp",
             Self::Ipv4 => "ipv4",
+            Self::Ipv6 => "ipv6",
+            Self::Ipv6Extension => "ipv6 extension",
             Self::Icmpv4 => "icmpv4",
+            Self::Icmpv6 => "icmpv6",
+            Self::Igmp => "igmp",
+            Self::Tcp => "tcp",
             Self::Udp => "udp",
+            Self::Sctp => "sctp",
+            Self::Gre => "gre",
+            Self::Vxlan => "vxlan",
+            Self::Geneve => "geneve",
         })
     }
 }

@@ -62,12 +62,26 @@ extern crate std;
 
 pub mod arp;
 pub mod checksum;
+pub mod compose;
+pub mod crc32c;
+pub mod dissect;
 pub mod ethernet;
 pub mod filter;
+pub mod geneve;
+pub mod gre;
 pub mod icmpv4;
+pub mod icmpv6;
+pub mod igmp;
 pub mod ipv4;
+pub mod ipv6;
+pub mod llc;
+pub mod loopback;
+pub mod sctp;
+pub mod sll;
+pub mod tcp;
 pub mod udp;
 pub mod vlan;
+pub mod vxlan;
 
 mod error;
 

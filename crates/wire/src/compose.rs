@@ -1,0 +1,1 @@
+//! Headers written in front of a payload, back to front, without moving it.

@@ -1,0 +1,1 @@
+//! GENEVE (RFC 8926): 8 bytes and options in front of an inner frame.

@@ -1,0 +1,1 @@
+//! BSD loopback: four bytes of address family in front of a packet.

@@ -1,0 +1,1 @@
+//! SCTP (RFC 9260): 12 bytes of common header, then chunks.

@@ -1,0 +1,1 @@
+//! TCP (RFC 9293): 20 bytes and options.
