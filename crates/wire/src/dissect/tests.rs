@@ -470,8 +470,28 @@ proptest! {
         prop_assert_eq!(flow_key(LinkType::Ethernet, &frame), outermost.flow_key());
     }
 
-    // Planted and caught: an end that a length moves behind the frame; the short way of flow keys
-    // without its check for fragments, header length or total length.
+    // Planted and caught: the short way without its check for fragments, header length, total length,
+    // payload length.
+    #[test]
+    fn the_short_way_to_a_flow_key_agrees(
+        tags in vec_of(0_u16..4096, 0..3), network in networks(), protocol in select(vec![1_u8, 6, 17, 132]),
+        at in select(vec![0_usize, 2, 4, 6]), value in prop_oneof![0_u16..50, select(vec![0x2000, 0x4500, 0x6000])],
+        cut in 14_usize..90,
+    ) {
+        let tags_len = 4 * tags.len();
+        let mut frame = build(&[Ethernet { tags, snap: false }, network, Data(vec![3; 40])]).0;
+        let l3 = 14 + tags_len;
+        frame[l3 + if frame[l3] >> 4 == 4 { 9 } else { 6 }] = protocol;
+        frame[l3 + at..l3 + at + 2].copy_from_slice(&value.to_be_bytes());
+        frame.truncate(cut);
+        prop_assert_eq!(
+            flow_key(LinkType::Ethernet, &frame),
+            dissect(LinkType::Ethernet, &frame).flow_key()
+        );
+    }
+
+    // Planted and caught: an end that a length moves behind the frame; the short way to a flow key
+    // without its check for the header length.
     #[test]
     fn damaged_frames_keep_the_bounds_and_the_flow(
         parts in frames(), link_type in select(LINK_TYPES.to_vec()), cut in any::<prop::sample::Index>(),
