@@ -481,7 +481,8 @@ proptest! {
         let tags_len = 4 * tags.len();
         let mut frame = build(&[Ethernet { tags, snap: false }, network, Data(vec![3; 40])]).0;
         let l3 = 14 + tags_len;
-        frame[l3 + if frame[l3] >> 4 == 4 { 9 } else { 6 }] = protocol;
+        let next = if frame[l3] >> 4 == 4 { 9 } else { 6 };
+        frame[l3 + next] = protocol;
         frame[l3 + at..l3 + at + 2].copy_from_slice(&value.to_be_bytes());
         frame.truncate(cut);
         prop_assert_eq!(
