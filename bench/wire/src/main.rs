@@ -25,6 +25,7 @@
 //! To add cases: a module with a `cases() -> Vec<Case>`, and its line in [`all`].
 
 mod checksum;
+mod dissect;
 mod round;
 
 use std::{env, process::ExitCode};
@@ -36,7 +37,7 @@ const ROUNDS: usize = 21;
 
 /// Makes all cases, in the order of the table.
 fn all() -> Vec<Case> {
-    [checksum::cases()].into_iter().flatten().collect()
+    [checksum::cases(), dissect::cases()].into_iter().flatten().collect()
 }
 
 fn main() -> ExitCode {
