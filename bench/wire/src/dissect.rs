@@ -3,7 +3,8 @@
 //! Every contender fills a key of 40 bytes by its own means and checks as much as it does by itself:
 //! `etherparse` slices all layers, `smoltcp` by `new_checked`, `pnet` by `new`, which checks the
 //! least. `smoltcp` does not know VLAN tags: there the tag is skipped by hand. Of ours, `netmem`
-//! asks for the flow key only, `netmem-dissect` for all layers and then the key.
+//! asks for the flow key only, `netmem-dissect` for all layers and then the key. One call reads 64
+//! frames of the kind.
 
 use std::{hint::black_box, net::IpAddr, rc::Rc};
 
@@ -32,39 +33,52 @@ struct Key {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    vec![case("dissect-ipv4-udp", ipv4_udp()), case("dissect-vlan-ipv6-tcp", vlan_ipv6_tcp())]
+    vec![case("dissect-ipv4-udp", ipv4_udp), case("dissect-vlan-ipv6-tcp", vlan_ipv6_tcp)]
 }
 
-fn case(name: &str, frame: Rc<[u8]>) -> Case {
-    let ours = dissect::flow_key(LinkType::Ethernet, &frame).expect("a flow");
-    let dissected = dissect::dissect(LinkType::Ethernet, &frame).flow_key();
-    assert_eq!(dissected, Some(ours), "the long way agrees");
-    let peer = |name, key: fn(&[u8]) -> Option<Key>| {
-        assert_eq!(key(&frame), Some(plain(ours)), "{name} agrees");
-        let frame = frame.clone();
-        Contender::of_other_result(name, move || {
-            black_box(key(black_box(&frame)));
-            0
-        })
-    };
-    let own = |name, key: fn(&[u8]) -> Option<FlowKey>| {
-        let frame = frame.clone();
-        Contender::of_other_result(name, move || {
-            black_box(key(black_box(&frame)));
-            0
-        })
-    };
+/// Frames of one call: a batch, with addresses, ports and lengths of their own.
+const FRAMES: usize = 64;
+
+fn case(name: &str, make: fn(u8) -> Vec<u8>) -> Case {
+    let frames: Rc<Vec<Vec<u8>>> = Rc::new((0..FRAMES as u8).map(make).collect());
+    for frame in &*frames {
+        let ours = dissect::flow_key(LinkType::Ethernet, frame).expect("a flow");
+        let dissected = dissect::dissect(LinkType::Ethernet, frame).flow_key();
+        assert_eq!(dissected, Some(ours), "the long way agrees");
+        for peer in [by_etherparse, by_smoltcp, by_pnet] {
+            assert_eq!(peer(frame), Some(plain(ours)), "the peers agree");
+        }
+    }
     Case {
         name: name.to_owned(),
-        len_bytes: frame.len(),
+        len_bytes: frames.iter().map(Vec::len).sum(),
         contenders: vec![
-            own("netmem", |frame| dissect::flow_key(LinkType::Ethernet, frame)),
-            own("netmem-dissect", |frame| dissect::dissect(LinkType::Ethernet, frame).flow_key()),
-            peer("etherparse", by_etherparse),
-            peer("smoltcp", by_smoltcp),
-            peer("pnet", by_pnet),
+            one("netmem", &frames, |frame| dissect::flow_key(LinkType::Ethernet, frame)),
+            one("netmem-dissect", &frames, |frame| {
+                dissect::dissect(LinkType::Ethernet, frame).flow_key()
+            }),
+            one("etherparse", &frames, by_etherparse),
+            one("smoltcp", &frames, by_smoltcp),
+            one("pnet", &frames, by_pnet),
         ],
     }
+}
+
+/// Writes the keys of all frames to one place each.
+fn one<K: Copy + 'static>(
+    name: &'static str,
+    frames: &Rc<Vec<Vec<u8>>>,
+    key: impl Fn(&[u8]) -> Option<K> + 'static,
+) -> Contender {
+    let frames = frames.clone();
+    let mut keys = [None; FRAMES];
+    Contender::of_other_result(name, move || {
+        for (frame, place) in black_box(&*frames).iter().zip(&mut keys) {
+            *place = key(frame);
+        }
+        black_box(&keys);
+        0
+    })
 }
 
 /// Our key in the peers' shape, to compare.
@@ -189,23 +203,23 @@ fn by_pnet_ports(protocol: u8, payload: &[u8]) -> Option<(u16, u16)> {
     }
 }
 
-/// Ethernet, IPv4 without options, UDP and 64 bytes.
-fn ipv4_udp() -> Rc<[u8]> {
+/// Ethernet, IPv4 without options, UDP and 64 bytes or more.
+fn ipv4_udp(number: u8) -> Vec<u8> {
     let mut frame = vec![2; 12];
-    frame.extend([0x08, 0x00, 0x45, 0, 0, 92, 0x12, 0x34, 0x40, 0, 64, 17, 0x14, 0x55]);
-    frame.extend([10, 0, 0, 1, 10, 0, 0, 2, 0x30, 0x39, 0, 53, 0, 72, 0, 0]);
-    frame.extend([0x5a; 64]);
-    frame.into()
+    frame.extend([0x08, 0x00, 0x45, 0, 0, 92 + number, 0x12, 0x34, 0x40, 0, 64, 17, 0x14, 0x55]);
+    frame.extend([10, 0, 0, number, 10, 0, 0, 2, 0x30, number, 0, 53, 0, 72 + number, 0, 0]);
+    frame.resize(frame.len() + 64 + usize::from(number), 0x5a);
+    frame
 }
 
-/// Ethernet, a tag, IPv6, TCP with 12 bytes of options and 64 bytes.
-fn vlan_ipv6_tcp() -> Rc<[u8]> {
+/// Ethernet, a tag, IPv6, TCP with 12 bytes of options and 64 bytes or more.
+fn vlan_ipv6_tcp(number: u8) -> Vec<u8> {
     let mut frame = vec![2; 12];
-    frame.extend([0x81, 0x00, 0x60, 0x05, 0x86, 0xdd, 0x60, 0, 0, 0, 0, 96, 6, 64]);
-    frame.extend([0x20; 16]);
+    frame.extend([0x81, 0x00, 0x60, number, 0x86, 0xdd, 0x60, 0, 0, 0, 0, 96 + number, 6, 64]);
+    frame.extend([number; 16]);
     frame.extend([0x21; 16]);
-    frame.extend([0x30, 0x39, 0, 80, 0, 0, 0, 1, 0, 0, 0, 2, 0x80, 0x18, 1, 0, 0, 0, 0, 0]);
+    frame.extend([0x30, number, 0, 80, 0, 0, 0, 1, 0, 0, 0, 2, 0x80, 0x18, 1, 0, 0, 0, 0, 0]);
     frame.extend([1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2]);
-    frame.extend([0x5a; 64]);
-    frame.into()
+    frame.resize(frame.len() + 64 + usize::from(number), 0x5a);
+    frame
 }
