@@ -4,6 +4,10 @@
 use std::net::Ipv4Addr;
 
 use netmem_wire::filter::{Fields, responder};
+use netmem_wire::ipv6::extension::{
+    Extensions, Fragment, FragmentRepr, Options, Routing, upper_layer,
+};
+use netmem_wire::ipv6::next_header;
 use netmem_wire::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -122,8 +126,52 @@ fn use_all(bytes: &[u8]) {
         view.set_len_bytes(u16::from(bytes[0]));
         let _ = (view.payload_mut().len(), view.verify_checksum(A, B));
     }
+    use_ipv6(bytes);
     let _ = responder(&[A, B]).classify(&Fields::parse(bytes));
     let _ = (checksum::internet(bytes), checksum::verify(bytes));
+}
+
+/// As [`use_all`], for IPv6 and its extension headers.
+fn use_ipv6(bytes: &[u8]) {
+    let buffer = &mut bytes.to_vec()[..];
+    if let Ok(view) = Ipv6::new_checked(&*buffer) {
+        let len_bytes = view.jumbo_len_bytes().unwrap_or_else(|| view.payload_len_bytes().into());
+        assert_eq!(view.payload().len(), usize::try_from(len_bytes).unwrap());
+    }
+    if let Ok(mut view) = Ipv6::new_truncated(&mut *buffer) {
+        let _ = (view.dscp(), view.ecn(), view.flow_label(), view.hop_limit());
+        assert!(view.payload().len() <= bytes.len() - 40);
+        let _ = (view.source(), view.destination(), view.upper_layer(), view.jumbo_len_bytes());
+        assert_eq!(view.payload_mut().len(), view.payload().len());
+        if let Ok(repr) = Ipv6Repr::parse(&view) {
+            let fits = usize::from(repr.payload_len_bytes) <= bytes.len() - 40;
+            assert_eq!(repr.emit(view.into_inner()).is_ok(), fits);
+        }
+    }
+    let first = bytes.first().copied().unwrap_or_default();
+    for kind in [first, next_header::HOP_BY_HOP, next_header::ROUTING, next_header::FRAGMENT] {
+        let mut end = 0;
+        for extension in Extensions::new(kind, bytes).map_while(Result::ok) {
+            assert_eq!(extension.offset_bytes, end);
+            end += extension.bytes.len();
+            let option_count = Options::new(extension.bytes).flatten().count();
+            assert!(option_count <= extension.bytes.len() - 2);
+            if let Ok(mut routing) = Routing::new_checked(extension.bytes.to_vec()) {
+                let _ = (routing.final_destination(), routing.data_mut().len());
+            }
+        }
+        assert!(end <= bytes.len());
+        if let Ok(upper) = upper_layer(kind, bytes) {
+            assert_eq!(upper.offset_bytes, end);
+        }
+    }
+    if let Ok(mut view) = Fragment::new_checked(&mut *buffer) {
+        let _ = (view.payload().len(), view.payload_mut().len());
+        if let Ok(repr) = FragmentRepr::parse(&view) {
+            repr.emit(view.into_inner()).unwrap();
+            assert_eq!(buffer, bytes);
+        }
+    }
 }
 
 #[test]
