@@ -1,7 +1,7 @@
 //! Hostile bytes into every view and the filter's parse: no panic, and slices within the buffer.
 #![allow(clippy::unwrap_used, reason = "a test: an error where none may be is a failure")]
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use netmem_wire::filter::{Fields, responder};
 use netmem_wire::ipv6::extension::{
@@ -14,6 +14,7 @@ use proptest::prelude::*;
 
 const A: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const B: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+const A6: Ipv6Addr = Ipv6Addr::LOCALHOST;
 
 /// A valid frame: tags, then ARP, or IPv4 with ICMP or UDP.
 fn frame(tag_count: usize, kind: usize, payload: &[u8]) -> Vec<u8> {
@@ -127,6 +128,7 @@ fn use_all(bytes: &[u8]) {
         let _ = (view.payload_mut().len(), view.verify_checksum(A, B));
     }
     use_ipv6(bytes);
+    use_tcp(bytes);
     let _ = responder(&[A, B]).classify(&Fields::parse(bytes));
     let _ = (checksum::internet(bytes), checksum::verify(bytes));
 }
@@ -171,6 +173,34 @@ fn use_ipv6(bytes: &[u8]) {
             repr.emit(view.into_inner()).unwrap();
             assert_eq!(buffer, bytes);
         }
+    }
+}
+
+/// As [`use_all`], for TCP and its options.
+fn use_tcp(bytes: &[u8]) {
+    let mut copy = [0; 40];
+    let options: Vec<_> = tcp::Options::new(bytes).map_while(Result::ok).collect();
+    let needed_bytes: usize = options.iter().map(tcp::TcpOption::len_bytes).sum();
+    assert!(needed_bytes <= bytes.len());
+    if let Ok(len_bytes) = tcp::write_options(&options, &mut copy) {
+        assert_eq!(copy[..needed_bytes], bytes[..needed_bytes]);
+        assert!(len_bytes - needed_bytes < 4);
+    } else {
+        assert!(needed_bytes > 40);
+    }
+    let buffer = &mut bytes.to_vec()[..];
+    let Ok(mut view) = Tcp::new_checked(&mut *buffer) else { return };
+    assert_eq!(view.header_len_bytes() + view.payload().len(), bytes.len());
+    let _ = (view.verify_checksum(A, B), view.verify_checksum_v6(A6, A6), view.flags());
+    view.fill_checksum_v6(A6, A6);
+    assert!(view.verify_checksum_v6(A6, A6));
+    view.fill_checksum(A, B);
+    let repr = TcpRepr::parse(&view, A, B);
+    view.set_header_len_bytes(bytes[0].into());
+    let _ = (view.options_mut().len(), view.payload_mut().len(), view.options_iter().count());
+    if let Ok(repr) = repr {
+        let fits = repr.header_len_bytes() <= bytes.len();
+        assert_eq!(repr.emit(view.into_inner(), A, B).is_ok(), fits);
     }
 }
 
