@@ -8,6 +8,7 @@ use netmem_wire::ipv6::extension::{
     Extensions, Fragment, FragmentRepr, Options, Routing, upper_layer,
 };
 use netmem_wire::ipv6::next_header;
+use netmem_wire::udp::ZeroChecksum;
 use netmem_wire::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -129,6 +130,7 @@ fn use_all(bytes: &[u8]) {
     }
     use_ipv6(bytes);
     use_tcp(bytes);
+    use_udp(bytes);
     let _ = responder(&[A, B]).classify(&Fields::parse(bytes));
     let _ = (checksum::internet(bytes), checksum::verify(bytes));
 }
@@ -201,6 +203,25 @@ fn use_tcp(bytes: &[u8]) {
     if let Ok(repr) = repr {
         let fits = repr.header_len_bytes() <= bytes.len();
         assert_eq!(repr.emit(view.into_inner(), A, B).is_ok(), fits);
+    }
+}
+
+/// As [`use_all`], for UDP that is cut or over IPv6.
+fn use_udp(bytes: &[u8]) {
+    let buffer = &mut bytes.to_vec()[..];
+    if let Ok(mut view) = Udp::new_truncated(&mut *buffer) {
+        let _ =
+            (view.verify_checksum(A, B), view.verify_checksum_v6(A6, A6, ZeroChecksum::Allowed));
+        assert!(view.payload().len() <= bytes.len() - 8);
+        assert_eq!(view.payload().len(), view.payload_mut().len());
+        view.fill_checksum_v6(A6, A6);
+        let _ = UdpRepr::parse_v6(&view, A6, A6);
+    }
+    if let Ok(mut view) = Udp::new_checked_v6(&mut *buffer) {
+        view.fill_checksum_v6(A6, A6);
+        assert!(view.verify_checksum_v6(A6, A6, ZeroChecksum::Refused));
+        let whole = view.len_bytes() == 0;
+        assert_eq!(UdpRepr::parse_v6(&view, A6, A6).is_err(), whole);
     }
 }
 
