@@ -128,11 +128,32 @@ fn use_all(bytes: &[u8]) {
         view.set_len_bytes(u16::from(bytes[0]));
         let _ = (view.payload_mut().len(), view.verify_checksum(A, B));
     }
+    use_ipv4_options(bytes);
     use_ipv6(bytes);
     use_tcp(bytes);
     use_udp(bytes);
     let _ = responder(&[A, B]).classify(&Fields::parse(bytes));
     let _ = (checksum::internet(bytes), checksum::verify(bytes));
+}
+
+/// As [`use_all`], for IPv4 that is cut and for its options.
+fn use_ipv4_options(bytes: &[u8]) {
+    if let Ok(mut view) = Ipv4::new_truncated(bytes.to_vec()) {
+        assert!(view.header_len_bytes() + view.payload().len() <= bytes.len());
+        assert_eq!(view.payload().len(), view.payload_mut().len());
+        assert!(view.options_iter().count() <= view.options().len());
+        view.fill_checksum();
+        let _ = Ipv4Repr::parse_with_options(&view).map(|(repr, _)| repr);
+    }
+    let mut copy = [0; 40];
+    let options: Vec<_> = ipv4::Options::new(bytes).map_while(Result::ok).collect();
+    let needed_bytes: usize = options.iter().map(ipv4::Ipv4Option::len_bytes).sum();
+    assert!(needed_bytes <= bytes.len());
+    let written = ipv4::write_options(&options, &mut copy);
+    assert_eq!(written.is_ok(), needed_bytes <= 40);
+    if written.is_ok() {
+        assert_eq!(copy[..needed_bytes], bytes[..needed_bytes]);
+    }
 }
 
 /// As [`use_all`], for IPv6 and its extension headers.
