@@ -92,6 +92,8 @@ pub use error::{Error, Layer};
 pub use ethernet::{Ethernet, EthernetRepr, MacAddr};
 pub use icmpv4::{Icmpv4, Icmpv4Repr};
 pub use ipv4::{Ipv4, Ipv4Repr};
+pub use ipv6::{Ipv6, Ipv6Repr};
+pub use tcp::{Tcp, TcpRepr};
 pub use udp::{Udp, UdpRepr};
 pub use vlan::{Vlan, VlanRepr};
 
