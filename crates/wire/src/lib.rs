@@ -85,7 +85,7 @@ pub mod vxlan;
 
 mod error;
 
-pub use arp::{Arp, ArpRepr};
+pub use arp::{Arp, ArpHeader, ArpRepr};
 pub use error::{Error, Layer};
 pub use ethernet::{Ethernet, EthernetRepr, MacAddr};
 pub use icmpv4::{Icmpv4, Icmpv4Repr};
