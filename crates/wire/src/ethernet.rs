@@ -6,7 +6,21 @@
 //! ```
 //!
 //! The frame check sequence is taken off by the device. A type below 0x0600 is an 802.3 length;
-//! the field is given as it is. A device that strips VLAN tags has taken them out of the frame.
+//! the field is given as it is, and [`Kind`] says which of both it is. A device that strips VLAN
+//! tags has taken them out of the frame.
+//!
+//! ```
+//! use netmem_wire::ethernet::{Kind, ether_type};
+//! use netmem_wire::{Ethernet, EthernetRepr, MacAddr};
+//!
+//! let mut frame = [0; 60];
+//! let (destination, source) = (MacAddr::BROADCAST, MacAddr([2, 0, 0, 0, 0, 1]));
+//! EthernetRepr { destination, source, ether_type: ether_type::ARP }.emit(&mut frame)?;
+//! let view = Ethernet::new_checked(&frame)?;
+//! assert_eq!(view.source(), source);
+//! assert_eq!(view.kind(), Some(Kind::EtherType(ether_type::ARP)));
+//! # Ok::<(), netmem_wire::Error>(())
+//! ```
 
 use core::fmt;
 use core::str::FromStr;
@@ -81,6 +95,28 @@ impl FromStr for MacAddr {
     }
 }
 
+/// What bytes 12 and 13 of a frame mean (IEEE 802.3 section 3.2.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// The payload's type, 0x0600 or above; see [`ether_type`].
+    EtherType(u16),
+    /// The payload's length in bytes, up to 1500; LLC follows ([`Llc`](crate::Llc)).
+    Length(u16),
+}
+
+impl Kind {
+    /// Tells what the field means; nothing from 1501 to 1535.
+    #[inline]
+    #[must_use]
+    pub const fn of(field: u16) -> Option<Self> {
+        match field {
+            0..=1500 => Some(Self::Length(field)),
+            0x0600.. => Some(Self::EtherType(field)),
+            _ => None,
+        }
+    }
+}
+
 /// A view of an Ethernet frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Ethernet<T> {
@@ -114,6 +150,12 @@ impl<T: AsRef<[u8]>> Ethernet<T> {
     #[inline]
     pub fn ether_type(&self) -> u16 {
         be16(self.header(), 12)
+    }
+
+    /// Tells whether the type is one, or an 802.3 length.
+    #[inline]
+    pub fn kind(&self) -> Option<Kind> {
+        Kind::of(self.ether_type())
     }
 
     /// Lends the bytes after the header, padding included.
@@ -262,6 +304,21 @@ mod tests {
 
     fn snapshot(view: &Ethernet<&mut [u8]>) -> (MacAddr, MacAddr, u16, Vec<u8>) {
         (view.destination(), view.source(), view.ether_type(), view.payload().into())
+    }
+
+    #[test]
+    fn a_type_or_a_length() {
+        let kinds = [0, 1500, 1501, 0x05ff, 0x0600, 0xffff].map(Kind::of);
+        let (length, ether_type) = (Kind::Length, Kind::EtherType);
+        let expected = [
+            Some(length(0)),
+            Some(length(1500)),
+            None,
+            None,
+            Some(ether_type(0x0600)),
+            Some(ether_type(0xffff)),
+        ];
+        assert_eq!(kinds, expected);
     }
 
     proptest! {

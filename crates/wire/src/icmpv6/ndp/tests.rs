@@ -150,6 +150,10 @@ fn what_no_option_can_be() {
     // Of a known type, but not of its length: given, and not understood.
     let other = NdpOption::Other { option_type: 5, data: &[0; 14] };
     assert_eq!(Options::new(&[&[5, 2][..], &[0; 14]].concat()).next(), Some(Ok(other)));
+    // A route of 65 bits in 8 bytes.
+    let route = [24, 2, 65, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+    let other = NdpOption::Other { option_type: 24, data: &route[2..] };
+    assert_eq!(Options::new(&route).next(), Some(Ok(other)));
     let mut cut = Options::new(&[5]);
     assert!(matches!(cut.next(), Some(Err(Error::Short { .. }))));
     assert_eq!(cut.next(), None);
@@ -323,8 +327,7 @@ proptest! {
         prop_assert_eq!(options.next(), None);
     }
 
-    // Planted and caught: a route of eight bytes taken for a prefix of 65 bits; names that begin
-    // two bytes late.
+    // Planted and caught: names that are written two bytes early; DNS addresses read from byte 4 on.
     #[test]
     fn whatever_is_read_is_written_and_read_again(
         mut bytes in vec(any::<u8>(), 0..120), option_type in 0_u8..32, units in 0_u8..5,
