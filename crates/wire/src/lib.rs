@@ -92,6 +92,8 @@ pub use icmpv4::{Icmpv4, Icmpv4Repr};
 pub use icmpv6::{Icmpv6, Icmpv6Repr};
 pub use ipv4::{Ipv4, Ipv4Repr};
 pub use llc::{Llc, LlcRepr};
+pub use loopback::{Loopback, LoopbackRepr};
+pub use sll::{Sll, Sll2, SllRepr};
 pub use udp::{Udp, UdpRepr};
 pub use vlan::{Vlan, VlanRepr};
 
