@@ -21,19 +21,7 @@ use crate::{Error, Layer, be16, bytes, checksum, set_be16};
 /// Bytes of a header without options.
 pub const HEADER_LEN_BYTES: usize = 20;
 
-/// The protocol numbers that this crate knows.
-pub mod protocol {
-    /// ICMP.
-    pub const ICMP: u8 = 1;
-    /// TCP.
-    pub const TCP: u8 = 6;
-    /// UDP.
-    pub const UDP: u8 = 17;
-    /// SCTP.
-    pub const SCTP: u8 = 132;
-    /// UDP-Lite.
-    pub const UDP_LITE: u8 = 136;
-}
+pub mod protocol;
 
 const DONT_FRAGMENT: u16 = 0x4000;
 const MORE_FRAGMENTS: u16 = 0x2000;
