@@ -335,8 +335,8 @@ fn options_that_cannot_be_written_are_refused() {
 }
 
 proptest! {
-    // Planted and caught: the total length without the options; the padding not written; a source
-    // route written with the other one's type.
+    // Planted and caught: the total length without the options; a timestamp's flag left out; a
+    // source route written with the other one's type.
     #[test]
     fn emit_with_options_undoes_parse(
         kinds in vec(prop::sample::select(&[1_u8, 7, 68, 130, 131, 137, 148][..]), 0..8),
