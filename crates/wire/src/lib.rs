@@ -91,6 +91,7 @@ pub use error::{Error, Layer};
 pub use ethernet::{Ethernet, EthernetRepr, MacAddr};
 pub use icmpv4::{Icmpv4, Icmpv4Repr};
 pub use icmpv6::{Icmpv6, Icmpv6Repr};
+pub use igmp::{Igmp, IgmpRepr};
 pub use ipv4::{Ipv4, Ipv4Repr};
 pub use llc::{Llc, LlcRepr};
 pub use loopback::{Loopback, LoopbackRepr};
