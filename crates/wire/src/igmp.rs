@@ -7,7 +7,7 @@
 //!  0x11  8: reserved 4 | S | QRV 3 | QQIC 8 | number of sources 16 | sources      query, v3
 //!  0x22  | type | reserved          | checksum  | reserved 16 | records 16 | records   report, v3
 //!
-//!  record   | type 8 | auxiliary length 8, in 4 bytes | number of sources 16 | group | sources | aux
+//!  record   | type 8 | aux length / 4, 8 | number of sources 16 | group | sources | aux
 //! ```
 //!
 //! A query of 8 bytes is of version 1 if its maximum response code is 0, else of version 2; one of

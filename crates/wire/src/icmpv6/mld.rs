@@ -8,7 +8,7 @@
 //!  130   24: reserved 4 | S | QRV 3 | QQIC 8 | number of sources 16 | sources      query, v2
 //!  143   |                     | reserved 16           | records 16| records          report, v2
 //!
-//!  record   | type 8 | auxiliary length 8, in 4 bytes | number of sources 16 | group | sources | aux
+//!  record   | type 8 | aux length / 4, 8 | number of sources 16 | group | sources | aux
 //! ```
 //!
 //! A query of 24 bytes is of version 1, one of 28 or more of version 2. The views begin with the
