@@ -16,7 +16,8 @@
 //! RFC 4443 defines four bytes of header; every message that is registered has at least eight, and
 //! Linux 6.12 drops a shorter one too (`icmpv6_rcv` in `net/ipv6/icmp.c`).
 //!
-//! Give the view the payload of IPv6 behind its extension headers, never the rest of a padded frame.
+//! Give the view the payload of IPv6 behind its extension headers, never the rest of a padded
+//! frame.
 //! Neighbor discovery is in [`ndp`], multicast listener discovery in [`mld`]; both look at the same
 //! bytes as this view.
 //!

@@ -198,10 +198,13 @@ mod tests {
         #[test]
         fn a_setter_changes_its_field_only(mut bytes in vec(any::<u8>(), 4..20), family: u32) {
             let payload = bytes[4..].to_vec();
-            let mut view = Loopback::new_checked(bytes.as_mut_slice()).unwrap();
-            view.set_family(family);
-            prop_assert_eq!(view.family(), family);
-            prop_assert_eq!(view.payload(), payload);
+            for (order, first) in [(ByteOrder::Little, 3), (ByteOrder::Big, 0)] {
+                let mut view = Loopback::new_checked_as(bytes.as_mut_slice(), order).unwrap();
+                view.set_family(family);
+                prop_assert_eq!(view.family(), family);
+                prop_assert_eq!(view.payload(), &payload);
+                prop_assert_eq!(bytes[first], family.to_be_bytes()[0]);
+            }
         }
 
         // Planted and caught: emit without a family; a guess that takes the large number.

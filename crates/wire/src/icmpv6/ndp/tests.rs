@@ -327,7 +327,8 @@ proptest! {
         prop_assert_eq!(options.next(), None);
     }
 
-    // Planted and caught: names that are written two bytes early; DNS addresses read from byte 4 on.
+    // Planted and caught: names that are written two bytes early; DNS addresses read two bytes
+    // early.
     #[test]
     fn whatever_is_read_is_written_and_read_again(
         mut bytes in vec(any::<u8>(), 0..120), option_type in 0_u8..32, units in 0_u8..5,
