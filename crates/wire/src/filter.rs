@@ -56,5 +56,5 @@ mod rules;
 
 pub use expr::{Expr, Test};
 pub use fields::{Fields, Present};
-pub use net::Ipv4Net;
+pub use net::{Ipv4Net, Ipv6Net};
 pub use rules::{Action, ClassName, DEFAULT_CLASS, Rule, Rules, responder};

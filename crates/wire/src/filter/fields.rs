@@ -1,36 +1,50 @@
 //! The one bounded parse that all back ends share. Its specification is the head of
 //! [`filter`](crate::filter).
 
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 use core::ops::{BitOr, BitOrAssign};
 
 use crate::ethernet::ether_type;
 use crate::ipv4::protocol;
-use crate::{arp, be16, bytes, ethernet, ipv4, vlan};
+use crate::{MacAddr, arp, be16, bytes, ethernet, ipv4, vlan};
 
 /// Which fields of a frame are there: a set of bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Present(u8);
+pub struct Present(u16);
 
 impl Present {
-    /// `ether_type` and `vlan_count`.
+    /// The empty set: what is there in every frame, as `len_bytes` is.
+    pub const NONE: Self = Self(0);
+    /// The addresses, `ether_type` and `vlan_count`.
     pub const ETHERNET: Self = Self(1);
     /// At least one complete tag: the first `vlan_count` of `vlan_ids`.
     pub const VLAN: Self = Self(1 << 1);
     /// ARP for IPv4 over Ethernet: the `arp_` fields.
     pub const ARP: Self = Self(1 << 2);
-    /// The fixed IPv4 header: the `ip_` fields, fragment fields and `header_len_bytes`.
+    /// The fixed IPv4 header: the `ip_` fields and `header_len_bytes`.
     pub const IPV4: Self = Self(1 << 3);
     /// `icmp_type` and `icmp_code`.
     pub const ICMP: Self = Self(1 << 4);
     /// `source_port` and `destination_port`.
     pub const PORTS: Self = Self(1 << 5);
-    /// Either transport: `ICMP` or `PORTS`; ask with [`intersects`](Self::intersects).
-    pub const L4: Self = Self(Self::ICMP.0 | Self::PORTS.0);
+    /// The IPv6 header: `ip6_source` and `ip6_destination`.
+    pub const IPV6: Self = Self(1 << 6);
+    /// `fragment_offset_bytes` and `more_fragments`, of IPv4 or IPv6.
+    pub const FRAGMENT: Self = Self(1 << 7);
+    /// `ip6_protocol`: the end of the IPv6 extension headers was found.
+    pub const IP6_PROTOCOL: Self = Self(1 << 8);
+    /// `icmp6_type` and `icmp6_code`.
+    pub const ICMP6: Self = Self(1 << 9);
+    /// `nd_target`.
+    pub const ND_TARGET: Self = Self(1 << 10);
+    /// `tcp_flags`.
+    pub const TCP_FLAGS: Self = Self(1 << 11);
+    /// Any transport: `ICMP`, `ICMP6` or `PORTS`; ask with [`intersects`](Self::intersects).
+    pub const L4: Self = Self(Self::ICMP.0 | Self::ICMP6.0 | Self::PORTS.0);
 
     /// Returns the bits as a number, the form that bytecode keeps them in.
     #[must_use]
-    pub const fn bits(self) -> u8 {
+    pub const fn bits(self) -> u16 {
         self.0
     }
 
@@ -68,6 +82,12 @@ impl BitOrAssign for Present {
 pub struct Fields {
     /// Which of the following fields are there.
     pub present: Present,
+    /// Length of the frame as it was given.
+    pub len_bytes: u32,
+    /// Ethernet destination address.
+    pub destination_mac: MacAddr,
+    /// Ethernet source address.
+    pub source_mac: MacAddr,
     /// Number of complete tags, 0 to 2.
     pub vlan_count: u8,
     /// VLAN ids, outermost first, 0 to 4095.
@@ -88,24 +108,41 @@ pub struct Fields {
     pub ip_protocol: u8,
     /// Length of the IPv4 header with options: 20 to 60. The options may be cut off.
     pub header_len_bytes: u8,
+    /// IPv6 source address.
+    pub ip6_source: Ipv6Addr,
+    /// IPv6 destination address.
+    pub ip6_destination: Ipv6Addr,
+    /// The protocol behind the IPv6 extension headers.
+    pub ip6_protocol: u8,
     /// Where the fragment begins, 0 to 65528.
     pub fragment_offset_bytes: u16,
     /// Whether fragments follow this one.
     pub more_fragments: bool,
-    /// ICMP type.
+    /// ICMP type (IPv4).
     pub icmp_type: u8,
-    /// ICMP code.
+    /// ICMP code (IPv4).
     pub icmp_code: u8,
+    /// `ICMPv6` type.
+    pub icmp6_type: u8,
+    /// `ICMPv6` code.
+    pub icmp6_code: u8,
+    /// Target address of a neighbor solicitation or advertisement.
+    pub nd_target: Ipv6Addr,
     /// Source port of TCP, UDP, UDP-Lite or SCTP.
     pub source_port: u16,
     /// Destination port of TCP, UDP, UDP-Lite or SCTP.
     pub destination_port: u16,
+    /// Byte 13 of the TCP header: CWR, ECE, URG, ACK, PSH, RST, SYN, FIN from the highest bit.
+    pub tcp_flags: u8,
 }
 
 impl Fields {
     /// The fields of an empty frame: none.
     pub const NONE: Self = Self {
-        present: Present(0),
+        present: Present::NONE,
+        len_bytes: 0,
+        destination_mac: MacAddr([0; 6]),
+        source_mac: MacAddr([0; 6]),
         vlan_count: 0,
         vlan_ids: [0; 2],
         ether_type: 0,
@@ -116,22 +153,32 @@ impl Fields {
         ip_destination: Ipv4Addr::UNSPECIFIED,
         ip_protocol: 0,
         header_len_bytes: 0,
+        ip6_source: Ipv6Addr::UNSPECIFIED,
+        ip6_destination: Ipv6Addr::UNSPECIFIED,
+        ip6_protocol: 0,
         fragment_offset_bytes: 0,
         more_fragments: false,
         icmp_type: 0,
         icmp_code: 0,
+        icmp6_type: 0,
+        icmp6_code: 0,
+        nd_target: Ipv6Addr::UNSPECIFIED,
         source_port: 0,
         destination_port: 0,
+        tcp_flags: 0,
     };
 
     /// Parses an Ethernet frame as far as its bytes go; never fails.
     #[must_use]
     pub fn parse(frame: &[u8]) -> Self {
-        let mut fields = Self::NONE;
+        let len_bytes = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+        let mut fields = Self { len_bytes, ..Self::NONE };
         let Some(header) = frame.first_chunk::<{ ethernet::HEADER_LEN_BYTES }>() else {
             return fields;
         };
         fields.present = Present::ETHERNET;
+        fields.destination_mac = MacAddr(bytes(header, 0));
+        fields.source_mac = MacAddr(bytes(header, 6));
         fields.ether_type = be16(header, 12);
         let mut rest = &frame[ethernet::HEADER_LEN_BYTES..];
         for id in 0..fields.vlan_ids.len() {
@@ -171,7 +218,7 @@ impl Fields {
         if header[0] >> 4 != 4 || header[0] & 0x0f < 5 {
             return;
         }
-        self.present |= Present::IPV4;
+        self.present |= Present::IPV4 | Present::FRAGMENT;
         self.header_len_bytes = (header[0] & 0x0f) * 4;
         let fragment = be16(header, 6);
         self.more_fragments = fragment & 0x2000 != 0;
@@ -222,7 +269,7 @@ pub(super) mod tests {
 
     impl Described {
         pub(crate) fn frame(&self) -> Vec<u8> {
-            let mut frame = [2; 12].to_vec();
+            let mut frame = [3, 3, 3, 3, 3, 3, 2, 2, 2, 2, 2, 2].to_vec();
             for (tpid, control) in &self.tags {
                 frame.extend([tpid.to_be_bytes(), control.to_be_bytes()].concat());
             }
@@ -234,10 +281,11 @@ pub(super) mod tests {
         /// What the specification says about the first `len` bytes, written without a cursor: the
         /// place of everything is known beforehand.
         fn expected(&self, len: usize) -> Fields {
-            let mut fields = Fields::NONE;
+            let mut fields = Fields { len_bytes: u32::try_from(len).unwrap(), ..Fields::NONE };
             if len < 14 {
                 return fields;
             }
+            (fields.destination_mac, fields.source_mac) = (MacAddr([3; 6]), MacAddr([2; 6]));
             fields.present = Present::ETHERNET;
             let types: Vec<u16> =
                 self.tags.iter().map(|tag| tag.0).chain([self.ether_type]).collect();
@@ -284,7 +332,7 @@ pub(super) mod tests {
         }
         header[2..4].copy_from_slice(&[0, 60]);
         let ip = crate::Ipv4::new_checked(header).unwrap();
-        fields.present |= Present::IPV4;
+        fields.present |= Present::IPV4 | Present::FRAGMENT;
         fields.header_len_bytes = u8::try_from(ip.header_len_bytes()).unwrap();
         fields.more_fragments = ip.more_fragments();
         fields.fragment_offset_bytes = ip.fragment_offset_bytes();
@@ -370,7 +418,14 @@ pub(super) mod tests {
         let tags = [(0x88a8, 0x6064), (0x8100, 0x0005)].to_vec();
         let frame = Described { tags, ether_type: 0x0800, l3: l3.to_vec() }.frame();
         let expected = Fields {
-            present: Present::ETHERNET | Present::VLAN | Present::IPV4 | Present::PORTS,
+            present: Present::ETHERNET
+                | Present::VLAN
+                | Present::IPV4
+                | Present::FRAGMENT
+                | Present::PORTS,
+            len_bytes: 50,
+            destination_mac: MacAddr([3; 6]),
+            source_mac: MacAddr([2; 6]),
             vlan_count: 2,
             vlan_ids: [100, 5],
             ether_type: 0x0800,
