@@ -366,7 +366,7 @@ mod tests {
     }
 
     fn matching(tags: &[(u16, u16)], ether_type: u16, l3: &[u8]) -> Vec<usize> {
-        let frame = Described { tags: tags.to_vec(), ether_type, l3: l3.to_vec() }.frame();
+        let frame = Described::new(tags, ether_type, l3).frame();
         let fields = Fields::parse(&frame);
         let tests = samples("10.0.0.0/8".parse().unwrap());
         (0..tests.len()).filter(|i| tests[*i].matches(&fields)).collect()
