@@ -40,6 +40,8 @@ use crate::{
     xdp::{RingSizes, program::XdpProgram, umem},
 };
 
+mod perfmon;
+
 const OURS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 const OTHER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 3);
 
@@ -694,7 +696,10 @@ fn the_responder_is_short_and_adds_no_variable_to_a_pointer() {
     let (one, sixteen) = (code(1).len(), code(16).len());
     assert!(one <= 200, "{one} instructions");
     assert_eq!(sixteen - one, 15 * 2 * 2, "two instructions per address in two lists");
-    assert!(!disassemble(&code(16)).contains("(0f)"));
+    let text = disassemble(&code(16));
+    assert!(!text.contains("(0f)"));
+    // It asks for IPv6 by Ethernet type once, and reads nothing of it.
+    assert!(text.matches("0x86dd").count() == 1 && !text.contains("xdp_load_bytes"), "{text}");
 }
 
 #[test]
@@ -706,6 +711,16 @@ fn what_no_test_reads_is_not_parsed() {
     };
     let arp = code(Test::ArpOperation(1).into());
     assert!(arp.contains("0x806") && !arp.contains("0x800 "), "{arp}");
+    // Behind extension headers nothing is looked for, nor anything of the other family.
+    let of_ipv6 = code(Expr::all([Test::Ipv6, Test::Source6Net(Ipv6Addr::LOCALHOST.into())]));
+    assert!(of_ipv6.contains("0x86dd") && !of_ipv6.contains("0x800 "), "{of_ipv6}");
+    assert!(!of_ipv6.contains("xdp_load_bytes"), "{of_ipv6}");
+    let port = Test::DestinationPort(53);
+    let datagrams = code(Expr::all([Test::IpProtocol(17), port]));
+    assert!(!datagrams.contains("0x86dd"), "{datagrams}");
+    let both = code(Expr::any([Test::IpProtocol(17), port]));
+    assert!(both.contains("0x86dd") && both.contains("0x800 "), "{both}");
+    assert_eq!(both.matches("xdp_load_bytes").count(), 6 + 1, "{both}");
     // Neither default nor its tail is there, which nothing would reach.
     let all = code(Expr::Always);
     assert_eq!(all.matches("exit").count(), 1, "{all}");
