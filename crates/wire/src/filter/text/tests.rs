@@ -488,7 +488,7 @@ fn texts_become_typed_expressions() {
     }
 }
 
-// Planted and caught: an offset that counts characters; a length that forgets the prefix.
+// Planted and caught: a length that forgets the last token.
 #[test]
 fn faults_are_found_where_the_table_says() {
     for (text, offset_bytes, len_bytes, message) in FAULTS {
@@ -501,6 +501,15 @@ fn faults_are_found_where_the_table_says() {
         );
         assert_eq!(error.to_string(), std::format!("filter at byte {offset_bytes}: {message}"));
     }
+}
+
+// Planted and caught: an offset in characters; a word cut for a message at byte 40.
+#[test]
+fn faults_are_counted_in_bytes() {
+    let error = parse("tcp\u{3000}and\u{3000}prot x").unwrap_err();
+    assert_eq!((error.offset_bytes(), error.len_bytes()), (12, 4));
+    let error = parse(&("x".to_string() + &"\u{fc}".repeat(60))).unwrap_err();
+    assert_eq!((error.offset_bytes(), error.len_bytes()), (0, 121));
 }
 
 fn caret(text: &str) -> String {
@@ -668,8 +677,7 @@ fn check_error(error: &ParseError, text: &str) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    // Planted and caught: a mark cut inside a character; a step behind the last token; a word for a
-    // message cut at byte 40.
+    // Planted and caught: a shown text cut inside a character; a step behind the last token.
     #[test]
     fn no_text_panics(text in prop_oneof![soup(), any::<String>(), "\\PC{0,60}"]) {
         let first = parse(&text);
@@ -680,7 +688,7 @@ proptest! {
         }
     }
 
-    // Planted and caught: `and` before `or`.
+    // Planted and caught: `and` before `or`; nothing inherited behind `not` or a parenthesis.
     #[test]
     fn parts_group_from_left_to_right(
         parts in pieces(), ors: [bool; 6], negated: [bool; 6], ether: [u8; 64],
