@@ -74,8 +74,10 @@ mod expr;
 mod fields;
 mod net;
 mod rules;
+pub mod text;
 
 pub use expr::{Expr, Test};
 pub use fields::{Fields, Present};
 pub use net::{Ipv4Net, Ipv6Net};
 pub use rules::{Action, ClassName, DEFAULT_CLASS, Rule, Rules, responder};
+pub use text::ParseError;
