@@ -2,6 +2,8 @@
 //! that replay the corpus, and by their own driver. A body panics when it finds something.
 #![allow(unreachable_pub, reason = "the library of the fuzz targets, and a module of stable tests")]
 
+#[path = "bodies/layers.rs"]
+pub mod layers;
 #[path = "bodies/oracle.rs"]
 mod oracle;
 #[path = "bodies/responder.rs"]
@@ -13,5 +15,5 @@ pub mod wire_views;
 pub type Body = fn(&[u8]);
 
 /// Every target: its name, which is also its corpus' folder, and its body.
-pub const TARGETS: [(&str, Body); 2] =
-    [("responder", responder::run), ("wire_views", wire_views::run)];
+pub const TARGETS: [(&str, Body); 3] =
+    [("layers", layers::run), ("responder", responder::run), ("wire_views", wire_views::run)];
