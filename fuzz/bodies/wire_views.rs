@@ -254,7 +254,8 @@ fn fields(frame: &[u8]) {
     let rules = filter::responder(&[fields.arp_target, fields.ip_destination]);
     assert!(rules.classify(&fields).0 < rules.class_count());
     let Ok(ethernet) = Ethernet::new_checked(frame) else {
-        return assert_eq!(fields, Fields::NONE);
+        let len_bytes = u32::try_from(frame.len()).expect("inputs are short");
+        return assert_eq!(fields, Fields { len_bytes, ..Fields::NONE });
     };
     let (mut kind, mut rest, mut ids) = (ethernet.ether_type(), ethernet.payload(), Vec::new());
     while vlan::is_tag(kind) && ids.len() < 2 {
@@ -273,7 +274,9 @@ fn fields(frame: &[u8]) {
     }
     let has_ipv4 = kind == 0x0800 && rest.len() >= 20 && matches!(rest[0], 0x45..=0x4f);
     assert_eq!(is(Present::IPV4), has_ipv4);
-    assert!(has_ipv4 || !fields.present.intersects(Present::L4));
+    let has_ipv6 = kind == 0x86dd && rest.len() >= 40 && rest[0] >> 4 == 6;
+    assert_eq!(is(Present::IPV6), has_ipv6);
+    assert!(has_ipv4 || has_ipv6 || !fields.present.intersects(Present::L4));
     let Some(ip) = Ipv4::new_checked(rest).ok().filter(|_| kind == 0x0800) else { return };
     let header_len = ip.header_len_bytes();
     assert!(is(Present::IPV4) && usize::from(fields.header_len_bytes) == header_len);

@@ -330,9 +330,32 @@ mod tests {
         ]
     }
 
+    /// As [`samples`], for what is not of ARP and IPv4 alone.
+    fn samples6(net: Ipv6Net) -> [Test; 14] {
+        [
+            Test::SourceMac(MacAddr([2; 6])),
+            Test::DestinationMac(MacAddr([3; 6])),
+            Test::DestinationMacGroup,
+            Test::Ipv6,
+            Test::Ip6Protocol(58),
+            Test::Source6Net(net),
+            Test::Destination6Net(net),
+            Test::IcmpCode(1),
+            Test::Icmp6Type(135),
+            Test::NdTarget(net),
+            Test::SourcePortIn { first: 53, last: 80 },
+            Test::DestinationPortIn { first: 80, last: 79 },
+            Test::TcpFlags { mask: 0x12, value: 0x02 },
+            Test::LenAtLeast(78),
+        ]
+    }
+
     fn tests() -> impl Strategy<Value = Test> {
         let net = prop::sample::select(vec!["0.0.0.0/0", "128.0.0.0/1", "10.0.0.0/8"]);
-        (net, 0_usize..16).prop_map(|(net, i)| samples(net.parse().unwrap())[i])
+        let net6 = prop::sample::select(vec!["::/0", "8000::/1", "fe80::/10"]);
+        let of_ipv4 = (net, 0_usize..16).prop_map(|(net, i)| samples(net.parse().unwrap())[i]);
+        let others = (net6, 0_usize..14).prop_map(|(net, i)| samples6(net.parse().unwrap())[i]);
+        prop_oneof![of_ipv4, others]
     }
 
     fn exprs() -> impl Strategy<Value = Expr> {
@@ -408,6 +431,68 @@ mod tests {
         assert_eq!(matching(&[], 0x0800, &ip), [0, 3]);
     }
 
+    fn matching6(ether_type: u16, l3: &[u8]) -> Vec<usize> {
+        let fields = Fields::parse(&Described::new(&[], ether_type, l3).frame());
+        let tests = samples6("fe80::/10".parse().unwrap());
+        (0..tests.len()).filter(|i| tests[*i].matches(&fields)).collect()
+    }
+
+    #[test]
+    fn each_test_beyond_ipv4_says_yes_and_no() {
+        let source: MacAddr = "02:00:00:00:00:09".parse().unwrap();
+        let mut frame = [source.0, source.0, [0; 6]].concat();
+        let mac = |frame: &[u8], test: Test| test.matches(&Fields::parse(frame));
+        assert!(mac(&frame, Test::SourceMac(source)) && mac(&frame, Test::DestinationMac(source)));
+        assert!(!mac(&frame, Test::DestinationMacGroup));
+        frame[0] |= 1;
+        assert!(mac(&frame, Test::DestinationMacGroup));
+        assert!(!mac(&frame, Test::DestinationMac(source)));
+        frame[6] |= 1;
+        assert!(!mac(&frame, Test::SourceMac(source)));
+        // The length is there however short the frame is.
+        assert!(mac(&frame[..3], Test::LenAtLeast(3)) && !mac(&frame[..3], Test::LenAtLeast(4)));
+        assert!(Test::LenAtLeast(0).matches(&Fields::NONE));
+
+        let mut ip6 = b"\x60\0\0\0\0\x18\x3a\xff".to_vec();
+        ip6.extend([0xfe, 0x80].into_iter().chain([0; 29]).chain([9]));
+        ip6.extend(b"\x87\x01\0\0\0\0\0\0\xfe\x80............");
+        // The 24th byte of the message is not there yet.
+        assert_eq!(matching6(0x86dd, &ip6), [0, 1, 2, 3, 4, 5, 8]);
+        ip6.extend([0; 2]);
+        assert_eq!(matching6(0x86dd, &ip6), [0, 1, 2, 3, 4, 5, 8, 9, 13]);
+        (ip6[8], ip6[24], ip6[40]) = (0xff, 0xfe, 0x86);
+        ip6[25] = 0xbf;
+        assert_eq!(matching6(0x86dd, &ip6), [0, 1, 2, 3, 4, 6, 13]);
+        (ip6[6], ip6[40], ip6[41], ip6[53]) = (6, 0, 80, 0xe2);
+        assert_eq!(matching6(0x86dd, &ip6), [0, 1, 2, 3, 6, 10, 12, 13]);
+        (ip6[41], ip6[53]) = (81, 0xf2);
+        assert_eq!(matching6(0x86dd, &ip6), [0, 1, 2, 3, 6, 13]);
+        assert_eq!(matching6(0x0800, &ip6), [0, 1, 2, 13]);
+
+        let ip = *b"\x45\0\0\x1c\0\0\0\0\x40\x01\0\0\x0a\0\0\x01\x0a\0\0\x02\x03\x01\0\0";
+        assert_eq!(matching6(0x0800, &ip), [0, 1, 2, 7]);
+    }
+
+    #[test]
+    fn fragments_of_ipv6_are_fragments() {
+        let tests =
+            [Test::FirstFragment, Test::Fragment, Test::Ip6Protocol(17), Test::SourcePort(7)];
+        let answers = |word: u16, len: usize| {
+            let mut l3 = b"\x60\0\0\0\0\x10\x2c\xff".to_vec();
+            l3.extend([1; 32]);
+            l3.extend([&[17, 0][..], &word.to_be_bytes(), &[0; 4], &[0, 7, 0, 7]].concat());
+            let fields = Fields::parse(&Described::new(&[], 0x86dd, &l3[..len]).frame());
+            tests.map(|test| test.matches(&fields))
+        };
+        assert_eq!(answers(0, 52), [true, false, true, true]);
+        assert_eq!(answers(1, 52), [true, true, true, true]);
+        assert_eq!(answers(9, 52), [false, true, true, false]);
+        assert_eq!(answers(0xfff8, 52), [false, true, true, false]);
+        assert_eq!(answers(1, 51), [true, true, true, false]);
+        // Whether it is a fragment is not known.
+        assert_eq!(answers(1, 47), [false; 4]);
+    }
+
     #[test]
     fn tags_decide_who_is_untagged() {
         assert_eq!(matching(&[], 0x86dd, &[]), [3]);
@@ -431,6 +516,14 @@ mod tests {
              arp_target 10.0.0.0/8, arp_sender 10.0.0.0/8, ipv4, ip_protocol 17, \
              source 10.0.0.0/8, destination 10.0.0.0/8, first_fragment, fragment, icmp_type 8, \
              source_port 53, destination_port 53"
+        );
+        let text = samples6("fe80::/10".parse().unwrap()).map(|test| test.to_string()).join(", ");
+        assert_eq!(
+            text,
+            "source_mac 02:02:02:02:02:02, destination_mac 03:03:03:03:03:03, \
+             destination_mac_group, ipv6, ip6_protocol 58, source6 fe80::/10, \
+             destination6 fe80::/10, icmp_code 1, icmp6_type 135, nd_target fe80::/10, \
+             source_port 53-80, destination_port 80-79, tcp_flags 0x02/0x12, len_at_least 78"
         );
         let one = Expr::any([Test::Ipv4]);
         let two = Expr::any([Test::Vlan(None), Test::Fragment]);

@@ -14,21 +14,35 @@
 //! | R0 | result of a helper, verdict |
 //! | R1 | context at the start; a value on its way to its slot; then the field under test |
 //! | R2, R3 | scratch: end of a bounds check, constants; with R1 the arguments of helpers |
+//! | R4, R5 | scratch; R5 from the tags on: where the network layer begins, if the walk asks for it |
 //! | R6 | context |
-//! | R7 | first byte of the layer being parsed |
-//! | R8 | end of the packet |
-//! | R9 | Ethernet type, then IPv4 protocol |
+//! | R7 | first byte of the layer being parsed; in the walk: where it is copied to |
+//! | R8 | end of the packet; in the walk: offset of the layer being parsed |
+//! | R9 | Ethernet type, then IPv4 protocol or IPv6 next header |
 //!
 //! | stack (R10 -) | holds |
 //! |---|---|
 //! | 8 | key of the class counter, 4 bytes |
 //! | 16, 24, ... | one [`Slot`] of 8 bytes per field: its value in host order, or [`ABSENT`] |
+//! | behind the last | copies of extension headers and what follows them, 24 bytes; fragment word |
 //!
 //! # The parse
-//! Ethernet; at most two tags; ARP, or IPv4 and then ICMP or ports. A bounds check that fails ends
-//! it, and the slots written so far stand. Only the slots that a test reads are there, and a layer
-//! that no test reads is not parsed. No value of a field equals [`ABSENT`] in 64 bits, so that a
-//! test on an absent field is false without asking whether it is there.
+//! Ethernet; at most two tags; ARP, or IPv4 and then ICMP or ports, or IPv6 with the like. A bounds
+//! check that fails ends it, and the slots written so far stand. Only the slots that a test reads are
+//! there, and a layer that no test reads is not parsed; neither is one of frames in which the answer
+//! cannot matter, since another part of the same list is false there ([`Kinds`]): with `ipv4 and
+//! first_fragment` no fragment header of IPv6 is looked for. No value of a field equals [`ABSENT`] in
+//! 64 bits, so that a test on an absent field is false without asking whether it is there. IPv6
+//! addresses are kept in two halves; where they are absent they look like the address of all ones, and
+//! a test on a network that has that one asks in a slot of its own whether there is an address. The
+//! length is asked of the context by each test on it.
+//!
+//! # The walk
+//! IPv6 extension headers have lengths that the packet tells. Where the first next header is none of
+//! them, everything is at a constant offset, as in IPv4. Else the first 8 bytes of each, and then what
+//! is read of the transport, are copied to the stack by `bpf_xdp_load_bytes`, which takes a variable
+//! offset and checks it. Six steps are written out one after another. They are in the program only if
+//! a test asks for something behind the IPv6 header; such a program needs kernel 5.18.
 //!
 //! # The rules
 //! An expression becomes conditional jumps, short-circuit from left to right. What does not depend
@@ -44,7 +58,7 @@
 //! to the kernel, and one whose socket has no room is dropped, yet both were counted as the rule's.
 //! Each CPU adds to its own value, and runs one XDP program at a time: no atomic operation is needed.
 //!
-//! Kernel 5.15 and later; CAP_BPF and CAP_NET_ADMIN are enough. Without CAP_PERFMON the verifier
+//! Kernel 5.15 and later, but for the walk; CAP_BPF and CAP_NET_ADMIN are enough. Without CAP_PERFMON the verifier
 //! refuses to add a variable to a packet pointer, so IPv4 options are skipped by constants.
 
 mod fields;

@@ -215,7 +215,7 @@ impl Packet {
 }
 
 fn extension() -> impl Strategy<Value = Extension> {
-    let kind = prop::sample::select([0_u8, 43, 44, 51, 60].to_vec());
+    let kind = prop::sample::select([0_u8, 43, 44, 44, 44, 51, 60].to_vec());
     let word = prop_oneof![2 => Just(0_u16), 2 => Just(1), 1 => 0_u16..16, 1 => any::<u16>()];
     // The length says nothing of a fragment header.
     (kind, 0_u8..4, word, any::<u8>()).prop_map(|(kind, len, word, fill)| {
@@ -369,7 +369,13 @@ fn an_advertisement_behind_the_longest_options_by_hand() {
         ..Fields::NONE
     };
     assert_eq!(Fields::parse(&frame), expected);
+    // What the first fragment header says of more fragments, a second one does not take back.
+    (frame[14 + 40], frame[14 + 43], frame[14 + 48]) = (44, 1, 58);
+    frame[14 + 49..14 + 56].fill(0);
+    let fields = Fields::parse(&frame);
+    assert!(fields.more_fragments && fields.ip6_protocol == 58);
     // A later fragment of a packet whose first one goes on with destination options.
+    frame[14 + 40] = 60;
     frame[14 + 42..14 + 44].copy_from_slice(&[0xff, 0xf9]);
     let fields = Fields::parse(&frame);
     assert_eq!((fields.ip6_protocol, fields.fragment_offset_bytes), (60, 65528));

@@ -16,7 +16,7 @@
 //! fragment header; version 7; tags forgotten in the offset of the walk; neighbor messages of one type
 //! only, cut off; flags cut off, or of byte 12; half of an address, one of them the other, a prefix one
 //! bit off; absent as a multicast address, as flags; a range by signed comparison; a length one byte
-//! off; the group bit of another byte; the halves of an address exchanged; ports in IPv6 as nothing to
+//! off; the group bit of another byte; the Ethernet addresses exchanged; ports in IPv6 as nothing to
 //! look for, all frames of a list as IPv4, a negation as its contrary's kind.
 
 use std::{
