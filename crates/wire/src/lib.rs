@@ -90,6 +90,7 @@ pub use error::{Error, Layer};
 pub use ethernet::{Ethernet, EthernetRepr, MacAddr};
 pub use icmpv4::{Icmpv4, Icmpv4Repr};
 pub use ipv4::{Ipv4, Ipv4Repr};
+pub use sctp::{Sctp, SctpRepr};
 pub use udp::{Udp, UdpRepr};
 pub use vlan::{Vlan, VlanRepr};
 
