@@ -94,6 +94,7 @@ pub use ipv4::{Ipv4, Ipv4Repr};
 pub use sctp::{Sctp, SctpRepr};
 pub use udp::{Udp, UdpRepr};
 pub use vlan::{Vlan, VlanRepr};
+pub use vxlan::{Vxlan, VxlanRepr};
 
 /// Reads the big-endian 16-bit word at byte `at_bytes` of a header of fixed size.
 #[inline]
