@@ -88,6 +88,7 @@ mod error;
 pub use arp::{Arp, ArpRepr};
 pub use error::{Error, Layer};
 pub use ethernet::{Ethernet, EthernetRepr, MacAddr};
+pub use geneve::{Geneve, GeneveRepr};
 pub use gre::{Gre, GreRepr};
 pub use icmpv4::{Icmpv4, Icmpv4Repr};
 pub use ipv4::{Ipv4, Ipv4Repr};
