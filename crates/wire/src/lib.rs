@@ -26,7 +26,7 @@
 //! each time it is asked. The crate allocates only in [`filter`], never per packet.
 //! Nothing here calls the kernel: it needs no kernel version, and no operating system either.
 //!
-//! Not here yet: IPv6, TCP, VXLAN, IPv4 reassembly, ARP for anything but IPv4 over Ethernet.
+//! Not here yet: IPv6, TCP, IPv4 reassembly, ARP for anything but IPv4 over Ethernet.
 //!
 //! ```
 //! use netmem_wire::{Ethernet, Icmpv4, Ipv4, icmpv4};
