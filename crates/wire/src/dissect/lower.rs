@@ -2,7 +2,8 @@
 
 use super::{Dissection, Fragment, Inner, Link, MAX_TAGS, Network, Stop, short};
 use crate::ethernet::ether_type;
-use crate::{Layer, ethernet, ipv4, vlan};
+use crate::ipv4::{self, protocol};
+use crate::{Layer, ethernet, vlan};
 
 impl Dissection<'_> {
     #[inline]
@@ -138,8 +139,11 @@ impl Dissection<'_> {
         self.network = Network::Ipv6;
         let payload_len = usize::from(u16::from_be_bytes([header[4], header[5]]));
         let there = self.end - at - LEN;
-        // A length of 0 is a jumbogram's (RFC 2675) where there is more than a length could say.
-        if payload_len != 0 || there <= usize::from(u16::MAX) {
+        // A length of 0 is a jumbogram's (RFC 2675): behind a hop-by-hop header, as the kernel has it
+        // (`ip6_rcv_core` in net/ipv6/ip6_input.c, kernel 6.18), or where there is more than a length
+        // could say.
+        let may_be_jumbo = header[6] == protocol::HOP_BY_HOP || there > usize::from(u16::MAX);
+        if payload_len != 0 || !may_be_jumbo {
             self.is_cut = there < payload_len;
             self.end = self.end.min(at + LEN + payload_len);
         }
