@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod args;
+pub mod capture_file;
 pub mod failure;
 pub mod lab;
 pub mod report;
