@@ -15,6 +15,8 @@ use crate::{Error, Layer, be16, bytes, set_be16};
 
 /// Bytes of an Ethernet header without tags.
 pub const HEADER_LEN_BYTES: usize = 14;
+/// The highest value of the type field that is an 802.3 length.
+pub const MAX_LENGTH: u16 = 1500;
 
 /// The Ethernet types that this crate knows.
 pub mod ether_type {
@@ -22,6 +24,10 @@ pub mod ether_type {
     pub const IPV4: u16 = 0x0800;
     /// ARP.
     pub const ARP: u16 = 0x0806;
+    /// Ethernet in GRE or GENEVE (transparent Ethernet bridging).
+    pub const BRIDGE: u16 = 0x6558;
+    /// RARP.
+    pub const RARP: u16 = 0x8035;
     /// 802.1Q tag (customer).
     pub const VLAN: u16 = 0x8100;
     /// IPv6.

@@ -23,16 +23,46 @@ pub const HEADER_LEN_BYTES: usize = 20;
 
 /// The protocol numbers that this crate knows.
 pub mod protocol {
+    /// IPv6 hop-by-hop options.
+    pub const HOP_BY_HOP: u8 = 0;
     /// ICMP.
     pub const ICMP: u8 = 1;
+    /// IGMP.
+    pub const IGMP: u8 = 2;
+    /// IPv4 in IP.
+    pub const IPIP: u8 = 4;
     /// TCP.
     pub const TCP: u8 = 6;
     /// UDP.
     pub const UDP: u8 = 17;
+    /// IPv6 in IP.
+    pub const IPV6: u8 = 41;
+    /// IPv6 routing header.
+    pub const ROUTING: u8 = 43;
+    /// IPv6 fragment header.
+    pub const FRAGMENT: u8 = 44;
+    /// GRE.
+    pub const GRE: u8 = 47;
+    /// Authentication header.
+    pub const AH: u8 = 51;
+    /// `ICMPv6`.
+    pub const ICMPV6: u8 = 58;
+    /// Nothing follows an IPv6 header.
+    pub const NO_NEXT_HEADER: u8 = 59;
+    /// IPv6 destination options.
+    pub const DESTINATION_OPTIONS: u8 = 60;
     /// SCTP.
     pub const SCTP: u8 = 132;
+    /// IPv6 mobility header.
+    pub const MOBILITY: u8 = 135;
     /// UDP-Lite.
     pub const UDP_LITE: u8 = 136;
+    /// Host identity protocol.
+    pub const HIP: u8 = 139;
+    /// Shim6.
+    pub const SHIM6: u8 = 140;
+    /// Ethernet in IPv6 (RFC 8986).
+    pub const ETHERNET: u8 = 143;
 }
 
 const DONT_FRAGMENT: u16 = 0x4000;

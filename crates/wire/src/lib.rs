@@ -76,6 +76,7 @@ pub mod ipv4;
 pub mod ipv6;
 pub mod llc;
 pub mod loopback;
+pub mod names;
 pub mod sctp;
 pub mod sll;
 pub mod tcp;

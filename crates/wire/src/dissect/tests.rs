@@ -1,0 +1,521 @@
+use std::string::{String, ToString};
+use std::vec;
+use std::vec::Vec;
+
+use proptest::collection::vec as vec_of;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::*;
+
+/// What a frame is built from, outermost first, and so what must be found.
+#[derive(Clone, Debug)]
+enum Part {
+    Ethernet { tags: Vec<u16>, snap: bool },
+    Ipv4 { option_words: u8, fragment: u16 },
+    Ipv6 { extensions: Vec<(u8, u8)>, fragment: Option<u16> },
+    Tcp { option_words: u8, ports: (u16, u16) },
+    Udp { ports: (u16, u16) },
+    Vxlan,
+    Geneve { option_words: u8 },
+    Gre { flags: u16 },
+    IcmpError,
+    Data(Vec<u8>),
+}
+
+use Part::{Data, Ethernet, Geneve, Gre, IcmpError, Ipv4, Ipv6, Tcp, Udp, Vxlan};
+
+#[allow(clippy::too_many_lines, reason = "one arm a header")]
+/// Writes the parts back to front; returns the bytes and what the part in front must call them.
+fn build(parts: &[Part]) -> (Vec<u8>, u16, u8) {
+    let Some((first, rest)) = parts.split_first() else { return (Vec::new(), 0x88b5, 253) };
+    let (inner, kind, protocol) = build(rest);
+    let len = u16::try_from(inner.len()).unwrap();
+    let mut bytes = Vec::new();
+    let called = match first {
+        Ethernet { tags, snap } => {
+            bytes.extend([2; 12]);
+            for id in tags {
+                bytes.extend([[0x81, 0x00], id.to_be_bytes()].concat());
+            }
+            if *snap {
+                bytes.extend((len + 8).to_be_bytes());
+                bytes.extend([0xaa, 0xaa, 3, 0, 0, 0]);
+            }
+            bytes.extend(kind.to_be_bytes());
+            (0x6558, 143)
+        }
+        Ipv4 { option_words, fragment } => {
+            let header_len = 20 + 4 * u16::from(*option_words);
+            bytes.extend([0x45 + option_words, 0]);
+            bytes.extend((header_len + len).to_be_bytes());
+            bytes.extend([0, 7]);
+            bytes.extend(fragment.to_be_bytes());
+            bytes.extend([64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+            bytes.resize(header_len.into(), 1);
+            (0x0800, 4)
+        }
+        Ipv6 { extensions, fragment } => {
+            let mut chain = Vec::new();
+            let mut next = protocol;
+            for (kind, units) in extensions.iter().rev() {
+                let len =
+                    if *kind == 51 { (*units as usize + 2) * 4 } else { (*units as usize + 1) * 8 };
+                let mut header = vec![next, *units];
+                header.resize(len, 0);
+                chain.splice(0..0, header);
+                next = *kind;
+            }
+            if let Some(word) = fragment {
+                let word = word.to_be_bytes();
+                chain.splice(0..0, [next, 0, word[0], word[1], 0, 1, 2, 3]);
+                next = 44;
+            }
+            bytes.extend([0x60, 0, 0, 0]);
+            bytes.extend((len + u16::try_from(chain.len()).unwrap()).to_be_bytes());
+            bytes.extend([next, 64]);
+            bytes.extend([0x20; 32]);
+            bytes.extend(chain);
+            (0x86dd, 41)
+        }
+        Tcp { option_words, ports } => {
+            bytes.extend([ports.0.to_be_bytes(), ports.1.to_be_bytes()].concat());
+            bytes.extend([
+                0,
+                0,
+                0,
+                1,
+                0,
+                0,
+                0,
+                2,
+                0x50 + (option_words << 4),
+                0x12,
+                1,
+                0,
+                0,
+                0,
+                0,
+                0,
+            ]);
+            bytes.resize(20 + 4 * usize::from(*option_words), 1);
+            (0x88b5, 6)
+        }
+        Udp { ports } => {
+            let port = match rest.first() {
+                Some(Vxlan) => 4789,
+                Some(Geneve { .. }) => 6081,
+                _ => ports.1,
+            };
+            bytes.extend([ports.0.to_be_bytes(), port.to_be_bytes()].concat());
+            bytes.extend([(8 + len).to_be_bytes(), [0, 0]].concat());
+            (0x88b5, 17)
+        }
+        Vxlan => {
+            bytes.extend([8, 0, 0, 0, 0, 0, 5, 0]);
+            (0x88b5, 253)
+        }
+        Geneve { option_words } => {
+            bytes.extend([*option_words, 0]);
+            bytes.extend(kind.to_be_bytes());
+            bytes.extend([0, 0, 5, 0]);
+            bytes.resize(8 + 4 * usize::from(*option_words), 0);
+            (0x88b5, 253)
+        }
+        Gre { flags } => {
+            bytes.extend([flags.to_be_bytes(), kind.to_be_bytes()].concat());
+            bytes.resize(4 + 4 * flags.count_ones() as usize, 0);
+            (0x88b5, 47)
+        }
+        IcmpError => {
+            bytes.extend([if kind == 0x0800 { 3 } else { 1 }, 1, 0, 0, 0, 0, 0, 0]);
+            (0x88b5, if kind == 0x0800 { 1 } else { 58 })
+        }
+        Data(data) => {
+            bytes.extend(data);
+            (0x88b5, 253)
+        }
+    };
+    bytes.extend(inner);
+    (bytes, called.0, called.1)
+}
+
+/// The levels that a list of parts makes, in words.
+fn expected(parts: &[Part]) -> Vec<String> {
+    let (mut levels, mut words) = (Vec::new(), String::new());
+    let mut next = |words: &mut String, part: &Part| {
+        let begins = matches!(part, Ethernet { .. } | Ipv4 { .. } | Ipv6 { .. });
+        let within = words.is_empty() || (words.starts_with("eth") && !words.contains("ip"));
+        let second_link = matches!(part, Ethernet { .. }) && !words.is_empty();
+        if begins && (!within || second_link) {
+            levels.push(core::mem::take(words));
+        }
+        let fragment = |word: u16, more: u16| {
+            if word == 0 {
+                String::new()
+            } else {
+                std::format!(" frag{}", u8::from(word & more != 0))
+            }
+        };
+        *words += &match part {
+            Ethernet { tags, .. } => std::format!("eth{tags:?}"),
+            Ipv4 { fragment: word, .. } => std::format!(" ip4{}", fragment(*word, 0x2000)),
+            Ipv6 { fragment: word, .. } => {
+                std::format!(" ip6{}", fragment(word.unwrap_or(0) & 0xfff9, 1))
+            }
+            Tcp { ports, .. } => std::format!(" tcp{ports:?}"),
+            Udp { ports } => std::format!(" udp{}", ports.0),
+            Vxlan | Geneve { .. } => String::new(),
+            Gre { .. } => " gre".to_string(),
+            IcmpError => " icmp".to_string(),
+            Data(data) => std::format!(" data{}", data.len()),
+        };
+    };
+    for part in parts {
+        next(&mut words, part);
+    }
+    levels.push(words);
+    levels
+}
+
+/// What was found, in the words of [`expected`].
+fn found(level: &Dissection<'_>) -> String {
+    let mut words = String::new();
+    if level.link() == Link::Ethernet {
+        words += &std::format!("eth{:?}", level.vlans().map(|tag| tag.id()).collect::<Vec<_>>());
+    }
+    words += match level.network() {
+        Network::Ipv4 => " ip4",
+        Network::Ipv6 => " ip6",
+        Network::Arp => " arp",
+        Network::None => "",
+    };
+    if let Some(fragment) = level.fragment() {
+        words += &std::format!(" frag{}", u8::from(fragment.more));
+    }
+    words += &match level.transport() {
+        Transport::Tcp => std::format!(" tcp{:?}", level.ports().unwrap()),
+        Transport::Udp => std::format!(" udp{}", level.ports().unwrap().0),
+        Transport::Gre => " gre".to_string(),
+        Transport::Icmpv4 | Transport::Icmpv6 => " icmp".to_string(),
+        _ => String::new(),
+    };
+    if level.stop() != Stop::Inner {
+        words += &std::format!(" data{}", level.payload().len());
+    }
+    words
+}
+
+fn networks() -> impl Strategy<Value = Part> {
+    let extension = (select(vec![0_u8, 43, 60, 51, 135]), 0_u8..4).prop_map(|(kind, units)| {
+        // AH is a multiple of 8 bytes in IPv6 only when its count is even.
+        if kind == 51 { (kind, units * 2) } else { (kind, units) }
+    });
+    prop_oneof![
+        (0_u8..=10, prop_oneof![6 => Just(0_u16), 1 => Just(0x2000)])
+            .prop_map(|(option_words, fragment)| Ipv4 { option_words, fragment }),
+        (vec_of(extension, 0..5), prop::option::weighted(0.2, select(vec![0_u16, 1])))
+            .prop_map(|(extensions, fragment)| Ipv6 { extensions, fragment }),
+    ]
+}
+
+fn ethernets() -> impl Strategy<Value = Part> {
+    (vec_of(0_u16..4096, 0..4), prop::bool::weighted(0.1))
+        .prop_map(|(tags, snap)| Ethernet { tags, snap })
+}
+
+/// What leads from a network header to the next level, ending in what may carry a link header or not.
+fn tunnels() -> impl Strategy<Value = (Vec<Part>, bool)> {
+    let udp = (1024_u16..).prop_map(|port| Udp { ports: (port, 0) });
+    let flags = select(vec![0_u16, 0x8000, 0x2000, 0x3000, 0xb000]);
+    prop_oneof![
+        Just((vec![], false)),
+        (flags, any::<bool>()).prop_map(|(flags, link)| (vec![Gre { flags }], link)),
+        udp.clone().prop_map(|udp| (vec![udp, Vxlan], true)),
+        (udp, 0_u8..8, any::<bool>())
+            .prop_map(|(udp, option_words, link)| (vec![udp, Geneve { option_words }], link)),
+    ]
+}
+
+/// Frames of whole, right layers.
+fn frames() -> impl Strategy<Value = Vec<Part>> {
+    let level =
+        (tunnels(), ethernets(), networks()).prop_map(|((mut parts, link), ethernet, network)| {
+            if link {
+                parts.push(ethernet);
+            }
+            parts.push(network);
+            parts
+        });
+    let ports = || (1024_u16.., (1_u16..4000));
+    let last = prop_oneof![
+        (0_u8..=10, ports()).prop_map(|(option_words, ports)| vec![Tcp { option_words, ports }]),
+        ports().prop_map(|ports| vec![Udp { ports }]),
+        (ethernets(), networks()).prop_map(|(_, network)| vec![IcmpError, network]),
+    ];
+    let data = vec_of(any::<u8>(), 0..30).prop_map(Data);
+    (ethernets(), networks(), vec_of(level, 0..4), last, data).prop_map(
+        |(ethernet, network, levels, last, data)| {
+            let mut parts = vec![ethernet, network];
+            parts.extend(levels.into_iter().flatten());
+            parts.extend(last);
+            parts.push(data);
+            parts
+        },
+    )
+}
+
+/// What holds for every level of every frame.
+fn check_bounds(frame: &[u8], outermost: &Dissection<'_>) {
+    let mut before = 0;
+    for level in outermost.levels() {
+        let offsets = [
+            before,
+            level.link_offset_bytes(),
+            level.network_offset_bytes(),
+            level.transport_offset_bytes().max(level.network_offset_bytes()),
+            level.payload_offset_bytes(),
+            level.end_offset_bytes(),
+            frame.len(),
+        ];
+        assert!(offsets.is_sorted(), "{offsets:?} of {level:?}");
+        assert!(level.depth() <= MAX_DEPTH && level.vlans().len() <= MAX_TAGS.into());
+        if let Some(Error::Short { offset_bytes, needed_bytes, available_bytes, .. }) =
+            level.error()
+        {
+            assert!(needed_bytes > available_bytes);
+            assert_eq!(offset_bytes + available_bytes, level.end_offset_bytes());
+        }
+        assert_eq!(level.inner().is_some(), level.stop() == Stop::Inner);
+        before = level.payload_offset_bytes();
+    }
+    assert!(!outermost.to_string().is_empty());
+}
+
+const LINK_TYPES: [LinkType; 9] = [
+    LinkType::Ethernet,
+    LinkType::RawIp,
+    LinkType::Ipv4,
+    LinkType::Ipv6,
+    LinkType::Sll,
+    LinkType::Sll2,
+    LinkType::Null,
+    LinkType::Loop,
+    LinkType::Other(9),
+];
+
+#[test]
+fn link_headers_of_captures() {
+    let packet = build(&[Ipv4 { option_words: 0, fragment: 0 }, Udp { ports: (9, 10) }]).0;
+    let packet6 = build(&[Ipv6 { extensions: vec![], fragment: None }, Udp { ports: (9, 10) }]).0;
+    let sll = [&[0; 14], &[8, 0][..], &packet].concat();
+    let sll2 = [&[8, 0][..], &[0; 18], &packet].concat();
+    let little = [&[2, 0, 0, 0][..], &packet].concat();
+    let big = [&[0, 0, 0, 30][..], &packet6].concat();
+    for (number, link, frame) in [
+        (101, Link::None, &packet),
+        (101, Link::None, &packet6),
+        (228, Link::None, &packet),
+        (229, Link::None, &packet6),
+        (113, Link::Sll, &sll),
+        (276, Link::Sll2, &sll2),
+        (0, Link::Loopback, &little),
+        (0, Link::Loopback, &big),
+        (108, Link::Loopback, &big),
+    ] {
+        let level = dissect(LinkType::from_linktype(number), frame);
+        assert_eq!((level.link(), level.ports()), (link, Some((9, 10))), "{number}: {level}");
+    }
+    assert_eq!(dissect(LinkType::Loop, &little).stop(), Stop::LinkType(0x0200_0000));
+    assert_eq!(
+        dissect(LinkType::Ipv4, &packet6).error().unwrap().to_string(),
+        "ipv4 header at byte 0: bad version"
+    );
+    let netlink = [&[0, 0, 3, 56][..], &[0; 10], &[8, 0], &packet].concat();
+    assert_eq!(dissect(LinkType::Sll, &netlink).stop(), Stop::LinkType(824));
+    assert_eq!(dissect(LinkType::Other(147), &packet).stop(), Stop::LinkType(147));
+}
+
+#[test]
+fn lengths_cut_and_errors_say_where() {
+    let parts = [
+        Ethernet { tags: vec![5], snap: false },
+        Ipv4 { option_words: 1, fragment: 0 },
+        Tcp { option_words: 1, ports: (7, 8) },
+        Data(vec![9; 10]),
+    ];
+    let frame = build(&parts).0;
+    let padded = [frame.clone(), vec![0; 7]].concat();
+    assert_eq!(dissect(LinkType::Ethernet, &padded).payload(), [9; 10]);
+    let text = |len: usize| dissect(LinkType::Ethernet, &frame[..len]).to_string();
+    assert_eq!(text(13), "[ethernet] ethernet header at byte 0: 14 bytes needed, 13 available");
+    assert_eq!(text(17), "[ethernet] vlan header at byte 14: 4 bytes needed, 3 available");
+    assert_eq!(
+        text(37),
+        "vlan 5, [ethernet] ipv4 header at byte 18: 20 bytes needed, 19 available"
+    );
+    assert_eq!(
+        text(41),
+        "vlan 5, IP 10.0.0.1 > 10.0.0.2: tcp, length 3 ipv4 header at byte 18: 24 bytes needed, 23 available"
+    );
+    assert_eq!(
+        text(46),
+        "vlan 5, IP 10.0.0.1.7 > 10.0.0.2.8: TCP tcp header at byte 42: 20 bytes needed, 4 available"
+    );
+    assert_eq!(
+        text(70),
+        "vlan 5, IP 10.0.0.1.7 > 10.0.0.2.8: Flags [S.], seq 1, ack 2, win 256, length 4 [cut]"
+    );
+    let mut bad = frame.clone();
+    bad[54] = 0x40;
+    assert!(
+        dissect(LinkType::Ethernet, &bad)
+            .to_string()
+            .ends_with("tcp header at byte 54: bad data offset")
+    );
+    bad[20..22].copy_from_slice(&[0, 23]);
+    assert!(
+        dissect(LinkType::Ethernet, &bad)
+            .to_string()
+            .ends_with("ipv4 header at byte 20: bad total length")
+    );
+    // Segmentation in hardware leaves the length to the device.
+    let mut big = frame.clone();
+    big[20..22].fill(0);
+    assert_eq!(dissect(LinkType::Ethernet, &big).payload(), [9; 10]);
+}
+
+#[test]
+fn limits_stop_it() {
+    let tags = |count| build(&[Ethernet { tags: vec![1; count], snap: false }]).0;
+    let max = usize::from(MAX_TAGS);
+    assert_eq!(dissect(LinkType::Ethernet, &tags(max)).stop(), Stop::EtherType(0x88b5));
+    let over = tags(max + 1);
+    let over = dissect(LinkType::Ethernet, &over);
+    assert!(matches!(over.error(), Some(Error::Field { field: "number of tags", .. })));
+
+    let extensions = |count| {
+        let extensions = vec![(60, 0); count];
+        build(&[Ipv6 { extensions, fragment: None }, Udp { ports: (1, 2) }]).0
+    };
+    let max = usize::from(MAX_EXTENSIONS);
+    assert_eq!(dissect(LinkType::RawIp, &extensions(max)).ports(), Some((1, 2)));
+    let over = extensions(max + 1);
+    let over = dissect(LinkType::RawIp, &over);
+    assert!(matches!(
+        over.error(),
+        Some(Error::Field { field: "number of extension headers", .. })
+    ));
+
+    let nested = |count| build(&vec![Ipv4 { option_words: 0, fragment: 0 }; count]).0;
+    let max = usize::from(MAX_DEPTH) + 1;
+    for (count, stop) in [(max, Stop::Protocol(253)), (max + 1, Stop::Depth)] {
+        let packet = nested(count);
+        let last = dissect(LinkType::RawIp, &packet).levels().last().unwrap();
+        assert_eq!((last.depth(), last.stop()), (MAX_DEPTH, stop));
+    }
+}
+
+#[test]
+fn a_later_fragment_has_no_ports() {
+    for parts in [
+        [Ipv4 { option_words: 0, fragment: 1 }, Udp { ports: (1, 2) }],
+        [Ipv6 { extensions: vec![], fragment: Some(8) }, Udp { ports: (1, 2) }],
+    ] {
+        let packet = build(&parts).0;
+        let level = dissect(LinkType::RawIp, &packet);
+        assert_eq!(
+            (level.ports(), level.stop(), level.protocol()),
+            (None, Stop::Fragment, Some(17))
+        );
+        assert_eq!(level.fragment().unwrap().offset_bytes, 8);
+        assert_eq!(level.flow_key().unwrap().source_port(), 0);
+    }
+}
+
+#[test]
+fn a_flow_key_tells_what_it_was_made_of() {
+    let (a, b) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
+    let key = FlowKey::new((a, 1), (b, 2), 17, Some(5)).unwrap();
+    let parts = [
+        Ethernet { tags: vec![5, 6], snap: false },
+        Ipv4 { option_words: 0, fragment: 0 },
+        Udp { ports: (1, 2) },
+    ];
+    let frame = build(&parts).0;
+    assert_eq!(flow_key(LinkType::Ethernet, &frame), Some(key));
+    assert_eq!((key.source(), key.destination()), (a, b));
+    assert_eq!((key.source_port(), key.destination_port()), (1, 2));
+    assert_eq!((key.protocol(), key.vlan_id()), (17, Some(5)));
+    assert_eq!(FlowKey::new((b, 2), (a, 1), 17, Some(5)), Some(key.reversed()));
+    assert_eq!(FlowKey::new((a, 0), ("::1".parse().unwrap(), 0), 17, None), None);
+    let six = FlowKey::new(("::1".parse().unwrap(), 0), ("::2".parse().unwrap(), 0), 6, None);
+    assert_eq!(six.unwrap().source().to_string(), "::1");
+    assert_eq!(six.unwrap().vlan_id(), None);
+    assert_eq!(size_of::<FlowKey>(), 40);
+}
+
+proptest! {
+    // Planted and caught: the tag's own bytes taken for its type; options of IPv4, TCP or GENEVE not
+    // skipped; GRE's flags counted wrong; AH's length in eights; the fragment header's length read; an
+    // inner level that begins at the transport header.
+    #[test]
+    fn right_frames_are_found_layer_by_layer(parts in frames(), padding in 0_usize..9) {
+        let mut frame = build(&parts).0;
+        frame.resize(frame.len() + padding, 0xee);
+        let outermost = dissect(LinkType::Ethernet, &frame);
+        let levels: Vec<_> = outermost.levels().map(|level| found(&level)).collect();
+        prop_assert_eq!(levels, expected(&parts));
+        check_bounds(&frame, &outermost);
+        prop_assert_eq!(flow_key(LinkType::Ethernet, &frame), outermost.flow_key());
+    }
+
+    // Planted and caught: the short way without its check for fragments, header length, total length,
+    // payload length.
+    #[test]
+    fn the_short_way_to_a_flow_key_agrees(
+        tags in vec_of(0_u16..4096, 0..3), network in networks(), protocol in select(vec![1_u8, 6, 17, 132]),
+        at in select(vec![0_usize, 2, 4, 6]), value in prop_oneof![0_u16..50, select(vec![0x2000, 0x4500, 0x6000])],
+        cut in 14_usize..90,
+    ) {
+        let tags_len = 4 * tags.len();
+        let mut frame = build(&[Ethernet { tags, snap: false }, network, Data(vec![3; 40])]).0;
+        let l3 = 14 + tags_len;
+        let next = if frame[l3] >> 4 == 4 { 9 } else { 6 };
+        frame[l3 + next] = protocol;
+        frame[l3 + at..l3 + at + 2].copy_from_slice(&value.to_be_bytes());
+        frame.truncate(cut);
+        prop_assert_eq!(
+            flow_key(LinkType::Ethernet, &frame),
+            dissect(LinkType::Ethernet, &frame).flow_key()
+        );
+    }
+
+    // Planted and caught: an end that a length moves behind the frame; the short way to a flow key
+    // without its check for the header length.
+    #[test]
+    fn damaged_frames_keep_the_bounds_and_the_flow(
+        parts in frames(), link_type in select(LINK_TYPES.to_vec()), cut in any::<prop::sample::Index>(),
+        changes in vec_of((any::<prop::sample::Index>(), any::<u8>()), 0..6), near in any::<bool>(),
+    ) {
+        let mut frame = build(&parts).0;
+        for (at, value) in changes {
+            let at = at.index(if near { frame.len().min(60) } else { frame.len() });
+            frame[at] = value;
+        }
+        frame.truncate(cut.index(frame.len() * 2).min(frame.len()));
+        let outermost = dissect(link_type, &frame);
+        check_bounds(&frame, &outermost);
+        prop_assert_eq!(flow_key(link_type, &frame), outermost.flow_key());
+    }
+
+    // Planted and caught: as above.
+    #[test]
+    fn random_bytes_keep_the_bounds(
+        bytes in vec_of(any::<u8>(), 0..120), link_type in select(LINK_TYPES.to_vec()),
+    ) {
+        let outermost = dissect(link_type, &bytes);
+        check_bounds(&bytes, &outermost);
+        prop_assert_eq!(flow_key(link_type, &bytes), outermost.flow_key());
+    }
+}
