@@ -17,7 +17,7 @@
 //! * a checksum of 0x0000 over all-zero data does not verify. That is the only case in which
 //!   [`update16`] differs from a new sum: see there.
 
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 /// Computes the checksum of `bytes`, of any length and alignment; an odd last byte is padded with
 /// zero. The checksum field itself must be zero or left out.
@@ -75,6 +75,36 @@ pub fn pseudo_header(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, len_
     let [e, f, g, h] = destination.octets();
     let [high, low] = len_bytes.to_be_bytes();
     Sum::of(&[a, b, c, d, e, f, g, h, 0, protocol, high, low])
+}
+
+/// Sums the IPv6 pseudo header (RFC 8200 section 8.1): `len_bytes` is the length of the upper
+/// layer's header and payload together, and `next_header` its protocol number, whatever extension
+/// headers stand in between.
+///
+/// ```
+/// use core::net::Ipv6Addr;
+///
+/// use netmem_wire::checksum::pseudo_header_v6;
+///
+/// let a = Ipv6Addr::new(0x2001, 0x0db8, 0, 0, 0, 0, 0, 1);
+/// let b = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2);
+/// // 2001+0db8+0001+fe80+0002+0011+0001+0008 = 12c56, end-around 2c57
+/// assert_eq!(pseudo_header_v6(a, b, 17, 0x1_0008).finish(), !0x2c57);
+/// ```
+#[inline]
+#[must_use]
+pub fn pseudo_header_v6(
+    source: Ipv6Addr,
+    destination: Ipv6Addr,
+    next_header: u8,
+    len_bytes: u32,
+) -> Sum {
+    let mut header = [0; 40];
+    header[..16].copy_from_slice(&source.octets());
+    header[16..32].copy_from_slice(&destination.octets());
+    header[32..36].copy_from_slice(&len_bytes.to_be_bytes());
+    header[39] = next_header;
+    Sum::of(&header)
 }
 
 /// A partial sum; sums of pieces are combined in any order and finished once.
