@@ -26,11 +26,11 @@ pub(super) struct Pcap {
 /// In which order a record has its two lengths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lengths {
-    CapturedFirst,
+    CapturedOriginal,
     /// Files of versions below 2.3, and those of one vendor's 543.0.
-    OriginalFirst,
+    OriginalCaptured,
     /// Version 2.3 was written both ways: captured is the smaller.
-    SmallerFirst,
+    SmallerLarger,
 }
 
 impl Pcap {
@@ -46,14 +46,13 @@ impl Pcap {
             [0xa1, 0xb2, 0x3c, 0x4d] => (Order::Big, 1),
             _ => return Err(refused(magic)),
         };
-        let part =
-            Part { name: "pcap header", offset_bytes: 0, needed_bytes: HEADER_LEN_BYTES };
+        let part = Part { name: "pcap header", offset_bytes: 0, needed_bytes: HEADER_LEN_BYTES };
         let mut rest = [0; 20];
         source.read(&mut rest, part)?;
         let lengths = match (order.u16(&rest, 0), order.u16(&rest, 2)) {
-            (2, 0..3) | (543, 0) => Lengths::OriginalFirst,
-            (2, 3) => Lengths::SmallerFirst,
-            (2, 4) => Lengths::CapturedFirst,
+            (2, 0..3) | (543, 0) => Lengths::OriginalCaptured,
+            (2, 3) => Lengths::SmallerLarger,
+            (2, 4) => Lengths::CapturedOriginal,
             (major, minor) => {
                 return Err(part.damaged(format!("version {major}.{minor}, not 2.0 to 2.4")));
             }
@@ -67,8 +66,7 @@ impl Pcap {
         bytes: &mut Vec<u8>,
     ) -> Result<Option<Head>, CaptureError> {
         let offset_bytes = source.offset_bytes();
-        let mut part =
-            Part { name: "pcap record", offset_bytes, needed_bytes: RECORD_LEN_BYTES };
+        let mut part = Part { name: "pcap record", offset_bytes, needed_bytes: RECORD_LEN_BYTES };
         let mut header = [0; 16];
         match source.read_up_to(&mut header)? {
             0 => return Ok(None),
@@ -78,9 +76,9 @@ impl Pcap {
         let word = |at| self.order.u32(&header, at);
         let (first, second) = (word(8), word(12));
         let (captured, original_len_bytes) = match self.lengths {
-            Lengths::CapturedFirst => (first, second),
-            Lengths::OriginalFirst => (second, first),
-            Lengths::SmallerFirst => (first.min(second), first.max(second)),
+            Lengths::CapturedOriginal => (first, second),
+            Lengths::OriginalCaptured => (second, first),
+            Lengths::SmallerLarger => (first.min(second), first.max(second)),
         };
         let limit = limit_bytes(self.link_type);
         if captured > limit {

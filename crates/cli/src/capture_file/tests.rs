@@ -251,10 +251,7 @@ fn a_damaged_record_ends_the_file_at_its_offset() {
             with(&writer.enhanced(1, 0, 1, b"b")),
             "enhanced packet block at byte 84: interface 1 of 1",
         ),
-        (
-            with(&trailer),
-            "enhanced packet block at byte 84: length 36 before it, 16777252 behind",
-        ),
+        (with(&trailer), "enhanced packet block at byte 84: length 36 before it, 16777252 behind"),
         (
             with(&writer.block(6, &writer.u32s(&[0, 0, 0, 5, 5, 0]))),
             "enhanced packet block at byte 84: its content does not fit in its length 36",
