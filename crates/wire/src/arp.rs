@@ -9,13 +9,36 @@
 //!  24  | target IP, 4 bytes                                        |
 //! ```
 //!
-//! ARP has no length field; what follows byte 28 is Ethernet padding. ARP of another kind of
-//! hardware or protocol is refused by `new_checked`.
+//! ARP has no length field; what follows byte 28 is Ethernet padding. [`Arp`] refuses any other
+//! kind of hardware or protocol; [`ArpHeader`] reads them all.
+//!
+//! ```
+//! use netmem_wire::arp::operation;
+//! use netmem_wire::{Arp, ArpRepr, MacAddr};
+//!
+//! let repr = ArpRepr {
+//!     operation: operation::REQUEST,
+//!     sender_mac: MacAddr([2, 0, 0, 0, 0, 1]),
+//!     sender_ip: "10.0.0.1".parse().unwrap(),
+//!     target_mac: MacAddr::default(),
+//!     target_ip: "10.0.0.1".parse().unwrap(),
+//! };
+//! let mut packet = [0; 28];
+//! repr.emit(&mut packet)?;
+//! let view = Arp::new_checked(&packet)?;
+//! assert_eq!(ArpRepr::parse(&view), repr);
+//! assert!(repr.is_announcement());
+//! # Ok::<(), netmem_wire::Error>(())
+//! ```
 
 use core::net::Ipv4Addr;
 
 use crate::ethernet::{MacAddr, ether_type};
 use crate::{Error, Layer, be16, bytes, set_be16};
+
+mod header;
+
+pub use header::{ArpHeader, ArpHeaderRepr, hardware_type};
 
 /// Bytes of an ARP packet for IPv4 over Ethernet.
 pub const PACKET_LEN_BYTES: usize = 28;
@@ -29,6 +52,20 @@ pub mod operation {
     pub const REQUEST: u16 = 1;
     /// The sender has it.
     pub const REPLY: u16 = 2;
+    /// Reverse ARP: who has the target's hardware address (RFC 903)?
+    pub const REVERSE_REQUEST: u16 = 3;
+    /// Reverse ARP: the target's protocol address is this.
+    pub const REVERSE_REPLY: u16 = 4;
+    /// Inverse ARP: what protocol address has the other end of this circuit (RFC 2390)?
+    pub const INVERSE_REQUEST: u16 = 8;
+    /// Inverse ARP: the sender's is this.
+    pub const INVERSE_REPLY: u16 = 9;
+    /// ATMARP: no such address (RFC 1577).
+    pub const NAK: u16 = 10;
+    /// For experiments (RFC 5494).
+    pub const EXPERIMENT_1: u16 = 24;
+    /// For experiments (RFC 5494).
+    pub const EXPERIMENT_2: u16 = 25;
 }
 
 /// A view of an ARP packet.
@@ -148,6 +185,30 @@ pub struct ArpRepr {
 }
 
 impl ArpRepr {
+    /// Tells whether the sender speaks of itself: sender and target IPv4 address are the same, in
+    /// a request or a reply (RFC 5944 section 4.6).
+    #[must_use]
+    pub fn is_gratuitous(&self) -> bool {
+        let known = matches!(self.operation, operation::REQUEST | operation::REPLY);
+        known && self.sender_ip == self.target_ip && !self.sender_ip.is_unspecified()
+    }
+
+    /// Tells whether the sender asks if an address is in use before it takes it: a request with
+    /// the sender's IPv4 address unspecified (RFC 5227 section 1.1).
+    #[must_use]
+    pub fn is_probe(&self) -> bool {
+        self.operation == operation::REQUEST
+            && self.sender_ip.is_unspecified()
+            && !self.target_ip.is_unspecified()
+    }
+
+    /// Tells whether the sender says that it has taken an address: a gratuitous request (RFC 5227
+    /// section 1.1).
+    #[must_use]
+    pub fn is_announcement(&self) -> bool {
+        self.operation == operation::REQUEST && self.is_gratuitous()
+    }
+
     /// Reads all fields; every packet that passed the check is representable.
     pub fn parse<T: AsRef<[u8]>>(view: &Arp<T>) -> Self {
         Self {
@@ -201,6 +262,23 @@ mod tests {
         repr.emit(&mut buffer).unwrap();
         assert_eq!(buffer, REQUEST);
         assert!(repr.emit(&mut buffer[..27]).is_err());
+    }
+
+    #[test]
+    fn probe_announcement_and_gratuitous_reply() {
+        let request = ArpRepr::parse(&Arp::new_checked(REQUEST).unwrap());
+        let kinds = |repr: ArpRepr| (repr.is_gratuitous(), repr.is_probe(), repr.is_announcement());
+        let own = ArpRepr { target_ip: request.sender_ip, ..request };
+        let reply = operation::REPLY;
+        assert_eq!(kinds(request), (false, false, false));
+        assert_eq!(kinds(own), (true, false, true));
+        assert_eq!(kinds(ArpRepr { operation: reply, ..own }), (true, false, false));
+        assert_eq!(kinds(ArpRepr { operation: 3, ..own }), (false, false, false));
+        let any = Ipv4Addr::UNSPECIFIED;
+        let probe = ArpRepr { sender_ip: any, ..request };
+        assert_eq!(kinds(probe), (false, true, false));
+        assert_eq!(kinds(ArpRepr { operation: reply, ..probe }), (false, false, false));
+        assert_eq!(kinds(ArpRepr { target_ip: any, ..probe }), (false, false, false));
     }
 
     #[test]

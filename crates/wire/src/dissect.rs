@@ -411,7 +411,7 @@ impl<'a> Dissection<'a> {
     fn set_inner_type(&mut self, kind: u16, at: usize) {
         self.payload_at = at;
         match kind {
-            ether_type::BRIDGE => self.set_inner(Inner::Ethernet, at),
+            ether_type::TRANS_ETHER_BRIDGING => self.set_inner(Inner::Ethernet, at),
             ether_type::IPV4 | ether_type::IPV6 | ether_type::ARP => {
                 self.set_inner(Inner::Network(kind), at);
             }

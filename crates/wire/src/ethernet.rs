@@ -6,7 +6,21 @@
 //! ```
 //!
 //! The frame check sequence is taken off by the device. A type below 0x0600 is an 802.3 length;
-//! the field is given as it is. A device that strips VLAN tags has taken them out of the frame.
+//! the field is given as it is, and [`Kind`] says which of both it is. A device that strips VLAN
+//! tags has taken them out of the frame.
+//!
+//! ```
+//! use netmem_wire::ethernet::{Kind, ether_type};
+//! use netmem_wire::{Ethernet, EthernetRepr, MacAddr};
+//!
+//! let mut frame = [0; 60];
+//! let (destination, source) = (MacAddr::BROADCAST, MacAddr([2, 0, 0, 0, 0, 1]));
+//! EthernetRepr { destination, source, ether_type: ether_type::ARP }.emit(&mut frame)?;
+//! let view = Ethernet::new_checked(&frame)?;
+//! assert_eq!(view.source(), source);
+//! assert_eq!(view.kind(), Some(Kind::EtherType(ether_type::ARP)));
+//! # Ok::<(), netmem_wire::Error>(())
+//! ```
 
 use core::fmt;
 use core::str::FromStr;
@@ -20,20 +34,140 @@ pub const MAX_LENGTH: u16 = 1500;
 
 /// The Ethernet types that this crate knows.
 pub mod ether_type {
+    /// Xerox NS IDP.
+    pub const XNS_IDP: u16 = 0x0600;
     /// IPv4.
     pub const IPV4: u16 = 0x0800;
+    /// X.25 level 3.
+    pub const X25: u16 = 0x0805;
     /// ARP.
     pub const ARP: u16 = 0x0806;
-    /// Ethernet in GRE or GENEVE (transparent Ethernet bridging).
-    pub const BRIDGE: u16 = 0x6558;
-    /// RARP.
-    pub const RARP: u16 = 0x8035;
+    /// Wake-on-LAN.
+    pub const WAKE_ON_LAN: u16 = 0x0842;
+    /// Multiple stream reservation (802.1Q).
+    pub const MSRP: u16 = 0x22ea;
+    /// Audio and video transport (IEEE 1722).
+    pub const AVTP: u16 = 0x22f0;
+    /// TRILL (RFC 6325).
+    pub const TRILL: u16 = 0x22f3;
+    /// IS-IS over layer 2 (RFC 6325).
+    pub const L2_ISIS: u16 = 0x22f4;
+    /// DEC MOP dump and load.
+    pub const DEC_MOP_DUMP: u16 = 0x6001;
+    /// DEC MOP remote console.
+    pub const DEC_MOP_CONSOLE: u16 = 0x6002;
+    /// DECnet phase IV.
+    pub const DECNET: u16 = 0x6003;
+    /// DEC LAT.
+    pub const LAT: u16 = 0x6004;
+    /// Ethernet in a tunnel (RFC 1701).
+    pub const TRANS_ETHER_BRIDGING: u16 = 0x6558;
+    /// Raw frame relay (RFC 1701).
+    pub const RAW_FRAME_RELAY: u16 = 0x6559;
+    /// Reverse ARP.
+    pub const REVERSE_ARP: u16 = 0x8035;
+    /// AppleTalk.
+    pub const APPLETALK: u16 = 0x809b;
+    /// AppleTalk ARP.
+    pub const APPLETALK_ARP: u16 = 0x80f3;
     /// 802.1Q tag (customer).
     pub const VLAN: u16 = 0x8100;
+    /// IPX.
+    pub const IPX: u16 = 0x8137;
+    /// SNMP over Ethernet (RFC 1089).
+    pub const SNMP: u16 = 0x814c;
     /// IPv6.
     pub const IPV6: u16 = 0x86dd;
+    /// MAC control: pause frames (802.3).
+    pub const FLOW_CONTROL: u16 = 0x8808;
+    /// Slow protocols: LACP, OAM (802.3).
+    pub const SLOW_PROTOCOLS: u16 = 0x8809;
+    /// PPP.
+    pub const PPP: u16 = 0x880b;
+    /// General switch management.
+    pub const GSMP: u16 = 0x880c;
+    /// MPLS, unicast.
+    pub const MPLS: u16 = 0x8847;
+    /// MPLS with an upstream-assigned label (RFC 5332).
+    pub const MPLS_UPSTREAM: u16 = 0x8848;
+    /// PPP over Ethernet, discovery.
+    pub const PPPOE_DISCOVERY: u16 = 0x8863;
+    /// PPP over Ethernet, session.
+    pub const PPPOE_SESSION: u16 = 0x8864;
+    /// EAP over LAN (802.1X).
+    pub const EAPOL: u16 = 0x888e;
+    /// PROFINET.
+    pub const PROFINET: u16 = 0x8892;
+    /// HyperSCSI.
+    pub const HYPERSCSI: u16 = 0x889a;
+    /// ATA over Ethernet.
+    pub const ATA_OVER_ETHERNET: u16 = 0x88a2;
+    /// EtherCAT.
+    pub const ETHERCAT: u16 = 0x88a4;
     /// 802.1ad tag (service, `QinQ`).
     pub const VLAN_SERVICE: u16 = 0x88a8;
+    /// Ethernet POWERLINK.
+    pub const POWERLINK: u16 = 0x88ab;
+    /// For local experiments (802).
+    pub const EXPERIMENT_1: u16 = 0x88b5;
+    /// For local experiments (802).
+    pub const EXPERIMENT_2: u16 = 0x88b6;
+    /// OUI and protocol id follow (802).
+    pub const OUI_EXTENDED: u16 = 0x88b7;
+    /// IEC 61850 GOOSE.
+    pub const GOOSE: u16 = 0x88b8;
+    /// IEC 61850 GSE management.
+    pub const GSE: u16 = 0x88b9;
+    /// IEC 61850 sampled values.
+    pub const SAMPLED_VALUES: u16 = 0x88ba;
+    /// 802.11i pre-authentication.
+    pub const PREAUTHENTICATION: u16 = 0x88c7;
+    /// Link layer discovery (802.1AB).
+    pub const LLDP: u16 = 0x88cc;
+    /// SERCOS III.
+    pub const SERCOS: u16 = 0x88cd;
+    /// `HomePlug` AV.
+    pub const HOMEPLUG_AV: u16 = 0x88e1;
+    /// Media redundancy (IEC 62439-2).
+    pub const MRP: u16 = 0x88e3;
+    /// MACsec (802.1AE).
+    pub const MACSEC: u16 = 0x88e5;
+    /// Provider backbone bridge (802.1ah).
+    pub const BACKBONE_BRIDGE: u16 = 0x88e7;
+    /// Multiple VLAN registration (802.1Q).
+    pub const MVRP: u16 = 0x88f5;
+    /// Multiple MAC registration (802.1Q).
+    pub const MMRP: u16 = 0x88f6;
+    /// Precision time (IEEE 1588).
+    pub const PTP: u16 = 0x88f7;
+    /// Network controller sideband.
+    pub const NCSI: u16 = 0x88f8;
+    /// Parallel redundancy and HSR supervision (IEC 62439-3).
+    pub const PRP: u16 = 0x88fb;
+    /// Connectivity fault management (802.1ag).
+    pub const CFM: u16 = 0x8902;
+    /// Fibre channel over Ethernet.
+    pub const FCOE: u16 = 0x8906;
+    /// Initialization of fibre channel over Ethernet.
+    pub const FCOE_INITIALIZATION: u16 = 0x8914;
+    /// RDMA over converged Ethernet.
+    pub const ROCE: u16 = 0x8915;
+    /// `TTEthernet`.
+    pub const TTE: u16 = 0x891d;
+    /// High-availability seamless redundancy (IEC 62439-3).
+    pub const HSR: u16 = 0x892f;
+    /// Network service header (RFC 8300).
+    pub const NSH: u16 = 0x894f;
+    /// Configuration test: loopback.
+    pub const LOOPBACK: u16 = 0x9000;
+    /// Service tag before 802.1ad.
+    pub const QINQ_1: u16 = 0x9100;
+    /// Service tag before 802.1ad.
+    pub const QINQ_2: u16 = 0x9200;
+    /// Veritas low latency transport.
+    pub const VERITAS_LLT: u16 = 0xcafe;
+    /// Redundancy tag (802.1CB).
+    pub const RTAG: u16 = 0xf1c1;
 }
 
 /// An Ethernet (EUI-48) address.
@@ -87,6 +221,28 @@ impl FromStr for MacAddr {
     }
 }
 
+/// What bytes 12 and 13 of a frame mean (IEEE 802.3 section 3.2.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// The payload's type, 0x0600 or above; see [`ether_type`].
+    EtherType(u16),
+    /// The payload's length in bytes, up to 1500; LLC follows ([`Llc`](crate::Llc)).
+    Length(u16),
+}
+
+impl Kind {
+    /// Tells what the field means; nothing from 1501 to 1535.
+    #[inline]
+    #[must_use]
+    pub const fn of(field: u16) -> Option<Self> {
+        match field {
+            0..=1500 => Some(Self::Length(field)),
+            0x0600.. => Some(Self::EtherType(field)),
+            _ => None,
+        }
+    }
+}
+
 /// A view of an Ethernet frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Ethernet<T> {
@@ -120,6 +276,12 @@ impl<T: AsRef<[u8]>> Ethernet<T> {
     #[inline]
     pub fn ether_type(&self) -> u16 {
         be16(self.header(), 12)
+    }
+
+    /// Tells whether the type is one, or an 802.3 length.
+    #[inline]
+    pub fn kind(&self) -> Option<Kind> {
+        Kind::of(self.ether_type())
     }
 
     /// Lends the bytes after the header, padding included.
@@ -268,6 +430,21 @@ mod tests {
 
     fn snapshot(view: &Ethernet<&mut [u8]>) -> (MacAddr, MacAddr, u16, Vec<u8>) {
         (view.destination(), view.source(), view.ether_type(), view.payload().into())
+    }
+
+    #[test]
+    fn a_type_or_a_length() {
+        let kinds = [0, 1500, 1501, 0x05ff, 0x0600, 0xffff].map(Kind::of);
+        let (length, ether_type) = (Kind::Length, Kind::EtherType);
+        let expected = [
+            Some(length(0)),
+            Some(length(1500)),
+            None,
+            None,
+            Some(ether_type(0x0600)),
+            Some(ether_type(0xffff)),
+        ];
+        assert_eq!(kinds, expected);
     }
 
     proptest! {

@@ -3,13 +3,52 @@
 //! ```text
 //!  0      1      2          4            6          8
 //!  | type | code | checksum | identifier | sequence | payload       (echo request and reply)
+//!                           | identifier | sequence | times 3 * 32  (timestamp)
+//!                           | identifier | sequence | mask 32       (address mask, RFC 950)
+//!                           | 0 | len    | mtu      | quoted packet (unreachable, RFC 1191)
+//!                           | 0 | len    | 0        | quoted packet (time exceeded)
+//!                           | pointer | len | 0     | quoted packet (parameter problem)
+//!                           | gateway               | quoted packet (redirect)
+//!                           | count | size | life   | addresses     (router advertisement, RFC 1256)
 //! ```
+//!
+//! A len above 0 (RFC 4884 section 3) is the length of the quoted packet in words of 32 bits; what
+//! is behind it is an extension structure.
 //!
 //! ICMP has no length of its own: the message, which the checksum covers as a whole, is the
 //! payload of IPv4. Give the view exactly that ([`Ipv4::payload`](crate::Ipv4::payload)), never
 //! the rest of a padded frame.
+//!
+//! ```
+//! use netmem_wire::icmpv4::{ErrorMessage, Icmpv4ErrorRepr, code};
+//! use netmem_wire::{Icmpv4, Icmpv4Repr};
+//!
+//! # fn main() -> Result<(), netmem_wire::Error> {
+//! let mut message = *b"........payload";
+//! Icmpv4Repr::echo_request(1, 2).emit(&mut message)?;
+//! assert_eq!(Icmpv4::new_checked(&message)?.sequence(), 2);
+//!
+//! let packet = [0x45; 28];
+//! let error = ErrorMessage::DestinationUnreachable { code: code::PORT, next_hop_mtu: 0 };
+//! let repr = Icmpv4ErrorRepr { error, quoted: &packet };
+//! let mut message = [0; 36];
+//! repr.emit(&mut message)?;
+//! let view = Icmpv4::new_checked(&message)?;
+//! assert_eq!((view.quoted(), Icmpv4ErrorRepr::parse(&view)?), (Some(&packet[..]), repr));
+//! # Ok(())
+//! # }
+//! ```
 
 use crate::{Error, Layer, be16, bytes, checksum, set_be16};
+
+mod error_repr;
+mod variable;
+
+#[cfg(test)]
+mod tests;
+
+pub use error_repr::{ErrorMessage, Icmpv4ErrorRepr, MAX_QUOTED_LEN_BYTES};
+pub use variable::{RouterAdvertisement, Times};
 
 /// Bytes of a message's header.
 pub const HEADER_LEN_BYTES: usize = 8;
@@ -18,8 +57,70 @@ pub const HEADER_LEN_BYTES: usize = 8;
 pub mod icmp_type {
     /// Answer to an echo request.
     pub const ECHO_REPLY: u8 = 0;
+    /// A packet did not reach its destination.
+    pub const DESTINATION_UNREACHABLE: u8 = 3;
+    /// Asks for less; deprecated by RFC 6633.
+    pub const SOURCE_QUENCH: u8 = 4;
+    /// Names a better gateway.
+    pub const REDIRECT: u8 = 5;
     /// Asks for an echo reply with the same identifier, sequence and payload.
     pub const ECHO_REQUEST: u8 = 8;
+    /// Says which routers there are (RFC 1256).
+    pub const ROUTER_ADVERTISEMENT: u8 = 9;
+    /// Asks for router advertisements (RFC 1256).
+    pub const ROUTER_SOLICITATION: u8 = 10;
+    /// A packet's time to live, or its reassembly, ran out.
+    pub const TIME_EXCEEDED: u8 = 11;
+    /// A packet's header was not understood.
+    pub const PARAMETER_PROBLEM: u8 = 12;
+    /// Asks for a timestamp reply.
+    pub const TIMESTAMP_REQUEST: u8 = 13;
+    /// Answer to a timestamp request.
+    pub const TIMESTAMP_REPLY: u8 = 14;
+    /// Asks for an information reply; deprecated by RFC 6918.
+    pub const INFORMATION_REQUEST: u8 = 15;
+    /// Answer to an information request; deprecated by RFC 6918.
+    pub const INFORMATION_REPLY: u8 = 16;
+    /// Asks for an address mask reply (RFC 950).
+    pub const ADDRESS_MASK_REQUEST: u8 = 17;
+    /// Answer to an address mask request (RFC 950).
+    pub const ADDRESS_MASK_REPLY: u8 = 18;
+    /// Extended echo request (RFC 8335).
+    pub const EXTENDED_ECHO_REQUEST: u8 = 42;
+    /// Extended echo reply (RFC 8335).
+    pub const EXTENDED_ECHO_REPLY: u8 = 43;
+}
+
+/// Codes of destination unreachable, time exceeded, redirect and parameter problem.
+pub mod code {
+    /// Destination unreachable: the network.
+    pub const NETWORK: u8 = 0;
+    /// Destination unreachable: the host.
+    pub const HOST: u8 = 1;
+    /// Destination unreachable: the protocol.
+    pub const PROTOCOL: u8 = 2;
+    /// Destination unreachable: the port.
+    pub const PORT: u8 = 3;
+    /// Destination unreachable: it does not fit and may not be fragmented (RFC 1191).
+    pub const FRAGMENTATION_NEEDED: u8 = 4;
+    /// Destination unreachable: the source route failed.
+    pub const SOURCE_ROUTE_FAILED: u8 = 5;
+    /// Destination unreachable: forbidden by a filter (RFC 1812 section 5.2.7.1).
+    pub const ADMINISTRATIVELY_PROHIBITED: u8 = 13;
+    /// Time exceeded: the time to live.
+    pub const TTL: u8 = 0;
+    /// Time exceeded: the reassembly.
+    pub const REASSEMBLY: u8 = 1;
+    /// Redirect: for the network.
+    pub const REDIRECT_NETWORK: u8 = 0;
+    /// Redirect: for the host.
+    pub const REDIRECT_HOST: u8 = 1;
+    /// Parameter problem: the pointer says where.
+    pub const POINTER: u8 = 0;
+    /// Parameter problem: an option is missing (RFC 1122 section 3.2.2.5).
+    pub const OPTION_MISSING: u8 = 1;
+    /// Parameter problem: a bad length.
+    pub const BAD_LENGTH: u8 = 2;
 }
 
 /// A view of an ICMP message.
@@ -206,102 +307,5 @@ impl Icmpv4Repr {
         view.header_mut()[4..].copy_from_slice(&self.rest);
         view.fill_checksum();
         Ok(view)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::vec::Vec;
-
-    use proptest::collection::vec;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn an_echo_request_by_hand() {
-        let mut message = *b"\xff\xff\xff\xff\xff\xff\xff\xffabcdefgh";
-        let view = Icmpv4Repr::echo_request(1, 2).emit(&mut message).unwrap();
-        assert_eq!((view.identifier(), view.sequence(), view.payload()), (1, 2, &b"abcdefgh"[..]));
-        assert_eq!(message[..8], [8, 0, 0x66, 0x67, 0, 1, 0, 2]);
-        assert!(Icmpv4::new_checked(&message[..7]).is_err());
-        assert!(Icmpv4Repr::echo_reply(1, 2).emit(&mut message[..7]).is_err());
-        message[9] ^= 1;
-        assert!(Icmpv4Repr::parse(&Icmpv4::new_checked(message).unwrap()).is_err());
-    }
-
-    #[test]
-    fn the_reply_of_all_zeros_verifies() {
-        let mut message = [0; 64];
-        let mut view = Icmpv4Repr::echo_request(0, 0).emit(&mut message).unwrap();
-        view.turn_into_echo_reply();
-        assert_eq!(view.checksum(), 0xffff);
-        assert!(view.verify_checksum());
-    }
-
-    fn snapshot(view: &Icmpv4<&mut [u8]>) -> ([u16; 5], Vec<u8>) {
-        let fields = [
-            view.icmp_type().into(),
-            view.icmp_code().into(),
-            view.checksum(),
-            view.identifier(),
-            view.sequence(),
-        ];
-        (fields, view.payload().into())
-    }
-
-    proptest! {
-        // Planted and caught: set_sequence writes the identifier.
-        #[test]
-        fn a_setter_changes_its_field_only(
-            mut message in vec(any::<u8>(), 8..40), i in 0_usize..5, value: u16,
-        ) {
-            let mut view = Icmpv4::new_checked(message.as_mut_slice()).unwrap();
-            let mut expected = snapshot(&view);
-            let byte = value.to_be_bytes()[1];
-            expected.0[i] = if i < 2 { byte.into() } else { value };
-            match i {
-                0 => view.set_icmp_type(byte),
-                1 => view.set_icmp_code(byte),
-                2 => view.set_checksum(value),
-                3 => view.set_identifier(value),
-                _ => view.set_sequence(value),
-            }
-            prop_assert_eq!(snapshot(&view), expected);
-        }
-
-        // Planted and caught: emit leaves out the last four bytes; a fold without end-around carry.
-        #[test]
-        fn emit_undoes_parse(mut message in vec(any::<u8>(), 8..80)) {
-            Icmpv4::new_checked(message.as_mut_slice()).unwrap().fill_checksum();
-            let repr = Icmpv4Repr::parse(&Icmpv4::new_checked(&message).unwrap()).unwrap();
-            let mut copy = message.clone();
-            copy[..8].fill(0xa5);
-            repr.emit(&mut copy).unwrap();
-            prop_assert_eq!(copy, message);
-        }
-
-        // Planted and caught: old and new word exchanged; a reply that is summed anew and so hides
-        // the request's damage.
-        #[test]
-        fn a_reply_is_as_right_as_its_request(
-            identifier: u16, sequence: u16, payload in vec(any::<u8>(), 0..64),
-            damage in prop_oneof![Just(0), any::<u16>()],
-        ) {
-            let mut message = [0; 8].to_vec();
-            message.extend(&payload);
-            let request = Icmpv4Repr::echo_request(identifier, sequence);
-            let mut view = request.emit(&mut message).unwrap();
-            view.set_checksum(view.checksum() ^ damage);
-            let right = view.verify_checksum();
-            view.turn_into_echo_reply();
-            prop_assert_eq!(view.icmp_type(), icmp_type::ECHO_REPLY);
-            prop_assert_eq!(view.verify_checksum(), right);
-            if damage == 0 {
-                let mut expected = message.clone();
-                Icmpv4Repr::echo_reply(identifier, sequence).emit(&mut expected).unwrap();
-                prop_assert_eq!(message, expected);
-            }
-        }
     }
 }

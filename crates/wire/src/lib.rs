@@ -26,7 +26,7 @@
 //! each time it is asked. The crate allocates only in [`filter`], never per packet.
 //! Nothing here calls the kernel: it needs no kernel version, and no operating system either.
 //!
-//! Not here yet: IPv6, TCP, VXLAN, IPv4 reassembly, ARP for anything but IPv4 over Ethernet.
+//! Not here yet: IPv4 reassembly.
 //!
 //! ```
 //! use netmem_wire::{Ethernet, Icmpv4, Ipv4, icmpv4};
@@ -86,11 +86,19 @@ pub mod vxlan;
 
 mod error;
 
-pub use arp::{Arp, ArpRepr};
+pub use arp::{Arp, ArpHeader, ArpRepr};
+pub use dissect::{Dissection, FlowKey, LinkType};
 pub use error::{Error, Layer};
 pub use ethernet::{Ethernet, EthernetRepr, MacAddr};
 pub use icmpv4::{Icmpv4, Icmpv4Repr};
+pub use icmpv6::{Icmpv6, Icmpv6Repr};
+pub use igmp::{Igmp, IgmpRepr};
 pub use ipv4::{Ipv4, Ipv4Repr};
+pub use ipv6::{Ipv6, Ipv6Repr};
+pub use llc::{Llc, LlcRepr};
+pub use loopback::{Loopback, LoopbackRepr};
+pub use sll::{Sll, Sll2, SllRepr};
+pub use tcp::{Tcp, TcpRepr};
 pub use udp::{Udp, UdpRepr};
 pub use vlan::{Vlan, VlanRepr};
 

@@ -1,22 +1,57 @@
-//! UDP over IPv4 (RFC 768): 8 bytes.
+//! UDP (RFC 768) over IPv4 and IPv6: 8 bytes.
 //!
 //! ```text
 //!  0             2                  4        6          8
 //!  | source port | destination port | length | checksum | payload
 //! ```
 //!
-//! The checksum covers a pseudo header (addresses, protocol, length), header and payload. 0x0000
-//! means that the sender computed none; a computed 0x0000 is sent as 0xffff. On veth the kernel
-//! leaves checksums unfilled until the sender's tx offloads are off.
+//! The checksum covers a pseudo header (addresses, protocol, length), header and payload. Over IPv4
+//! 0x0000 means that the sender computed none; over IPv6 it is an error (RFC 8200 section 8.1) but
+//! for tunnels that were told otherwise (RFC 6935 section 5). A computed 0x0000 is sent as 0xffff.
+//! On veth the kernel leaves checksums unfilled until the sender's tx offloads are off.
+//!
+//! A length of 0 over IPv6 means a jumbogram (RFC 2675 section 4): the datagram is all that IPv6
+//! has for it. Only [`Udp::new_checked_v6`] and [`Udp::new_truncated`] take it.
+//!
+//! ```
+//! use core::net::Ipv6Addr;
+//!
+//! use netmem_wire::udp::ZeroChecksum;
+//! use netmem_wire::{Udp, UdpRepr};
+//!
+//! # fn main() -> Result<(), netmem_wire::Error> {
+//! let (a, b) = (Ipv6Addr::LOCALHOST, Ipv6Addr::LOCALHOST);
+//! let mut datagram = *b"........ping";
+//! let repr = UdpRepr { source_port: 4000, destination_port: 7, payload_len_bytes: 4 };
+//! repr.emit_v6(&mut datagram, a, b)?;
+//!
+//! let view = Udp::new_checked_v6(&datagram)?;
+//! assert!(view.verify_checksum_v6(a, b, ZeroChecksum::Refused));
+//! assert_eq!((view.destination_port(), view.payload()), (7, &b"ping"[..]));
+//! # Ok(())
+//! # }
+//! ```
 
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::checksum::{self, Sum};
 use crate::ipv4::protocol;
 use crate::{Error, Layer, be16, set_be16};
 
+#[cfg(test)]
+mod tests;
+
 /// Bytes of a header.
 pub const HEADER_LEN_BYTES: usize = 8;
+
+/// What a checksum of 0 over IPv6 is taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ZeroChecksum {
+    /// An error, as RFC 8200 section 8.1 has it.
+    Refused,
+    /// No checksum: the port's owner was told to take such datagrams (RFC 6935 section 5).
+    Allowed,
+}
 
 /// A view of a UDP datagram.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +78,29 @@ impl<T: AsRef<[u8]>> Udp<T> {
         Ok(view)
     }
 
+    /// As [`new_checked`](Self::new_checked), but a length of 0 is a jumbogram's: the datagram is
+    /// the whole buffer, which must be what IPv6 has for it. Like the kernel (net/ipv6/udp.c, 6.1)
+    /// it takes jumbograms of less than 64 KiB too.
+    ///
+    /// # Errors
+    /// Those of [`new_checked`](Self::new_checked), for lengths other than 0.
+    #[inline]
+    pub fn new_checked_v6(buffer: T) -> Result<Self, Error> {
+        let view = Self::new_truncated(buffer)?;
+        if view.len_bytes() == 0 { Ok(view) } else { Self::new_checked(view.buffer) }
+    }
+
+    /// Checks that the header is there, and nothing else. For datagrams that a capture cut at its
+    /// snap length; the payload is cut to what the buffer has, and is all of it for a length of 0.
+    ///
+    /// # Errors
+    /// [`Error::Short`].
+    #[inline]
+    pub fn new_truncated(buffer: T) -> Result<Self, Error> {
+        Error::check_header(Layer::Udp, HEADER_LEN_BYTES, buffer.as_ref().len())?;
+        Ok(Self { buffer })
+    }
+
     /// Reads the source port.
     #[inline]
     pub fn source_port(&self) -> u16 {
@@ -55,13 +113,13 @@ impl<T: AsRef<[u8]>> Udp<T> {
         be16(self.header(), 2)
     }
 
-    /// Reads the length of header and payload together.
+    /// Reads the length of header and payload together; 0 in a jumbogram.
     #[inline]
     pub fn len_bytes(&self) -> u16 {
         be16(self.header(), 4)
     }
 
-    /// Reads the checksum as it stands; 0 means that there is none.
+    /// Reads the checksum as it stands; 0 means that there is none, see [`ZeroChecksum`].
     #[inline]
     pub fn checksum(&self) -> u16 {
         be16(self.header(), 6)
@@ -79,6 +137,21 @@ impl<T: AsRef<[u8]>> Udp<T> {
         self.checksum() == 0 || self.sum(source, destination).finish() == 0
     }
 
+    /// Tells whether the checksum is right between these addresses, or absent where that is
+    /// allowed. Behind a routing header the destination is the final one.
+    #[inline]
+    pub fn verify_checksum_v6(
+        &self,
+        source: Ipv6Addr,
+        destination: Ipv6Addr,
+        zero: ZeroChecksum,
+    ) -> bool {
+        if self.checksum() == 0 {
+            return zero == ZeroChecksum::Allowed;
+        }
+        self.sum_v6(source, destination).finish() == 0
+    }
+
     /// Gives the buffer back.
     #[inline]
     pub fn into_inner(self) -> T {
@@ -90,10 +163,24 @@ impl<T: AsRef<[u8]>> Udp<T> {
             .combine(Sum::of(self.datagram()))
     }
 
-    /// What the length covers, cut to the buffer if the check was voided.
+    fn sum_v6(&self, source: Ipv6Addr, destination: Ipv6Addr) -> Sum {
+        let datagram = self.datagram();
+        let len_bytes = match self.len_bytes() {
+            // A jumbogram's true length is in the pseudo header: RFC 2675 section 4.
+            0 => u32::try_from(datagram.len()).unwrap_or(u32::MAX),
+            len_bytes => len_bytes.into(),
+        };
+        checksum::pseudo_header_v6(source, destination, protocol::UDP, len_bytes)
+            .combine(Sum::of(datagram))
+    }
+
+    /// What the length covers (0: everything), cut to the buffer if that was not checked.
     fn datagram(&self) -> &[u8] {
         let data = self.buffer.as_ref();
-        &data[..data.len().min(self.len_bytes().into())]
+        match usize::from(self.len_bytes()) {
+            0 => data,
+            len_bytes => &data[..data.len().min(len_bytes)],
+        }
     }
 
     fn header(&self) -> &[u8; HEADER_LEN_BYTES] {
@@ -115,7 +202,7 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Udp<T> {
     }
 
     /// Writes the length of header and payload together. Voids the check: afterwards the payload
-    /// is cut to what the buffer has.
+    /// is cut to what the buffer has, and is all of it for a length of 0.
     #[inline]
     pub fn set_len_bytes(&mut self, len_bytes: u16) {
         set_be16(self.header_mut(), 4, len_bytes);
@@ -132,6 +219,15 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Udp<T> {
     pub fn fill_checksum(&mut self, source: Ipv4Addr, destination: Ipv4Addr) {
         self.set_checksum(0);
         let checksum = self.sum(source, destination).finish();
+        self.set_checksum(if checksum == 0 { 0xffff } else { checksum });
+    }
+
+    /// Computes and writes the checksum between these addresses; never 0. Behind a routing header
+    /// the destination is the final one.
+    #[inline]
+    pub fn fill_checksum_v6(&mut self, source: Ipv6Addr, destination: Ipv6Addr) {
+        self.set_checksum(0);
+        let checksum = self.sum_v6(source, destination).finish();
         self.set_checksum(if checksum == 0 { 0xffff } else { checksum });
     }
 
@@ -172,12 +268,23 @@ impl UdpRepr {
     ) -> Result<Self, Error> {
         let right = view.verify_checksum(source, destination);
         Error::check_field(Layer::Udp, 6, "checksum", right)?;
-        let bad_len = Error::Field { layer: Layer::Udp, offset_bytes: 4, field: "length" };
-        Ok(Self {
-            source_port: view.source_port(),
-            destination_port: view.destination_port(),
-            payload_len_bytes: view.len_bytes().checked_sub(8).ok_or(bad_len)?,
-        })
+        Self::fields(view)
+    }
+
+    /// As [`parse`](Self::parse), over IPv6; behind a routing header the destination is the final
+    /// one.
+    ///
+    /// # Errors
+    /// [`Error::Field`] for a wrong checksum or none, and for what is not representable: a
+    /// jumbogram.
+    pub fn parse_v6<T: AsRef<[u8]>>(
+        view: &Udp<T>,
+        source: Ipv6Addr,
+        destination: Ipv6Addr,
+    ) -> Result<Self, Error> {
+        let right = view.verify_checksum_v6(source, destination, ZeroChecksum::Refused);
+        Error::check_field(Layer::Udp, 6, "checksum", right)?;
+        Self::fields(view)
     }
 
     /// Writes the header in front of the payload that is in `buffer` already, checksum over both
@@ -192,6 +299,40 @@ impl UdpRepr {
         source: Ipv4Addr,
         destination: Ipv4Addr,
     ) -> Result<Udp<&'b mut [u8]>, Error> {
+        let mut view = self.write(buffer)?;
+        view.fill_checksum(source, destination);
+        Ok(view)
+    }
+
+    /// As [`emit`](Self::emit), over IPv6; behind a routing header the destination is the final
+    /// one.
+    ///
+    /// # Errors
+    /// Those of [`emit`](Self::emit).
+    pub fn emit_v6<'b>(
+        &self,
+        buffer: &'b mut [u8],
+        source: Ipv6Addr,
+        destination: Ipv6Addr,
+    ) -> Result<Udp<&'b mut [u8]>, Error> {
+        let mut view = self.write(buffer)?;
+        view.fill_checksum_v6(source, destination);
+        Ok(view)
+    }
+
+    #[inline]
+    fn fields<T: AsRef<[u8]>>(view: &Udp<T>) -> Result<Self, Error> {
+        let bad_len = Error::Field { layer: Layer::Udp, offset_bytes: 4, field: "length" };
+        Ok(Self {
+            source_port: view.source_port(),
+            destination_port: view.destination_port(),
+            payload_len_bytes: view.len_bytes().checked_sub(8).ok_or(bad_len)?,
+        })
+    }
+
+    /// Writes everything but the checksum.
+    #[inline]
+    fn write<'b>(&self, buffer: &'b mut [u8]) -> Result<Udp<&'b mut [u8]>, Error> {
         Error::check_field(Layer::Udp, 4, "length", self.payload_len_bytes <= 65527)?;
         Error::check_header(Layer::Udp, HEADER_LEN_BYTES, buffer.len())?;
         let len_bytes = self.payload_len_bytes + 8;
@@ -200,135 +341,6 @@ impl UdpRepr {
         view.set_len_bytes(len_bytes);
         view.set_source_port(self.source_port);
         view.set_destination_port(self.destination_port);
-        view.fill_checksum(source, destination);
         Ok(view)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::vec::Vec;
-
-    use proptest::collection::vec;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const A: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
-    const B: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
-
-    #[test]
-    fn a_datagram_by_hand() {
-        let repr = UdpRepr { source_port: 1000, destination_port: 53, payload_len_bytes: 3 };
-        let mut buffer = *b"........abc###";
-        repr.emit(&mut buffer, A, B).unwrap();
-        // 0a00+0001+0a00+0002+0011+000b + 03e8+0035+000b+6162+6300 = dca9, complement 2356
-        assert_eq!(buffer, *b"\x03\xe8\x00\x35\x00\x0b\x23\x56abc###");
-        assert_eq!(Udp::new_checked(buffer).unwrap().payload(), b"abc");
-    }
-
-    #[test]
-    fn lengths_are_checked() {
-        let mut buffer = [0; 12];
-        assert!(matches!(Udp::new_checked(&buffer[..7]), Err(Error::Short { .. })));
-        buffer[5] = 7;
-        assert!(matches!(Udp::new_checked(&buffer), Err(Error::Field { field: "length", .. })));
-        buffer[5] = 13;
-        assert!(matches!(
-            Udp::new_checked(&buffer),
-            Err(Error::Truncated { needed_bytes: 13, available_bytes: 12, .. })
-        ));
-        let repr = UdpRepr { source_port: 1, destination_port: 2, payload_len_bytes: 4 };
-        assert!(repr.emit(&mut buffer, A, B).is_ok());
-        assert!(matches!(repr.emit(&mut buffer[..11], A, B), Err(Error::Truncated { .. })));
-        assert!(matches!(repr.emit(&mut buffer[..7], A, B), Err(Error::Short { .. })));
-        let long = UdpRepr { payload_len_bytes: 65528, ..repr };
-        assert!(matches!(long.emit(&mut buffer, A, B), Err(Error::Field { .. })));
-    }
-
-    #[test]
-    fn no_checksum_is_right_and_a_computed_zero_is_sent_as_ones() {
-        let mut buffer = [0, 0, 0, 0, 0, 10, 0, 0, 0, 0];
-        let mut view = Udp::new_checked(buffer.as_mut_slice()).unwrap();
-        assert!(view.verify_checksum(A, B));
-        // Choose the payload so that the sum is all ones.
-        let rest = view.sum(A, B).finish();
-        view.payload_mut().copy_from_slice(&rest.to_be_bytes());
-        assert_eq!(view.sum(A, B).finish(), 0);
-        view.fill_checksum(A, B);
-        assert_eq!(view.checksum(), 0xffff);
-        assert!(view.verify_checksum(A, B));
-        assert!(!view.verify_checksum(A, A));
-    }
-
-    #[test]
-    fn a_voided_check_cuts_and_does_not_panic() {
-        for len_bytes in [0, 7, 8, 13, 0xffff] {
-            let mut buffer = [0, 0, 0, 0, 0, 12, 0, 0, 1, 2, 3, 4];
-            let mut view = Udp::new_checked(buffer.as_mut_slice()).unwrap();
-            view.set_len_bytes(len_bytes);
-            view.fill_checksum(A, B);
-            let _ = (view.verify_checksum(A, B), UdpRepr::parse(&view, A, B));
-            assert!(view.payload_mut().len() <= 4 && view.payload().len() <= 4);
-        }
-    }
-
-    fn snapshot(view: &Udp<&mut [u8]>) -> [u16; 4] {
-        [view.source_port(), view.destination_port(), view.len_bytes(), view.checksum()]
-    }
-
-    fn datagram() -> impl Strategy<Value = Vec<u8>> {
-        (vec(any::<u8>(), 8..80), 0_usize..9).prop_map(|(mut bytes, padding)| {
-            let len_bytes = u16::try_from(bytes.len()).unwrap();
-            bytes[4..6].copy_from_slice(&len_bytes.to_be_bytes());
-            bytes.resize(bytes.len() + padding, 0xee);
-            bytes
-        })
-    }
-
-    proptest! {
-        // Planted and caught: set_destination_port writes the source port.
-        #[test]
-        fn a_setter_changes_its_field_only(mut bytes in datagram(), i in 0_usize..4, value: u16) {
-            let after = bytes[8..].to_vec();
-            let mut view = Udp::new_checked(bytes.as_mut_slice()).unwrap();
-            let mut expected = snapshot(&view);
-            expected[i] = value;
-            match i {
-                0 => view.set_source_port(value),
-                1 => view.set_destination_port(value),
-                2 => view.set_len_bytes(value),
-                _ => view.set_checksum(value),
-            }
-            prop_assert_eq!(snapshot(&view), expected);
-            prop_assert_eq!(&bytes[8..], after);
-        }
-
-        // Planted and caught: emit leaves out the checksum; a carry lost in the sum.
-        #[test]
-        fn emit_undoes_parse(mut bytes in datagram(), a: [u8; 4], b: [u8; 4]) {
-            let (a, b) = (a.into(), b.into());
-            Udp::new_checked(bytes.as_mut_slice()).unwrap().fill_checksum(a, b);
-            let repr = UdpRepr::parse(&Udp::new_checked(&bytes).unwrap(), a, b).unwrap();
-            let mut copy = bytes.clone();
-            copy[..8].fill(0xa5);
-            repr.emit(&mut copy, a, b).unwrap();
-            prop_assert_eq!(copy, bytes);
-        }
-
-        // Planted and caught: verify looks at half of the sum; a carry lost in the sum.
-        #[test]
-        fn a_flipped_bit_shows(mut bytes in datagram(), flip in 0_usize..640) {
-            let mut view = Udp::new_checked(bytes.as_mut_slice()).unwrap();
-            view.fill_checksum(A, B);
-            let len_bits = 8 * usize::from(view.len_bytes());
-            let flip = flip % len_bits;
-            // Another length sums other bytes: bytes 4 and 5 are left alone.
-            let at = if matches!(flip / 8, 4 | 5) { 0 } else { flip / 8 };
-            bytes[at] ^= 1 << (flip % 8);
-            let view = Udp::new_checked(&bytes).unwrap();
-            // A checksum that became 0 is an absent one.
-            prop_assert!(view.checksum() == 0 || !view.verify_checksum(A, B));
-        }
     }
 }

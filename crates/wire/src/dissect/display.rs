@@ -70,7 +70,7 @@ impl Dissection<'_> {
 
     fn fmt_arp(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let packet = self.network_bytes();
-        let name = if self.ether_type() == Some(ether_type::RARP) { "RARP" } else { "ARP" };
+        let name = if self.ether_type() == Some(ether_type::REVERSE_ARP) { "RARP" } else { "ARP" };
         let Some(ip_over_ethernet) = packet.first_chunk::<28>() else {
             return write!(f, "{name}, length {}", packet.len());
         };
@@ -135,7 +135,7 @@ impl Dissection<'_> {
         match self.protocol() {
             None => Ok(()),
             Some(kind) => {
-                match names::ip_protocol(kind) {
+                match names::protocol(kind) {
                     Some(name) => write!(f, "{name}"),
                     None => write!(f, "proto {kind}"),
                 }?;

@@ -71,8 +71,8 @@ impl Dissection<'_> {
     #[inline(never)]
     fn read_other_network(&mut self, at: usize, kind: u16) {
         match kind {
-            ether_type::ARP | ether_type::RARP => self.read_arp(at),
-            ether_type::BRIDGE => self.set_inner(Inner::Ethernet, at),
+            ether_type::ARP | ether_type::REVERSE_ARP => self.read_arp(at),
+            ether_type::TRANS_ETHER_BRIDGING => self.set_inner(Inner::Ethernet, at),
             _ => self.stop = Stop::EtherType(kind),
         }
     }

@@ -30,9 +30,9 @@ impl Dissection<'_> {
         let is_extension = |kind, network| match kind {
             protocol::AH => true,
             protocol::HOP_BY_HOP
-            | protocol::ROUTING
-            | protocol::FRAGMENT
-            | protocol::DESTINATION_OPTIONS
+            | protocol::IPV6_ROUTE
+            | protocol::IPV6_FRAGMENT
+            | protocol::IPV6_OPTIONS
             | protocol::MOBILITY
             | protocol::HIP
             | protocol::SHIM6 => network == Network::Ipv6,
@@ -60,7 +60,7 @@ impl Dissection<'_> {
         const LAYER: Layer = Layer::Ipv6Extension;
         let &[next, units, ..] = self.need::<8>(LAYER, at)?;
         let len_bytes = match kind {
-            protocol::FRAGMENT => 8,
+            protocol::IPV6_FRAGMENT => 8,
             protocol::AH => (usize::from(units) + 2) * 4,
             _ => (usize::from(units) + 1) * 8,
         };
@@ -69,7 +69,7 @@ impl Dissection<'_> {
             self.stop = Stop::Error(short(LAYER, at, len_bytes, there));
             return None;
         }
-        if kind == protocol::FRAGMENT {
+        if kind == protocol::IPV6_FRAGMENT {
             let [_, _, a, b, c, d, e, f] = *self.need::<8>(LAYER, at)?;
             let word = u16::from_be_bytes([a, b]);
             // A fragment that is all of its packet is atomic (RFC 6946): it is whole.
@@ -105,10 +105,10 @@ impl Dissection<'_> {
                 self.payload_at = at + 8;
             }
             protocol::GRE => self.read_gre(at),
-            protocol::IPIP => self.set_inner(Inner::Network(ether_type::IPV4), at),
+            protocol::IPV4 => self.set_inner(Inner::Network(ether_type::IPV4), at),
             protocol::IPV6 => self.set_inner(Inner::Network(ether_type::IPV6), at),
             protocol::ETHERNET => self.set_inner(Inner::Ethernet, at),
-            protocol::NO_NEXT_HEADER => {}
+            protocol::IPV6_NO_NEXT => {}
             _ => self.stop = Stop::Protocol(kind),
         }
     }

@@ -4,12 +4,18 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::{Fields, Ipv4Net, Present};
-use crate::vlan;
+use super::{Fields, Ipv4Net, Ipv6Net, Present};
+use crate::{MacAddr, vlan};
 
 /// One question about a frame; false if the field it asks about is absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Test {
+    /// The Ethernet source address is this one.
+    SourceMac(MacAddr),
+    /// The Ethernet destination address is this one.
+    DestinationMac(MacAddr),
+    /// The Ethernet destination is a group: multicast or broadcast.
+    DestinationMacGroup,
     /// The Ethernet type after the tags is this one.
     EtherType(u16),
     /// There is a tag; with an id: the outermost tag's id is this one.
@@ -31,16 +37,56 @@ pub enum Test {
     SourceNet(Ipv4Net),
     /// The IPv4 destination address is in the network.
     DestinationNet(Ipv4Net),
-    /// The packet is not fragmented, or this is its first fragment.
+    /// There is an IPv6 header.
+    Ipv6,
+    /// The protocol behind the IPv6 extension headers is this one. Of a later fragment it is the
+    /// fragment header's next header.
+    Ip6Protocol(u8),
+    /// The IPv6 source address is in the network.
+    Source6Net(Ipv6Net),
+    /// The IPv6 destination address is in the network.
+    Destination6Net(Ipv6Net),
+    /// The packet, of IPv4 or IPv6, is not fragmented, or this is its first fragment.
     FirstFragment,
-    /// The packet is a fragment, the first or another.
+    /// The packet, of IPv4 or IPv6, is a fragment, the first or another.
     Fragment,
-    /// The ICMP type is this one.
+    /// The type of the ICMP message (of IPv4) is this one.
     IcmpType(u8),
+    /// The code of the ICMP message (of IPv4) is this one.
+    IcmpCode(u8),
+    /// The type of the `ICMPv6` message is this one.
+    Icmp6Type(u8),
+    /// The target of the neighbor solicitation or advertisement (`ICMPv6` 135, 136) is in the
+    /// network.
+    NdTarget(Ipv6Net),
     /// The source port of TCP, UDP, UDP-Lite or SCTP is this one.
     SourcePort(u16),
     /// The destination port of TCP, UDP, UDP-Lite or SCTP is this one.
     DestinationPort(u16),
+    /// The source port is one of these; none is if `first` is above `last`.
+    SourcePortIn {
+        /// Lowest port.
+        first: u16,
+        /// Highest port.
+        last: u16,
+    },
+    /// The destination port is one of these; none is if `first` is above `last`.
+    DestinationPortIn {
+        /// Lowest port.
+        first: u16,
+        /// Highest port.
+        last: u16,
+    },
+    /// Of the TCP flags (byte 13 of the header), those in `mask` are `value`. No flags are, if
+    /// `value` has bits that `mask` has not.
+    TcpFlags {
+        /// Which flags are looked at.
+        mask: u8,
+        /// What they shall be.
+        value: u8,
+    },
+    /// The frame has this many bytes or more. `less n` is not `LenAtLeast(n + 1)`.
+    LenAtLeast(u32),
 }
 
 impl Test {
@@ -49,17 +95,28 @@ impl Test {
     #[must_use]
     pub const fn needs(self) -> Present {
         match self {
-            Self::EtherType(_) | Self::UntaggedOrPriority => Present::ETHERNET,
+            Self::SourceMac(_)
+            | Self::DestinationMac(_)
+            | Self::DestinationMacGroup
+            | Self::EtherType(_)
+            | Self::UntaggedOrPriority => Present::ETHERNET,
             Self::Vlan(_) => Present::VLAN,
             Self::ArpOperation(_) | Self::ArpTarget(_) | Self::ArpSender(_) => Present::ARP,
-            Self::Ipv4
-            | Self::IpProtocol(_)
-            | Self::SourceNet(_)
-            | Self::DestinationNet(_)
-            | Self::FirstFragment
-            | Self::Fragment => Present::IPV4,
-            Self::IcmpType(_) => Present::ICMP,
-            Self::SourcePort(_) | Self::DestinationPort(_) => Present::PORTS,
+            Self::Ipv4 | Self::IpProtocol(_) | Self::SourceNet(_) | Self::DestinationNet(_) => {
+                Present::IPV4
+            }
+            Self::Ipv6 | Self::Source6Net(_) | Self::Destination6Net(_) => Present::IPV6,
+            Self::Ip6Protocol(_) => Present::IP6_PROTOCOL,
+            Self::FirstFragment | Self::Fragment => Present::FRAGMENT,
+            Self::IcmpType(_) | Self::IcmpCode(_) => Present::ICMP,
+            Self::Icmp6Type(_) => Present::ICMP6,
+            Self::NdTarget(_) => Present::ND_TARGET,
+            Self::SourcePort(_)
+            | Self::DestinationPort(_)
+            | Self::SourcePortIn { .. }
+            | Self::DestinationPortIn { .. } => Present::PORTS,
+            Self::TcpFlags { .. } => Present::TCP_FLAGS,
+            Self::LenAtLeast(_) => Present::NONE,
         }
     }
 
@@ -68,6 +125,9 @@ impl Test {
     pub fn matches(self, fields: &Fields) -> bool {
         fields.present.contains(self.needs())
             && match self {
+                Self::SourceMac(address) => fields.source_mac == address,
+                Self::DestinationMac(address) => fields.destination_mac == address,
+                Self::DestinationMacGroup => fields.destination_mac.is_multicast(),
                 Self::EtherType(ether_type) => fields.ether_type == ether_type,
                 Self::Vlan(id) => id.is_none_or(|id| fields.vlan_ids[0] == id),
                 Self::UntaggedOrPriority => {
@@ -78,15 +138,27 @@ impl Test {
                 Self::ArpOperation(operation) => fields.arp_operation == operation,
                 Self::ArpTarget(net) => net.contains(fields.arp_target),
                 Self::ArpSender(net) => net.contains(fields.arp_sender),
-                Self::Ipv4 => true,
+                Self::Ipv4 | Self::Ipv6 => true,
                 Self::IpProtocol(protocol) => fields.ip_protocol == protocol,
                 Self::SourceNet(net) => net.contains(fields.ip_source),
                 Self::DestinationNet(net) => net.contains(fields.ip_destination),
+                Self::Ip6Protocol(protocol) => fields.ip6_protocol == protocol,
+                Self::Source6Net(net) => net.contains(fields.ip6_source),
+                Self::Destination6Net(net) => net.contains(fields.ip6_destination),
                 Self::FirstFragment => fields.fragment_offset_bytes == 0,
                 Self::Fragment => fields.fragment_offset_bytes != 0 || fields.more_fragments,
                 Self::IcmpType(icmp_type) => fields.icmp_type == icmp_type,
+                Self::IcmpCode(icmp_code) => fields.icmp_code == icmp_code,
+                Self::Icmp6Type(icmp6_type) => fields.icmp6_type == icmp6_type,
+                Self::NdTarget(net) => net.contains(fields.nd_target),
                 Self::SourcePort(port) => fields.source_port == port,
                 Self::DestinationPort(port) => fields.destination_port == port,
+                Self::SourcePortIn { first, last } => (first..=last).contains(&fields.source_port),
+                Self::DestinationPortIn { first, last } => {
+                    (first..=last).contains(&fields.destination_port)
+                }
+                Self::TcpFlags { mask, value } => fields.tcp_flags & mask == value,
+                Self::LenAtLeast(len_bytes) => fields.len_bytes >= len_bytes,
             }
     }
 }
@@ -94,6 +166,9 @@ impl Test {
 impl fmt::Display for Test {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::SourceMac(address) => write!(f, "source_mac {address}"),
+            Self::DestinationMac(address) => write!(f, "destination_mac {address}"),
+            Self::DestinationMacGroup => f.write_str("destination_mac_group"),
             Self::EtherType(ether_type) => write!(f, "ether_type {ether_type:#06x}"),
             Self::Vlan(None) => f.write_str("vlan"),
             Self::Vlan(Some(id)) => write!(f, "vlan {id}"),
@@ -105,11 +180,22 @@ impl fmt::Display for Test {
             Self::IpProtocol(protocol) => write!(f, "ip_protocol {protocol}"),
             Self::SourceNet(net) => write!(f, "source {net}"),
             Self::DestinationNet(net) => write!(f, "destination {net}"),
+            Self::Ipv6 => f.write_str("ipv6"),
+            Self::Ip6Protocol(protocol) => write!(f, "ip6_protocol {protocol}"),
+            Self::Source6Net(net) => write!(f, "source6 {net}"),
+            Self::Destination6Net(net) => write!(f, "destination6 {net}"),
             Self::FirstFragment => f.write_str("first_fragment"),
             Self::Fragment => f.write_str("fragment"),
             Self::IcmpType(icmp_type) => write!(f, "icmp_type {icmp_type}"),
+            Self::IcmpCode(icmp_code) => write!(f, "icmp_code {icmp_code}"),
+            Self::Icmp6Type(icmp6_type) => write!(f, "icmp6_type {icmp6_type}"),
+            Self::NdTarget(net) => write!(f, "nd_target {net}"),
             Self::SourcePort(port) => write!(f, "source_port {port}"),
             Self::DestinationPort(port) => write!(f, "destination_port {port}"),
+            Self::SourcePortIn { first, last } => write!(f, "source_port {first}-{last}"),
+            Self::DestinationPortIn { first, last } => write!(f, "destination_port {first}-{last}"),
+            Self::TcpFlags { mask, value } => write!(f, "tcp_flags {value:#04x}/{mask:#04x}"),
+            Self::LenAtLeast(len_bytes) => write!(f, "len_at_least {len_bytes}"),
         }
     }
 }
@@ -280,7 +366,7 @@ mod tests {
     }
 
     fn matching(tags: &[(u16, u16)], ether_type: u16, l3: &[u8]) -> Vec<usize> {
-        let frame = Described { tags: tags.to_vec(), ether_type, l3: l3.to_vec() }.frame();
+        let frame = Described::new(tags, ether_type, l3).frame();
         let fields = Fields::parse(&frame);
         let tests = samples("10.0.0.0/8".parse().unwrap());
         (0..tests.len()).filter(|i| tests[*i].matches(&fields)).collect()

@@ -198,7 +198,7 @@ mod tests {
     }
 
     fn class(tags: &[(u16, u16)], ether_type: u16, l3: &[u8]) -> (&'static str, Action) {
-        let frame = Described { tags: tags.to_vec(), ether_type, l3: l3.to_vec() }.frame();
+        let frame = Described::new(tags, ether_type, l3).frame();
         let rules = responder(&[Ipv4Addr::new(10, 0, 0, 9), OURS]);
         let (index, action) = rules.classify(&Fields::parse(&frame));
         let names = [

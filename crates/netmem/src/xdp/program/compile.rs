@@ -47,32 +47,25 @@
 //! Kernel 5.15 and later; CAP_BPF and CAP_NET_ADMIN are enough. Without CAP_PERFMON the verifier
 //! refuses to add a variable to a packet pointer, so IPv4 options are skipped by constants.
 
-use std::collections::BTreeSet;
+mod fields;
+mod parse;
+
+use std::collections::BTreeMap;
 
 use netmem_bpf::{
     Map, XdpAction,
     asm::{
         Alu, AsmError, Assembler, Cond, Helper, Insn, Label,
-        Reg::{self, R0, R1, R2, R3, R6, R7, R8, R9, R10},
+        Reg::{R0, R1, R2, R3, R6, R10},
         Size, xdp_md,
     },
 };
-use netmem_wire::{
-    ethernet::ether_type,
-    filter::{Action, Expr, Ipv4Net, Rules, Test},
-    ipv4::protocol,
-};
+use netmem_wire::filter::{Action, Expr, Rules, Test};
 
-/// What a slot holds where the frame lacks the field: all bits set. Fields have 32 bits or fewer.
-const ABSENT: i32 = -1;
-/// Where the key of the class counter lies, from R10.
-const KEY: i16 = -8;
-/// The bits of the IPv4 fragment word: `more fragments` and the offset.
-const FRAGMENT_BITS: i32 = 0x3fff;
-const FRAGMENT_OFFSET_BITS: i32 = 0x1fff;
-/// Ethernet hardware, IPv4 protocol; then their address lengths.
-const ARP_KIND: [u8; 4] = [0x00, 0x01, 0x08, 0x00];
-const ARP_LENGTHS: [u8; 2] = [6, 4];
+use self::{
+    fields::{ABSENT, Check, Condition, KEY, Kinds, Slot, conditions, constant},
+    parse::Source,
+};
 
 /// Turns rules into a program that counts in `counters`, a per-CPU array of `u64` with one entry per
 /// class, and takes into `sockets`, an XSKMAP with one entry per queue.
@@ -85,7 +78,7 @@ pub(super) fn compile(rules: &Rules, sockets: &Map, counters: &Map) -> Result<Ve
     let reached = reached(rules);
     let mut compiler = Compiler::default();
     for (_, when, _) in &reached {
-        compiler.collect(when);
+        compiler.collect(when, Kinds::ALL);
     }
     compiler.parse();
     let [pass, take] = [(); 2].map(|()| compiler.asm.label());
@@ -98,93 +91,6 @@ pub(super) fn compile(rules: &Rules, sockets: &Map, counters: &Map) -> Result<Ve
         }
     }
     compiler.asm.finish()
-}
-
-/// A field of the frame on the stack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(i16)]
-enum Slot {
-    EtherType,
-    /// The outermost tag's id.
-    VlanId,
-    /// Zero where [`Test::UntaggedOrPriority`] holds, else absent.
-    Untagged,
-    ArpOperation,
-    ArpSender,
-    ArpTarget,
-    IpProtocol,
-    IpSource,
-    IpDestination,
-    /// The [`FRAGMENT_BITS`].
-    Fragment,
-    IcmpType,
-    SourcePort,
-    DestinationPort,
-}
-
-impl Slot {
-    /// Where the slot lies, from R10.
-    const fn offset(self) -> i16 {
-        KEY - 8 * (self as i16 + 1)
-    }
-}
-
-/// What a test asks of its slot's value, 64 bits with [`ABSENT`] sign-extended.
-#[derive(Clone, Copy, Debug)]
-enum Check {
-    Present,
-    Equals(i32),
-    /// No bit of these is set.
-    Clear(i32),
-    /// Present and not zero.
-    Positive,
-    In(Ipv4Net),
-}
-
-fn check(test: Test) -> (Slot, Check) {
-    match test {
-        Test::EtherType(value) => (Slot::EtherType, Check::Equals(value.into())),
-        Test::Vlan(None) => (Slot::VlanId, Check::Present),
-        Test::Vlan(Some(id)) => (Slot::VlanId, Check::Equals(id.into())),
-        Test::UntaggedOrPriority => (Slot::Untagged, Check::Present),
-        Test::ArpOperation(value) => (Slot::ArpOperation, Check::Equals(value.into())),
-        Test::ArpTarget(net) => (Slot::ArpTarget, Check::In(net)),
-        Test::ArpSender(net) => (Slot::ArpSender, Check::In(net)),
-        Test::Ipv4 => (Slot::IpProtocol, Check::Present),
-        Test::IpProtocol(value) => (Slot::IpProtocol, Check::Equals(value.into())),
-        Test::SourceNet(net) => (Slot::IpSource, Check::In(net)),
-        Test::DestinationNet(net) => (Slot::IpDestination, Check::In(net)),
-        Test::FirstFragment => (Slot::Fragment, Check::Clear(FRAGMENT_OFFSET_BITS)),
-        Test::Fragment => (Slot::Fragment, Check::Positive),
-        Test::IcmpType(value) => (Slot::IcmpType, Check::Equals(value.into())),
-        Test::SourcePort(value) => (Slot::SourcePort, Check::Equals(value.into())),
-        Test::DestinationPort(value) => (Slot::DestinationPort, Check::Equals(value.into())),
-    }
-}
-
-/// The answer of an expression that is the same for every frame.
-fn constant(expr: &Expr) -> Option<bool> {
-    match expr {
-        Expr::Always => Some(true),
-        Expr::Never => Some(false),
-        Expr::Test(_) => None,
-        Expr::Not(inner) => constant(inner).map(|value| !value),
-        Expr::All(parts) => constant_list(parts, false),
-        Expr::Any(parts) => constant_list(parts, true),
-    }
-}
-
-/// As [`constant`], for a list that one part equal to `decisive` decides.
-fn constant_list(parts: &[Expr], decisive: bool) -> Option<bool> {
-    let mut value = Some(!decisive);
-    for part in parts {
-        match constant(part) {
-            Some(part) if part == decisive => return Some(decisive),
-            Some(_) => {}
-            None => value = None,
-        }
-    }
-    value
 }
 
 /// The classes that some frame may reach, in order, with their conditions: without the rules that
@@ -208,183 +114,36 @@ fn reached(rules: &Rules) -> Vec<(i32, &Expr, Action)> {
 #[derive(Debug, Default)]
 struct Compiler {
     asm: Assembler,
-    /// The slots that a test reads.
-    slots: BTreeSet<Slot>,
+    /// The slots that a test reads, and in which kinds of frames what it reads matters.
+    slots: BTreeMap<Slot, Kinds>,
+    /// The kinds of frames that the code being written is for, while parsing.
+    kinds: Kinds,
+    /// Where that code finds the frame.
+    source: Source,
     /// The slot whose value R1 holds, in straight-line code.
     loaded: Option<Slot>,
 }
 
 impl Compiler {
-    fn collect(&mut self, expr: &Expr) {
+    /// Notes which slots `expr` reads, and in which kinds of frames, of those in `kinds`.
+    fn collect(&mut self, expr: &Expr, kinds: Kinds) {
         match expr {
             Expr::Always | Expr::Never => {}
-            Expr::Test(test) => drop(self.slots.insert(check(*test).0)),
-            Expr::Not(inner) => self.collect(inner),
-            Expr::All(parts) | Expr::Any(parts) => {
-                parts.iter().for_each(|part| self.collect(part));
+            Expr::Test(test) => {
+                for condition in conditions(*test) {
+                    if let Condition::Slot(slot, _) = condition {
+                        let before = self.slots.entry(slot).or_default();
+                        *before = before.or(kinds);
+                    }
+                }
             }
-        }
-    }
-
-    fn reads(&self, slots: &[Slot]) -> bool {
-        slots.iter().any(|slot| self.slots.contains(slot))
-    }
-
-    /// Writes the code that fills the slots from the frame.
-    fn parse(&mut self) {
-        let done = self.asm.label();
-        self.asm.mov(R6, R1).load(Size::W, R7, R1, xdp_md::DATA).load(
-            Size::W,
-            R8,
-            R1,
-            xdp_md::DATA_END,
-        );
-        for slot in &self.slots {
-            self.asm.store_imm(Size::Dw, R10, slot.offset(), ABSENT);
-        }
-        self.need(14, done);
-        self.asm.load(Size::H, R9, R7, 12).be16(R9);
-        self.store(Slot::EtherType, R9);
-        self.asm.alu(Alu::Add, R7, 14);
-        self.tags(done);
-        if self.reads(&[Slot::ArpOperation, Slot::ArpSender, Slot::ArpTarget]) {
-            self.arp(done);
-        }
-        let transport = [Slot::IcmpType, Slot::SourcePort, Slot::DestinationPort];
-        let ipv4 = [Slot::IpProtocol, Slot::IpSource, Slot::IpDestination, Slot::Fragment];
-        if self.reads(&ipv4) || self.reads(&transport) {
-            self.ipv4(done);
-        }
-        if self.reads(&transport) {
-            self.transport(done);
-        }
-        self.bind(done);
-    }
-
-    /// Jumps to `done` unless `len_bytes` bytes are there from R7 on.
-    fn need(&mut self, len_bytes: i32, done: Label) {
-        self.asm.mov(R2, R7).alu(Alu::Add, R2, len_bytes).jump_if(Cond::Gt, R2, R8, done);
-    }
-
-    /// Stores a field of 32 bits or fewer, if a test reads it.
-    ///
-    /// It is stored in halves, the low one first in memory, so that the verifier forgets what it knew of the value
-    /// (`check_stack_write_fixed_off`, kernel/bpf/verifier.c): the rules are then checked once per
-    /// shape of frame, else once per combination of answers, of which there soon are too many.
-    fn store(&mut self, slot: Slot, value: Reg) {
-        if self.reads(&[slot]) {
-            let at = slot.offset();
-            self.asm.store(Size::W, R10, at, value).store_imm(Size::W, R10, at + 4, 0);
-        }
-    }
-
-    /// Stores a big-endian field of 2 or 4 bytes, if a test reads it.
-    fn copy(&mut self, size: Size, slot: Slot, at_bytes: i16) {
-        if self.reads(&[slot]) {
-            self.asm.load(size, R1, R7, at_bytes);
-            match size {
-                Size::H => self.asm.be16(R1),
-                _ => self.asm.be32(R1),
-            };
-            self.store(slot, R1);
-        }
-    }
-
-    fn jump_unless_tag(&mut self, to: Label) {
-        let tag = self.asm.label();
-        self.asm
-            .jump_if(Cond::Eq, R9, i32::from(ether_type::VLAN), tag)
-            .jump_if(Cond::Ne, R9, i32::from(ether_type::VLAN_SERVICE), to)
-            .bind(tag);
-    }
-
-    /// Up to two tags; R7 is at the layer behind them and R9 is its type.
-    fn tags(&mut self, done: Label) {
-        let [untagged, tagged_once, end] = [(); 3].map(|()| self.asm.label());
-        for no_tag in [untagged, tagged_once] {
-            self.jump_unless_tag(no_tag);
-            self.need(4, done);
-            if no_tag == untagged && self.reads(&[Slot::VlanId, Slot::Untagged]) {
-                // R3 is read again at `tagged_once`.
-                self.asm.load(Size::H, R3, R7, 0).be16(R3).alu(Alu::And, R3, 0x0fff);
-                self.store(Slot::VlanId, R3);
+            Expr::Not(inner) => self.collect(inner, kinds),
+            Expr::All(parts) => {
+                // In frames of other kinds it is false, whatever its parts say.
+                let kinds = kinds.and(Kinds::of(expr));
+                parts.iter().for_each(|part| self.collect(part, kinds));
             }
-            self.asm.load(Size::H, R9, R7, 2).be16(R9);
-            self.store(Slot::EtherType, R9);
-            self.asm.alu(Alu::Add, R7, 4);
-        }
-        if self.reads(&[Slot::Untagged]) {
-            self.asm
-                .jump(end)
-                .bind(tagged_once)
-                .jump_if(Cond::Ne, R3, 0, end)
-                .bind(untagged)
-                .store_imm(Size::Dw, R10, Slot::Untagged.offset(), 0);
-        } else {
-            self.asm.bind(tagged_once).bind(untagged);
-        }
-        self.bind(end);
-    }
-
-    fn arp(&mut self, done: Label) {
-        let no_arp = self.asm.label();
-        self.asm.jump_if(Cond::Ne, R9, i32::from(ether_type::ARP), no_arp);
-        self.need(28, done);
-        self.asm
-            .load(Size::W, R1, R7, 0)
-            .jump_if32(Cond::Ne, R1, i32::from_ne_bytes(ARP_KIND), done)
-            .load(Size::H, R1, R7, 4)
-            .jump_if(Cond::Ne, R1, i32::from(u16::from_ne_bytes(ARP_LENGTHS)), done);
-        self.copy(Size::H, Slot::ArpOperation, 6);
-        self.copy(Size::W, Slot::ArpSender, 14);
-        self.copy(Size::W, Slot::ArpTarget, 24);
-        self.asm.jump(done).bind(no_arp);
-    }
-
-    /// The fixed header; leaves its first byte in R3, the protocol in R9, the fragment word in R1.
-    fn ipv4(&mut self, done: Label) {
-        self.asm.jump_if(Cond::Ne, R9, i32::from(ether_type::IPV4), done);
-        self.need(20, done);
-        self.asm
-            .load(Size::B, R3, R7, 0)
-            .jump_if(Cond::Lt, R3, 0x45, done)
-            .jump_if(Cond::Gt, R3, 0x4f, done)
-            .load(Size::B, R9, R7, 9);
-        self.store(Slot::IpProtocol, R9);
-        self.copy(Size::W, Slot::IpSource, 12);
-        self.copy(Size::W, Slot::IpDestination, 16);
-        self.asm.load(Size::H, R1, R7, 6).be16(R1).alu(Alu::And, R1, FRAGMENT_BITS);
-        self.store(Slot::Fragment, R1);
-    }
-
-    /// ICMP or ports, from where [`ipv4`](Self::ipv4) left off.
-    fn transport(&mut self, done: Label) {
-        let header_end = self.asm.label();
-        self.asm.jump_if(Cond::Set, R1, FRAGMENT_OFFSET_BITS, done).alu(Alu::Add, R7, 20);
-        for longer in 0x46..=0x4f {
-            self.asm.jump_if(Cond::Lt, R3, longer, header_end).alu(Alu::Add, R7, 4);
-        }
-        self.bind(header_end);
-        self.need(4, done);
-        if self.reads(&[Slot::IcmpType]) {
-            let no_icmp = self.asm.label();
-            self.asm.jump_if(Cond::Ne, R9, i32::from(protocol::ICMP), no_icmp).load(
-                Size::B,
-                R1,
-                R7,
-                0,
-            );
-            self.store(Slot::IcmpType, R1);
-            self.asm.jump(done).bind(no_icmp);
-        }
-        if self.reads(&[Slot::SourcePort, Slot::DestinationPort]) {
-            let ports = self.asm.label();
-            for with_ports in [protocol::TCP, protocol::UDP, protocol::SCTP] {
-                self.asm.jump_if(Cond::Eq, R9, i32::from(with_ports), ports);
-            }
-            self.asm.jump_if(Cond::Ne, R9, i32::from(protocol::UDP_LITE), done).bind(ports);
-            self.copy(Size::H, Slot::SourcePort, 0);
-            self.copy(Size::H, Slot::DestinationPort, 2);
+            Expr::Any(parts) => parts.iter().for_each(|part| self.collect(part, kinds)),
         }
     }
 
@@ -428,19 +187,63 @@ impl Compiler {
     }
 
     fn jump_if_test(&mut self, test: Test, wanted: bool, to: Label) {
-        let (slot, check) = check(test);
-        if self.loaded.replace(slot) != Some(slot) {
-            self.asm.load(Size::Dw, R1, R10, slot.offset());
+        let conditions = conditions(test);
+        let (last, others) = conditions.split_last().expect("each test has a condition");
+        if !wanted || others.is_empty() {
+            return conditions.iter().for_each(|part| self.jump_if_condition(*part, wanted, to));
         }
+        let decided = self.asm.label();
+        others.iter().for_each(|part| self.jump_if_condition(*part, false, decided));
+        self.jump_if_condition(*last, true, to);
+        self.bind(decided);
+    }
+
+    fn jump_if_condition(&mut self, condition: Condition, wanted: bool, to: Label) {
+        match condition {
+            Condition::Slot(slot, check) => {
+                if self.loaded.replace(slot) != Some(slot) {
+                    self.asm.load(Size::Dw, R1, R10, slot.offset());
+                }
+                self.jump_if_check(check, wanted, to);
+            }
+            Condition::LenAtLeast(len_bytes) => {
+                let cond = if wanted { Cond::Le } else { Cond::Gt };
+                self.asm
+                    .load(Size::W, R2, R6, xdp_md::DATA)
+                    .alu(Alu::Add, R2, len_bytes)
+                    .load(Size::W, R3, R6, xdp_md::DATA_END)
+                    .jump_if(cond, R2, R3, to);
+            }
+        }
+    }
+
+    /// Jumps to `to` if the answer for the value in R1, which stays there, is `wanted`.
+    fn jump_if_check(&mut self, check: Check, wanted: bool, to: Label) {
         let a = &mut self.asm;
         let equal = if wanted { Cond::Eq } else { Cond::Ne };
         match check {
             Check::Present if wanted => a.jump_if(Cond::Ne, R1, ABSENT, to),
             Check::Present => a.jump_if(Cond::Eq, R1, ABSENT, to),
             Check::Equals(value) => a.jump_if(equal, R1, value, to),
+            Check::EqualsWide(value) => a.load_imm64(R2, value).jump_if(equal, R1, R2, to),
             Check::Clear(bits) => a.mov(R2, R1).alu(Alu::And, R2, bits).jump_if(equal, R2, 0, to),
             Check::Positive if wanted => a.jump_if(Cond::SignedGt, R1, 0, to),
             Check::Positive => a.jump_if(Cond::SignedLe, R1, 0, to),
+            Check::Between(first, last) => {
+                // Unsigned: what is below the first, or absent, is far above the last.
+                let cond = if wanted { Cond::Le } else { Cond::Gt };
+                a.mov(R2, R1).alu(Alu::Sub, R2, i32::from(first));
+                a.jump_if(cond, R2, i32::from(last - first), to)
+            }
+            Check::Masked { shift, mask, value } => {
+                a.mov(R2, R1);
+                if shift > 0 {
+                    a.alu(Alu::Rsh, R2, shift);
+                }
+                // The ninth bit is set where the field is absent only.
+                a.alu(Alu::And, R2, i32::from(mask) | 1 << 8);
+                a.jump_if(equal, R2, i32::from(value), to)
+            }
             // Whole addresses have 32 bits, which a constant of a 64-bit jump would sign-extend.
             Check::In(net) if net.prefix_len() == 32 => {
                 a.mov32(R2, net.address().to_bits().cast_signed()).jump_if(equal, R1, R2, to)
@@ -451,6 +254,16 @@ impl Compiler {
                 let network = u64::from(net.address().to_bits()) >> host_bits;
                 let network = i32::try_from(network).expect("31 bits or fewer");
                 a.mov(R2, R1).alu(Alu::Rsh, R2, host_bits).jump_if(equal, R2, network, to)
+            }
+            Check::Prefix { len_bits: 64, bits } => {
+                a.load_imm64(R2, bits).jump_if(equal, R1, R2, to)
+            }
+            Check::Prefix { len_bits, bits } => {
+                a.mov(R2, R1).alu(Alu::Rsh, R2, 64 - len_bits);
+                match i32::try_from(bits) {
+                    Ok(bits) => a.jump_if(equal, R2, bits, to),
+                    Err(_) => a.load_imm64(R3, bits).jump_if(equal, R2, R3, to),
+                }
             }
         };
     }
