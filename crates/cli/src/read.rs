@@ -24,7 +24,7 @@ use std::{
 
 use netmem_wire::{
     dissect::{Dissection, Link, LinkType, Stop as End, dissect},
-    filter::{Expr, Fields},
+    filter::{Expr, Fields, ParseError},
 };
 use serde::Serialize;
 
@@ -116,10 +116,13 @@ pub fn run(
 
 /// The words of a filter as one expression; `None` when there are none.
 fn parse_filter(words: &[String]) -> Result<Option<Expr>, Failure> {
-    match words {
-        [] => Ok(None),
-        _ => Err(Failure::usage("filters are not read yet")),
+    let text = words.join(" ");
+    if text.trim().is_empty() {
+        return Ok(None);
     }
+    text.parse::<Expr>().map(Some).map_err(|error: ParseError| {
+        Failure::usage(format!("filter: {error}\n{}", error.caret(&text)))
+    })
 }
 
 /// The source is missing, or what it holds cannot be read.

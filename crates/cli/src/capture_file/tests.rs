@@ -114,8 +114,8 @@ impl Read for Trickle<'_> {
     }
 }
 
-// Planted and caught: the order of big-endian files ignored; nanoseconds taken for microseconds; a
-// fraction above a second not carried; the lengths of 2.2 not swapped; the bits above the link type kept.
+// Planted and caught: nanoseconds taken for microseconds; a fraction above a second not carried; the
+// lengths of 2.2 not swapped; the bits above the link type kept.
 #[test]
 fn pcap_in_every_form() {
     for writer in BOTH {
@@ -140,8 +140,8 @@ fn pcap_in_every_form() {
     }
 }
 
-// Planted and caught: interfaces kept over sections; if_tsresol of base 2 taken as base 10; the offset
-// ignored; the padding of an option not passed over; a simple packet as long as its block.
+// Planted and caught: interfaces kept over sections; if_tsresol of base 2 taken as base 10; the padding
+// of an option not passed over.
 #[test]
 fn pcapng_in_every_form() {
     for writer in BOTH {

@@ -325,7 +325,7 @@ fn add_extensions(level: &Dissection<'_>, add: &mut impl FnMut(Fields)) {
 
 fn transport(level: &Dissection<'_>, is_quoted: bool) -> Option<Fields> {
     let bytes = level.transport_bytes();
-    if bytes.len() < fixed_len_bytes(level.transport()) {
+    if level.transport() == Transport::None || bytes.len() < fixed_len_bytes(level.transport()) {
         return None;
     }
     let is_alone = !is_quoted && level.fragment().is_none();

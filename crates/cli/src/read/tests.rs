@@ -37,6 +37,7 @@ fn times_are_those_of_the_calendar() {
     }
 }
 
+// Planted and caught: fields of a header that is not there.
 /// A line a packet, and an object a packet that says the same.
 #[test]
 fn every_packet_of_every_capture_has_a_line_and_an_object() {
@@ -97,4 +98,26 @@ fn what_cannot_be_read_is_told_with_its_exit_code() {
     let expected = "stopped: pcap record at byte 54: 16 bytes needed, the file ends after 1\n";
     assert_eq!(notes, format!("1 packets read, 1 matched; {expected}"));
     fs::remove_dir_all(folder).unwrap();
+}
+
+// Planted and caught: packets of raw IP that never match; words that are not joined.
+#[test]
+fn a_filter_chooses() {
+    let count = |name: &str, filter: &[&str]| {
+        let (ended, lines, notes) = read(&captures().join(name), filter, false);
+        assert!(ended.is_ok(), "{ended:?}");
+        assert!(notes.contains(&format!(" {} matched", lines.lines().count())), "{notes}");
+        lines.lines().count()
+    };
+    let all = count("802.1ad_QinQ.pcap", &[]);
+    assert_eq!(count("802.1ad_QinQ.pcap", &["arp"]), 2);
+    assert_eq!(count("802.1ad_QinQ.pcap", &["not", "arp"]), all - 2);
+    // Without Ethernet header.
+    assert_eq!(count("LINKTYPE_RAW_ipv4.pcap", &["udp port 53"]), 1);
+    assert_eq!(count("LINKTYPE_RAW_ipv4.pcap", &["ip6"]), 0);
+    assert_eq!(count("LINKTYPE_RAW_ipv6.pcap", &["ip6", "and", "udp"]), 1);
+    let (ended, out, _) = read(&captures().join("802.1ad_QinQ.pcap"), &["tcp", "prt", "80"], false);
+    let text = ended.unwrap_err();
+    assert!(text.starts_with("Usage netmem: filter: ") && text.contains('^'), "{text}");
+    assert_eq!(out, "");
 }
