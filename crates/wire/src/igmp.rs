@@ -373,8 +373,8 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> IgmpReportV3<T> {
 }
 
 impl<'b> IgmpReportV3<&'b mut [u8]> {
-    /// Writes the 8 bytes in front of `record_count` records that are in `message` already, checksum
-    /// over all included. `message` is that and nothing more.
+    /// Writes the 8 bytes in front of `record_count` records that are in `message` already,
+    /// checksum over all included. `message` is that and nothing more.
     ///
     /// # Errors
     /// [`Error::Short`].
@@ -552,7 +552,7 @@ mod tests {
             prop_assert_eq!(copy, bytes);
         }
 
-        // Planted and caught: auxiliary data in front of the sources when read; no checksum.
+        // Planted and caught: auxiliary data written in place of the sources; no checksum.
         #[test]
         fn records_come_back(
             kinds: [u8; 2], group: [u8; 4], sources in vec(any::<[u8; 4]>(), 0..4),

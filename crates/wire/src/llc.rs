@@ -56,6 +56,16 @@ pub mod sap {
 /// Control byte of unnumbered information.
 pub const UNNUMBERED_INFORMATION: u8 = 0x03;
 
+/// The control field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Control {
+    /// The unnumbered format: one byte whose low bits are 11.
+    Unnumbered(u8),
+    /// The information or the supervisory format: two bytes, the first of which is the high one
+    /// and has other low bits.
+    Numbered(u16),
+}
+
 /// What SNAP says of the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Snap {
@@ -114,13 +124,15 @@ impl<T: AsRef<[u8]>> Llc<T> {
         self.header()[1]
     }
 
-    /// Reads the control field: one byte, or two of which the first is the high one.
+    /// Reads the control field.
     #[inline]
-    pub fn control(&self) -> u16 {
+    pub fn control(&self) -> Control {
         let [_, _, first] = *self.header();
         match self.buffer.as_ref().get(3) {
-            Some(&second) if !is_unnumbered(first) => u16::from_be_bytes([first, second]),
-            _ => first.into(),
+            Some(&second) if !is_unnumbered(first) => {
+                Control::Numbered(u16::from_be_bytes([first, second]))
+            }
+            _ => Control::Unnumbered(first),
         }
     }
 
@@ -185,22 +197,25 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Llc<T> {
         self.header_mut()[1] = ssap;
     }
 
-    /// Writes the control field: one byte if `control` is an unnumbered one (at most 255, low bits
-    /// 11), else two. Voids the check.
+    /// Writes the control field. Voids the check.
     ///
     /// # Errors
-    /// [`Error::Field`] above 255 if the high byte has the low bits 11: it would be read as one
-    /// byte. [`Error::Short`] if two bytes do not fit.
-    pub fn set_control(&mut self, control: u16) -> Result<(), Error> {
-        let [first, second] = control.to_be_bytes();
-        if first == 0 && is_unnumbered(second) {
-            self.header_mut()[2] = second;
-            return Ok(());
+    /// [`Error::Field`] if the low bits of the first byte are not those of the format;
+    /// [`Error::Short`] if two bytes do not fit.
+    pub fn set_control(&mut self, control: Control) -> Result<(), Error> {
+        match control {
+            Control::Unnumbered(byte) => {
+                Error::check_field(Layer::Llc, 2, "control", is_unnumbered(byte))?;
+                self.header_mut()[2] = byte;
+            }
+            Control::Numbered(word) => {
+                let word = word.to_be_bytes();
+                Error::check_field(Layer::Llc, 2, "control", !is_unnumbered(word[0]))?;
+                let bytes = self.buffer.as_mut();
+                Error::check_header(Layer::Llc, 4, bytes.len())?;
+                bytes[2..4].copy_from_slice(&word);
+            }
         }
-        Error::check_field(Layer::Llc, 2, "control", !is_unnumbered(first))?;
-        let bytes = self.buffer.as_mut();
-        Error::check_header(Layer::Llc, 4, bytes.len())?;
-        bytes[2..4].copy_from_slice(&[first, second]);
         Ok(())
     }
 
@@ -243,8 +258,8 @@ pub enum LlcRepr {
         dsap: u8,
         /// Source service access point.
         ssap: u8,
-        /// Control: one byte if its value is at most 255 and its low bits are 11, else two.
-        control: u16,
+        /// Control.
+        control: Control,
     },
     /// LLC and SNAP.
     Snap(Snap),
@@ -255,8 +270,8 @@ impl LlcRepr {
     #[must_use]
     pub const fn header_len_bytes(&self) -> usize {
         match self {
-            Self::Llc { control: 0..=255, .. } if self.control_low_bits() == 3 => 3,
-            Self::Llc { .. } => 4,
+            Self::Llc { control: Control::Unnumbered(_), .. } => 3,
+            Self::Llc { control: Control::Numbered(_), .. } => 4,
             Self::Snap(_) => SNAP_LEN_BYTES,
         }
     }
@@ -273,13 +288,13 @@ impl LlcRepr {
     ///
     /// # Errors
     /// [`Error::Short`]; [`Error::Field`] for LLC alone that announces SNAP, and for a control
-    /// field of two bytes whose first has the low bits 11.
+    /// field with the low bits of another format.
     pub fn emit<'b>(&self, buffer: &'b mut [u8]) -> Result<Llc<&'b mut [u8]>, Error> {
         Error::check_header(Layer::Llc, self.header_len_bytes(), buffer.len())?;
         let mut view = Llc { buffer };
         let (dsap, ssap, control) = match *self {
             Self::Llc { dsap, ssap, control } => (dsap, ssap, control),
-            Self::Snap(_) => (sap::SNAP, sap::SNAP, UNNUMBERED_INFORMATION.into()),
+            Self::Snap(_) => (sap::SNAP, sap::SNAP, Control::Unnumbered(UNNUMBERED_INFORMATION)),
         };
         view.set_control(control)?;
         view.set_dsap(dsap);
@@ -289,13 +304,6 @@ impl LlcRepr {
             Self::Snap(snap) => view.set_snap(snap)?,
         }
         Ok(view)
-    }
-
-    const fn control_low_bits(&self) -> u16 {
-        match self {
-            Self::Llc { control, .. } => *control & 3,
-            Self::Snap(_) => 3,
-        }
     }
 }
 
@@ -312,11 +320,17 @@ mod tests {
     fn headers_by_hand() {
         // A spanning tree frame.
         let view = Llc::new_checked([0x42, 0x42, 3, 0, 0]).unwrap();
-        assert_eq!((view.dsap(), view.control(), view.payload().len()), (sap::SPANNING_TREE, 3, 2));
+        assert_eq!(
+            (view.dsap(), view.control(), view.payload().len()),
+            (sap::SPANNING_TREE, Control::Unnumbered(3), 2)
+        );
         assert_eq!(view.snap(), None);
         // A supervisory frame: two bytes of control.
         let view = Llc::new_checked([0xf0, 0xf1, 1, 7, 9]).unwrap();
-        assert_eq!((view.ssap(), view.control(), view.payload()), (0xf1, 0x0107, &[9][..]));
+        assert_eq!(
+            (view.ssap(), view.control(), view.payload()),
+            (0xf1, Control::Numbered(0x0107), &[9][..])
+        );
         for short in [&[0xf0, 0xf0][..], &[0xf0, 0xf0, 1], &[0xaa, 0xaa, 3, 0, 0, 0, 8]] {
             assert!(matches!(Llc::new_checked(short), Err(Error::Short { .. })));
         }
@@ -329,15 +343,16 @@ mod tests {
     fn what_is_no_header_is_refused() {
         let mut buffer = [0; 8];
         let llc = |dsap, control| LlcRepr::Llc { dsap, ssap: 0xaa, control };
-        assert!(llc(0xaa, 3).emit(&mut buffer).is_err());
-        assert!(llc(0xab, 3).emit(&mut buffer).is_ok());
-        assert!(llc(0, 0x0300).emit(&mut buffer).is_err());
-        assert!(llc(0, 0x0103).emit(&mut buffer[..3]).is_err());
+        assert!(llc(0xaa, Control::Unnumbered(3)).emit(&mut buffer).is_err());
+        assert!(llc(0xab, Control::Unnumbered(3)).emit(&mut buffer).is_ok());
+        assert!(llc(0, Control::Numbered(0x0300)).emit(&mut buffer).is_err());
+        assert!(llc(0, Control::Numbered(0x0103)).emit(&mut buffer[..3]).is_err());
         let mut view = Llc::new_checked(&mut buffer[..4]).unwrap();
         assert!(view.set_snap(Snap { oui: [0; 3], protocol_id: 0 }).is_err());
         view.set_dsap(0xaa);
         view.set_ssap(0xaa);
-        view.set_control(3).unwrap();
+        view.set_control(Control::Unnumbered(3)).unwrap();
+        assert!(view.set_control(Control::Unnumbered(1)).is_err());
         // The check is void: nothing of SNAP is there.
         assert!(view.set_snap(Snap { oui: [0; 3], protocol_id: 0 }).is_err());
         assert_eq!((view.snap(), view.payload().len()), (None, 0));
@@ -345,12 +360,14 @@ mod tests {
     }
 
     fn headers() -> impl Strategy<Value = Vec<u8>> {
-        (vec(any::<u8>(), 8..20), any::<bool>()).prop_map(|(mut bytes, snap)| {
-            if snap {
-                bytes[..3].copy_from_slice(&[0xaa, 0xaa, 3]);
-            }
-            bytes
-        })
+        (vec(prop_oneof![any::<u8>(), 0_u8..4], 8..20), any::<bool>()).prop_map(
+            |(mut bytes, snap)| {
+                if snap {
+                    bytes[..3].copy_from_slice(&[0xaa, 0xaa, 3]);
+                }
+                bytes
+            },
+        )
     }
 
     proptest! {
@@ -374,14 +391,21 @@ mod tests {
                     expected[1] = value;
                     prop_assert_eq!(view.ssap(), value);
                 }
-                2 => if view.set_control(control).is_ok() {
-                    prop_assert_eq!(view.control(), control);
-                    if view.is_unnumbered() {
-                        expected[2] = control.to_be_bytes()[1];
+                2 => {
+                    let [first, _] = control.to_be_bytes();
+                    let unnumbered = first & 3 == 3;
+                    let control = if unnumbered {
+                        Control::Unnumbered(first)
                     } else {
-                        expected[2..4].copy_from_slice(&control.to_be_bytes());
+                        Control::Numbered(control)
+                    };
+                    view.set_control(control).unwrap();
+                    prop_assert_eq!(view.control(), control);
+                    expected[2] = first;
+                    if let Control::Numbered(word) = control {
+                        expected[3] = word.to_be_bytes()[1];
                     }
-                },
+                }
                 _ => if view.set_snap(snap).is_ok() {
                     prop_assert_eq!(view.snap(), Some(snap));
                     expected[3..8].copy_from_slice(&tail);
@@ -390,7 +414,8 @@ mod tests {
             prop_assert_eq!(bytes, expected);
         }
 
-        // Planted and caught: emit leaves out ssap; control of one byte written as two.
+        // Planted and caught: emit leaves out ssap; a control field of 0x0003 in two
+        // bytes written as one.
         #[test]
         fn emit_undoes_parse(bytes in headers()) {
             let view = Llc::new_checked(&bytes).unwrap();

@@ -76,8 +76,8 @@ impl FromStr for Ipv4Net {
     /// Reads `address/prefix_len`, or an address alone as a network of one.
     fn from_str(text: &str) -> Result<Self, Error> {
         let bad = |cause| Error::Text { target: "ipv4 network", cause };
-        let (address, prefix_len) =
-            split_prefix_len(text, 32).ok_or(bad("prefix length is not a number up to 32"))?;
+        let (address, prefix_len) = split_prefix_len(text, 32)
+            .ok_or_else(|| bad("prefix length is not a number up to 32"))?;
         Self::new(address.parse().map_err(|_| bad("address is not dotted decimal"))?, prefix_len)
     }
 }
@@ -152,8 +152,8 @@ impl FromStr for Ipv6Net {
     /// Reads `address/prefix_len`, or an address alone as a network of one.
     fn from_str(text: &str) -> Result<Self, Error> {
         let bad = |cause| Error::Text { target: "ipv6 network", cause };
-        let (address, prefix_len) =
-            split_prefix_len(text, 128).ok_or(bad("prefix length is not a number up to 128"))?;
+        let (address, prefix_len) = split_prefix_len(text, 128)
+            .ok_or_else(|| bad("prefix length is not a number up to 128"))?;
         let address = address.parse().map_err(|_| bad("address is not one of IPv6"))?;
         Self::new(address, prefix_len)
     }

@@ -115,8 +115,7 @@ proptest! {
         prop_assert_eq!(snapshot(&view), expected);
     }
 
-    // Planted and caught: the length left out of the pseudo header in emit only; a pointer that is
-    // not written.
+    // Planted and caught: a pointer that is not written, or is read two bytes early.
     #[test]
     fn parse_undoes_emit(
         repr in reprs(), source: u128, destination: u128, payload in vec(any::<u8>(), 0..80),
@@ -134,7 +133,7 @@ proptest! {
         prop_assert_eq!(copy, message);
     }
 
-    // Planted and caught: next header and length left out of the pseudo header.
+    // Planted and caught: the next header left out of the pseudo header.
     #[test]
     fn the_pseudo_header_is_forty_bytes(
         source: u128, destination: u128, mut message in vec(any::<u8>(), 8..80),

@@ -84,7 +84,7 @@ proptest! {
         prop_assert_eq!(&message[1..4], &[0; 3]);
     }
 
-    // Planted and caught: auxiliary data in front of the sources when read.
+    // Planted and caught: auxiliary data written in place of the sources.
     #[test]
     fn records_come_back(
         kinds: [u8; 2], group: u128, sources in vec(any::<[u8; 16]>(), 0..4),

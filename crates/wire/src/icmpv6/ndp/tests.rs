@@ -280,8 +280,8 @@ proptest! {
         prop_assert_eq!(copy, message);
     }
 
-    // Planted and caught: the lifetimes of a prefix exchanged in write; a route's preference
-    // shifted by 2; DNS addresses from byte 4 on; an option's length without its type.
+    // Planted and caught: a prefix's valid lifetime written twice; a route's preference
+    // shifted by 2; DNS addresses from byte 4 on.
     #[test]
     fn options_come_back(
         kind in 0_usize..10, data in vec(any::<u8>(), 0..40), bits in 0_u8..=128, flags: [bool; 3],
