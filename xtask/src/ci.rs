@@ -2,14 +2,14 @@
 
 use crate::report::Report;
 use crate::workspace::Workspace;
-use crate::{fuzz, gate, lab, lint, test};
+use crate::{differential, fuzz, gate, lab, lint, test};
 
 /// What `--help` prints.
 pub(crate) const HELP: &str = "\
 usage: cargo xtask ci
 
-Runs lint, test, fuzz, lab and gate, then the built command itself
-(`netmem lab --json`).
+Runs lint, test, fuzz, differential, lab and gate, then the built command
+itself (`netmem lab --json`).
 A failing step does not stop the others; the exit code is 1 if any failed.
 With CI=true a test that could not run is a failure unless .ci/impossible
 says why it cannot.
@@ -30,6 +30,7 @@ pub(crate) fn run(
     lint::run(workspace, arguments, report)?;
     test::run(workspace, arguments, report)?;
     fuzz::run(workspace, arguments, report)?;
+    differential::run(workspace, arguments, report)?;
     lab::run(workspace, arguments, report)?;
     gate::run(workspace, arguments, report)?;
     let smoke = ["run", "--release", "--locked", "--", "lab", "--json"];

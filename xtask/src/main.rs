@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a terminal program")]
 
 mod ci;
+mod differential;
 mod fuzz;
 mod gate;
 mod lab;
@@ -55,6 +56,12 @@ const TASKS: &[Task] = &[
         help: fuzz::HELP,
         run: fuzz::run,
     },
+    Task {
+        name: "differential",
+        summary: "captures, field by field beside tshark",
+        help: differential::HELP,
+        run: differential::run,
+    },
     Task { name: "lab", summary: "scenarios in own namespaces", help: lab::HELP, run: lab::run },
     Task { name: "gate", summary: "instructions per packet", help: gate::HELP, run: gate::run },
     Task {
@@ -97,7 +104,7 @@ fn wrong_usage(message: &str) -> ExitCode {
 fn overview() -> String {
     let mut text = String::from("usage: cargo xtask TASK [ARGUMENT..]\n\n");
     for task in TASKS {
-        text += &format!("  {:6} {}\n", task.name, task.summary);
+        text += &format!("  {:12} {}\n", task.name, task.summary);
     }
     text + "\n`cargo xtask TASK --help` says what a task runs and which arguments it takes.\n"
 }

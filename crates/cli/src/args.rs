@@ -1,6 +1,6 @@
 //! The command line, in one table of types: help, completion and tests read it.
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, path::PathBuf};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use netmem::{
@@ -25,6 +25,8 @@ pub struct Args {
 pub enum Command {
     /// Show everything working in throw-away network namespaces, every reply checked
     Lab(LabArgs),
+    /// Print the packets of a capture file, one a line
+    Read(ReadArgs),
     /// Answer ARP and ping for addresses on an interface, past the kernel's stack
     Respond(RespondArgs),
 }
@@ -56,6 +58,20 @@ impl Default for LabArgs {
     fn default() -> Self {
         Self { bursts: 20, latency: 2, flood: 3, mode: Mode::Auto, pages: Vec::new(), json: false }
     }
+}
+
+/// `netmem read`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct ReadArgs {
+    /// A pcap or pcapng file; - for standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Which packets to print, in one or more words [default: all]
+    #[arg(value_name = "FILTER")]
+    pub filter: Vec<String>,
+    /// Print one JSON object a packet, with the fields of all layers
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `netmem respond`.

@@ -5,8 +5,10 @@
 #![forbid(unsafe_code)]
 
 pub mod args;
+pub mod capture_file;
 pub mod failure;
 pub mod lab;
+pub mod read;
 pub mod report;
 pub mod respond;
 pub mod responder;
@@ -46,6 +48,7 @@ where
     let notes = &mut Unheeded(notes);
     match args.command {
         Command::Lab(args) => lab::run(&args, out, notes),
+        Command::Read(args) => read::run(&args, out, notes),
         Command::Respond(args) => respond::run(&args, out, notes),
     }
 }
