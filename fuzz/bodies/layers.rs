@@ -14,7 +14,8 @@ use netmem_wire::{
     ipv6::extension,
 };
 
-const LINK_TYPES: [LinkType; 8] = [
+/// What the first byte of an input chooses from.
+pub const LINK_TYPES: [LinkType; 8] = [
     LinkType::Ethernet,
     LinkType::RawIp,
     LinkType::Ipv4,

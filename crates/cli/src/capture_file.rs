@@ -17,8 +17,7 @@
 //! error then says at which byte of the file it begins.
 //!
 //! Why not a crate, tried on tcpdump's 414 regression files and 24,840 damaged copies of them:
-//! pcap-file 3.0.0-rc.3 refuses 16 of the files (bytes beyond the snap length), and its stable release
-//! loops for ever on those. pcap-parser 0.17.0 reads all and never panicked. But it wants each block in
+//! pcap-file 3.0.0-rc.3 refuses 16 of the files (bytes beyond the snap length). pcap-parser 0.17.0 reads all and never panicked. But it wants each block in
 //! memory at once, and a packet that claims more than its block makes it read on to the end of the file
 //! instead of saying so; a pipe whose first read is short is refused as no capture; and its errors
 //! name neither a place nor a length nor the system's cause.

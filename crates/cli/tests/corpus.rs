@@ -28,7 +28,8 @@ use std::{
 };
 
 use bodies::{
-    Body, TARGETS,
+    Body, TARGETS, layers,
+    layers::LINK_TYPES,
     responder::{HOST, host},
 };
 use driver::{Driver, Random};
@@ -37,7 +38,8 @@ use netmem::{
     loopback::Loopback,
     mem::{Pool, PoolConfig, Region},
 };
-use netmem_cli::responder::Answer;
+use netmem_cli::{capture_file::CaptureFile, responder::Answer};
+use netmem_wire::LinkType;
 
 fn folder(kind: &str, target: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz").join(kind).join(target)
@@ -52,6 +54,39 @@ fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
     let mut seeds: Vec<_> = entries.map(read).collect();
     seeds.sort_unstable();
     seeds
+}
+
+/// Packets of the captures in `tests/pcaps` that the engine reads, as inputs of the target `layers`:
+/// up to 64 a file, so that none outweighs the others.
+fn captured() -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/pcaps");
+    let mut inputs = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let bytes = fs::read(entry.unwrap().path()).unwrap();
+        let Ok(mut file) = CaptureFile::new(&bytes[..]) else { continue };
+        for _ in 0..64 {
+            // A damaged file ends here: what is in front of the damage counts.
+            let Ok(Some(record)) = file.next_record() else { break };
+            let link_type = u16::try_from(record.link_type).map(LinkType::from_linktype);
+            let choice = LINK_TYPES.iter().position(|known| Ok(*known) == link_type);
+            let Some(choice) = choice else { continue };
+            inputs.push([&[u8::try_from(choice).unwrap()], record.bytes].concat());
+        }
+    }
+    inputs
+}
+
+/// All that changes start from.
+fn starts(target: &str) -> Vec<Vec<u8>> {
+    let captured = if target == "layers" { captured() } else { Vec::new() };
+    seeds(target).into_iter().map(|(_, seed)| seed).chain(captured).collect()
+}
+
+#[test]
+fn captures_are_replayed() {
+    let captured = captured();
+    assert!(captured.len() > 1000, "{} packets", captured.len());
+    captured.iter().for_each(|input| layers::run(input));
 }
 
 #[test]
@@ -142,7 +177,7 @@ fn changes_of_the_corpus_find_nothing() {
         env::var("NETMEM_FUZZ_SECONDS").ok().map(|seconds| seconds.parse().unwrap());
     let targets = u32::try_from(TARGETS.len()).unwrap();
     for (target, body) in TARGETS {
-        let seeds: Vec<_> = seeds(target).into_iter().map(|(_, seed)| seed).collect();
+        let seeds = starts(target);
         let (random, least, time) = match seconds {
             Some(seconds) => (Random::by_time(), 1, Duration::from_secs(seconds.into()) / targets),
             None => (Random(1), 4096, Duration::ZERO),
