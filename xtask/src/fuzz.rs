@@ -16,11 +16,13 @@ use crate::workspace::Workspace;
 /// What `--help` prints.
 pub(crate) const HELP: &str = "\
 usage: cargo xtask fuzz [--seconds N] [--plain]
+       cargo xtask fuzz --inputs N [TARGET]
        cargo xtask fuzz --replay TARGET HEX
 
 Fuzzes the targets of fuzz/ for N seconds in all, 60 by default: with `cargo
 fuzz` where that and a nightly compiler work; else, or with --plain, by random
-changes of the corpus. `--replay` runs one input, as a finding prints it.
+changes of the corpus. `--inputs` makes N such changes, of each target or of
+one. `--replay` runs one input, as a finding prints it.
 ";
 
 /// The folder of the targets' corpus, by target.
@@ -33,6 +35,7 @@ const DRIVER: [&str; 4] = ["--", "--nocapture", "--exact", "changes_of_the_corpu
 #[derive(Debug, PartialEq, Eq)]
 enum Wanted<'a> {
     Fuzz { seconds: u32, plain: bool },
+    Inputs { count: &'a str, target: Option<&'a str> },
     Replay { target: &'a str, hex: &'a str },
 }
 
@@ -47,11 +50,20 @@ pub(crate) fn run(
 ) -> Result<(), String> {
     let targets = targets(&workspace.root)?;
     match parse(arguments)? {
-        Wanted::Replay { target, .. } if !targets.iter().any(|known| known == target) => {
+        Wanted::Replay { target, .. } | Wanted::Inputs { target: Some(target), .. }
+            if !targets.iter().any(|known| known == target) =>
+        {
             Err(format!("no target `{target}`: there are {}", targets.join(", ")))
         }
         Wanted::Replay { target, hex } => {
-            plain(workspace, report, "NETMEM_FUZZ_INPUT", &format!("{target}:{hex}"));
+            plain(workspace, report, &[("NETMEM_FUZZ_INPUT", &format!("{target}:{hex}"))]);
+            Ok(())
+        }
+        Wanted::Inputs { count, target } => {
+            let target = target.map(|target| ("NETMEM_FUZZ_TARGET", target));
+            let variables: Vec<_> =
+                [("NETMEM_FUZZ_INPUTS", count)].into_iter().chain(target).collect();
+            plain(workspace, report, &variables);
             Ok(())
         }
         Wanted::Fuzz { seconds, plain: false } if can_libfuzzer(workspace) => {
@@ -62,7 +74,7 @@ pub(crate) fn run(
             Ok(())
         }
         Wanted::Fuzz { seconds, .. } => {
-            plain(workspace, report, "NETMEM_FUZZ_SECONDS", &seconds.to_string());
+            plain(workspace, report, &[("NETMEM_FUZZ_SECONDS", &seconds.to_string())]);
             Ok(())
         }
     }
@@ -78,6 +90,15 @@ fn parse(arguments: &[String]) -> Result<Wanted<'_>, String> {
                 seconds = number.filter(|n| *n > 0).ok_or("--seconds takes a number above 0")?;
             }
             "--plain" => plain = true,
+            "--inputs" => {
+                let count = rest.next().filter(|count| count.parse::<u32>().is_ok_and(|n| n > 0));
+                let count = count.ok_or("--inputs takes a number above 0")?;
+                let target = rest.next();
+                return match rest.next() {
+                    None => Ok(Wanted::Inputs { count, target }),
+                    Some(argument) => Err(format!("unexpected argument `{argument}`")),
+                };
+            }
             "--replay" => {
                 let (Some(target), Some(hex), None) = (rest.next(), rest.next(), rest.next())
                 else {
@@ -109,10 +130,10 @@ fn targets(root: &Path) -> Result<Vec<String>, String> {
     }
 }
 
-/// Runs the driver for any compiler, told by `variable` what to do.
-fn plain(workspace: &Workspace, report: &mut Report, variable: &str, value: &str) {
+/// Runs the driver for any compiler, told by `variables` what to do.
+fn plain(workspace: &Workspace, report: &mut Report, variables: &[(&str, &str)]) {
     let mut command = workspace.cargo(&PLAIN);
-    command.args(DRIVER).env(variable, value);
+    command.args(DRIVER).envs(variables.iter().copied());
     let ran = report.tests("fuzz", &mut command, libtest_summary);
     if ran.ok && ran.tally.ran() == 0 {
         report.check("fuzz", || vec!["the driver did not run".to_owned()]);
@@ -181,7 +202,12 @@ mod tests {
         assert_eq!(parse(&both), Ok(Wanted::Fuzz { seconds: 5, plain: true }));
         let one = words("--replay responder 00fF");
         assert_eq!(parse(&one), Ok(Wanted::Replay { target: "responder", hex: "00fF" }));
+        let inputs = words("--inputs 7 layers");
+        assert_eq!(parse(&inputs), Ok(Wanted::Inputs { count: "7", target: Some("layers") }));
         for bad in [
+            "--inputs",
+            "--inputs 0",
+            "--inputs 1 layers responder",
             "--seconds",
             "--seconds 0",
             "--seconds x",

@@ -1,8 +1,8 @@
 //! The fuzz targets' corpus on a stable compiler: replayed, and changed at random.
 //!
 //! `NETMEM_FUZZ_SECONDS=n` changes it for that long, seeded by the time; without it a few thousand
-//! changes of a fixed seed are tried. `NETMEM_FUZZ_INPUT=target:hex` replays one input.
-//! `cargo xtask fuzz` sets both.
+//! changes of a fixed seed are tried. `NETMEM_FUZZ_INPUTS=n` tries so many, `NETMEM_FUZZ_TARGET=name` one
+//! target only, `NETMEM_FUZZ_INPUT=target:hex` replays one input. `cargo xtask fuzz` sets them.
 //!
 //! Planted and caught, by the corpus alone and by changes of it:
 //! - responder: an ARP reply to the frame's source, or to a group address; a second record route; a
@@ -173,18 +173,27 @@ fn changes_of_the_corpus_find_nothing() {
     if let Ok(input) = env::var("NETMEM_FUZZ_INPUT") {
         return replay(&input);
     }
-    let seconds: Option<u32> =
-        env::var("NETMEM_FUZZ_SECONDS").ok().map(|seconds| seconds.parse().unwrap());
-    let targets = u32::try_from(TARGETS.len()).unwrap();
-    for (target, body) in TARGETS {
+    let number = |name| env::var(name).ok().map(|text| text.parse::<u32>().unwrap());
+    let (seconds, inputs) = (number("NETMEM_FUZZ_SECONDS"), number("NETMEM_FUZZ_INPUTS"));
+    let only = env::var("NETMEM_FUZZ_TARGET").ok();
+    let wanted = |target: &str| only.as_deref().is_none_or(|only| only == target);
+    let targets = TARGETS.iter().filter(|(target, _)| wanted(target)).count();
+    assert!(targets > 0, "no target {only:?}");
+    for (target, body) in TARGETS.into_iter().filter(|(target, _)| wanted(target)) {
         let seeds = starts(target);
-        let (random, least, time) = match seconds {
-            Some(seconds) => (Random::by_time(), 1, Duration::from_secs(seconds.into()) / targets),
-            None => (Random(1), 4096, Duration::ZERO),
+        let share = u32::try_from(targets).unwrap();
+        let (random, least, time) = match (seconds, inputs) {
+            (_, Some(inputs)) => (Random::by_time(), inputs.into(), Duration::ZERO),
+            (Some(seconds), _) => {
+                (Random::by_time(), 1, Duration::from_secs(seconds.into()) / share)
+            }
+            (None, None) => (Random(1), 4096, Duration::ZERO),
         };
         let seed = random.0;
         match (Driver { seeds: &seeds, random }).run(body, least, time) {
-            Ok(count) => eprintln!("{target}: {count} inputs, seed {seed:#x}: nothing found"),
+            Ok((count, slowest)) => eprintln!(
+                "{target}: {count} inputs, slowest {slowest:?}, seed {seed:#x}: nothing found"
+            ),
             Err(input) => found(target, seed, &input),
         }
     }

@@ -13,6 +13,8 @@ use super::bodies::Body;
 /// Bytes that are often on an edge.
 const EDGES: [u8; 14] = [0, 1, 2, 3, 4, 5, 7, 8, 20, 60, 68, 0x45, 0x80, 0xff];
 const LONGEST_BYTES: usize = 2048;
+/// An input that takes longer hangs: the usual takes microseconds.
+const HANGS: Duration = Duration::from_secs(1);
 
 /// Splitmix64: small, and good enough to choose bytes by.
 pub(crate) struct Random(pub(crate) u64);
@@ -48,23 +50,32 @@ pub(crate) struct Driver<'c> {
 }
 
 impl Driver<'_> {
-    /// Runs `body` on changed seeds until `seconds` are over, but `least` times; returns how often.
+    /// Runs `body` on changed seeds until `time` is over, but `least` times; returns how often, and how
+    /// long the slowest took.
     ///
     /// # Errors
-    /// The input that the body panicked on.
-    pub(crate) fn run(&mut self, body: Body, least: u64, time: Duration) -> Result<u64, Vec<u8>> {
+    /// The input that the body panicked on or hung on.
+    pub(crate) fn run(
+        &mut self,
+        body: Body,
+        least: u64,
+        time: Duration,
+    ) -> Result<(u64, Duration), Vec<u8>> {
         let start = Instant::now();
-        let mut count = 0;
+        let (mut count, mut slowest) = (0, Duration::ZERO);
         while count < least || start.elapsed() < time {
             for _ in 0..256 {
                 let input = self.input();
-                if catch_unwind(AssertUnwindSafe(|| body(&input))).is_err() {
+                let begun = Instant::now();
+                let ended = catch_unwind(AssertUnwindSafe(|| body(&input)));
+                slowest = slowest.max(begun.elapsed());
+                if ended.is_err() || slowest > HANGS {
                     return Err(input);
                 }
                 count += 1;
             }
         }
-        Ok(count)
+        Ok((count, slowest))
     }
 
     fn input(&mut self) -> Vec<u8> {
