@@ -3,7 +3,7 @@
 use super::{Dissection, Fragment, Inner, Link, MAX_TAGS, Network, Stop, short};
 use crate::ethernet::ether_type;
 use crate::ipv4::{self, protocol};
-use crate::{Layer, ethernet, vlan};
+use crate::{Ipv6, Layer, ethernet, ipv6, vlan};
 
 impl Dissection<'_> {
     #[inline]
@@ -131,7 +131,7 @@ impl Dissection<'_> {
 
     #[inline(always)]
     fn read_ipv6(&mut self, at: usize) {
-        const LEN: usize = 40;
+        const LEN: usize = ipv6::HEADER_LEN_BYTES;
         let Some(header) = self.need::<LEN>(Layer::Ipv6, at) else { return };
         if header[0] >> 4 != 6 {
             return self.refuse(Layer::Ipv6, at, "version");
@@ -147,6 +147,19 @@ impl Dissection<'_> {
             self.is_cut = there < payload_len;
             self.end = self.end.min(at + LEN + payload_len);
         }
+        if payload_len == 0 && header[6] == protocol::HOP_BY_HOP {
+            self.read_jumbo(at);
+        }
         self.read_upper(at + LEN, header[6]);
+    }
+
+    #[cold]
+    fn read_jumbo(&mut self, at: usize) {
+        let packet = self.frame.get(at..self.end).unwrap_or_default();
+        let jumbo_len = Ipv6::new_truncated(packet).ok().and_then(|view| view.jumbo_len_bytes());
+        let Some(jumbo_len) = jumbo_len.and_then(|len| usize::try_from(len).ok()) else { return };
+        let there = packet.len().saturating_sub(ipv6::HEADER_LEN_BYTES);
+        self.is_cut = there < jumbo_len;
+        self.end -= there.saturating_sub(jumbo_len);
     }
 }

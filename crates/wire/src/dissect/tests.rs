@@ -386,6 +386,28 @@ fn lengths_cut_and_errors_say_where() {
 }
 
 #[test]
+fn a_jumbogram_has_the_length_of_its_option() {
+    let jumbo = |len: u32, there: usize| {
+        let mut packet =
+            build(&[Ipv6 { extensions: vec![(0, 0)], fragment: None }, Udp { ports: (1, 2) }]).0;
+        packet[4..6].fill(0);
+        packet[42..44].copy_from_slice(&[0xc2, 4]);
+        packet[44..48].copy_from_slice(&len.to_be_bytes());
+        // The length of its UDP datagram is 0 too.
+        packet[52..54].fill(0);
+        packet.resize(40 + there, 7);
+        packet
+    };
+    let whole = jumbo(70_000, 70_020);
+    let level = dissect(LinkType::RawIp, &whole);
+    assert_eq!((level.ports(), level.is_cut()), (Some((1, 2)), false));
+    assert_eq!((level.payload().len(), level.end_offset_bytes()), (70_000 - 16, 70_040));
+    let cut = jumbo(70_000, 100);
+    let level = dissect(LinkType::RawIp, &cut);
+    assert_eq!((level.ports(), level.is_cut(), level.payload().len()), (Some((1, 2)), true, 84));
+}
+
+#[test]
 fn limits_stop_it() {
     let tags = |count| build(&[Ethernet { tags: vec![1; count], snap: false }]).0;
     let max = usize::from(MAX_TAGS);
