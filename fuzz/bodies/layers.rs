@@ -46,11 +46,11 @@ pub fn run(bytes: &[u8]) {
     if link_type == LinkType::Ethernet {
         fields(frame, &outermost);
     }
-    if let Ok(text) = std::str::from_utf8(frame) {
-        if let Err(error) = text.parse::<Expr>() {
-            assert!(error.offset_bytes() + error.len_bytes() <= text.len() + 1);
-            let _ = write!(line, "{error}{}", error.caret(text));
-        }
+    if let Ok(text) = std::str::from_utf8(frame)
+        && let Err(error) = text.parse::<Expr>()
+    {
+        assert!(error.offset_bytes() + error.len_bytes() <= text.len() + 1);
+        let _ = write!(line, "{error}{}", error.caret(text));
     }
 }
 

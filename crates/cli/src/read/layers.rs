@@ -174,10 +174,7 @@ pub struct Tcp {
 #[must_use]
 pub fn layers(outermost: &Dissection<'_>) -> Vec<Layer> {
     let mut layers = Vec::new();
-    let mut is_quoted = false;
     for level in outermost.levels() {
-        // What a quoted packet carries is quoted too.
-        is_quoted |= level.is_quoted();
         let depth = level.depth();
         let mut add = |fields| layers.push(Layer { depth, fields });
         add_link(&level, &mut add);
@@ -189,7 +186,7 @@ pub fn layers(outermost: &Dissection<'_>) -> Vec<Layer> {
             Network::Ipv6 => add(ipv6(header)),
         }
         add_extensions(&level, &mut add);
-        if let Some(fields) = transport(&level, is_quoted) {
+        if let Some(fields) = transport(&level) {
             add(fields);
         }
     }
@@ -323,12 +320,13 @@ fn add_extensions(level: &Dissection<'_>, add: &mut impl FnMut(Fields)) {
     }
 }
 
-fn transport(level: &Dissection<'_>, is_quoted: bool) -> Option<Fields> {
+fn transport(level: &Dissection<'_>) -> Option<Fields> {
     let bytes = level.transport_bytes();
     if level.transport() == Transport::None || bytes.len() < fixed_len_bytes(level.transport()) {
         return None;
     }
-    let is_alone = !is_quoted && level.fragment().is_none();
+    // An ICMP error may quote a packet whole: then its checksum says something.
+    let is_alone = level.fragment().is_none();
     let whole = is_alone && !level.is_cut();
     let verify = |sum: Option<Sum>| match sum {
         Some(sum) if whole => verdict(sum),

@@ -27,6 +27,11 @@ pub(crate) fn allowing(
             {
                 return Some("total length below the header's: tshark stops at that field");
             }
+            Error::Field { layer: Layer::Tcp, field: "data offset", .. }
+                if we_have_more && name.starts_with("tcp.") =>
+            {
+                return Some("data offset below the header's length: tshark stops at that field");
+            }
             _ if they_have_more && is_of(name, layer(error)) => {
                 return Some("header cut or malformed: tshark shows the fields before the fault");
             }
@@ -36,6 +41,10 @@ pub(crate) fn allowing(
     // ATM's ARP has fields of its own there.
     if name.starts_with("arp.") && theirs.is_empty() && their.protocols.ends_with(":atmarp") {
         return Some("ARP over ATM: tshark has other names for its fields");
+    }
+    // FabricPath wraps one Ethernet header in another; tshark names the outer one's fields `cfp`.
+    if name.starts_with("eth.") && their.protocols.contains(":cfp:") {
+        return Some("FabricPath: tshark has other names for the outer header's fields");
     }
     let has_zero = |field| our.get(field).iter().any(|value| value == "0");
     if name == "ip.len" && has_zero("ip.len") && ours.len() >= theirs.len() {
