@@ -24,7 +24,8 @@ impl Dissection<'_> {
             (at, kind) = (at + tag.len(), u16::from_be_bytes([tag[2], tag[3]]));
         }
         (self.network_at, self.payload_at) = (at, at);
-        if kind > ethernet::MAX_LENGTH {
+        // A length of 0 is none: nothing could follow it.
+        if kind == 0 || kind > ethernet::MAX_LENGTH {
             self.read_network(at, kind);
         } else {
             self.read_llc(at, kind.into());
