@@ -11,10 +11,12 @@ use super::{BATCHES, CASES, Case};
 use crate::workspace::Workspace;
 
 /// Builds the benches as they are counted.
-pub(super) const BUILD: [&str; 11] = [
+pub(super) const BUILD: [&str; 13] = [
     "bench",
     "--no-run",
     "--locked",
+    "-p",
+    "netmem-wire",
     "-p",
     "netmem",
     "-p",
