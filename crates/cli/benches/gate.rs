@@ -2,9 +2,9 @@
 //! rings, as `netmem respond` does, through the public API.
 //!
 //! `gate CASE BATCH PACKETS` answers that many echo requests. Callgrind collects inside of
-//! `gate_echo` only: delivering the requests (each a fresh one, because an answer turns it into its
-//! reply) and checking the replies does not count. Every reply is compared with one composed on its
-//! own, checksums computed instead of updated.
+//! `gate_echo` only, or of `gate_answer`, which has frames and no port: delivering the requests (each
+//! a fresh one, because an answer turns it into its reply) and checking the replies does not count.
+//! Every reply is compared with one composed on its own, checksums computed instead of updated.
 
 use std::{env, hint::black_box, net::Ipv4Addr};
 
@@ -14,7 +14,7 @@ use netmem::{
     mem::{Pool, PoolConfig, Region},
     xdp::{Port, RingSizes},
 };
-use netmem_cli::responder::Responder;
+use netmem_cli::responder::{Answer, Responder};
 use netmem_wire::{
     EthernetRepr, Icmpv4Repr, Ipv4Repr, MacAddr, ethernet, ethernet::ether_type, icmpv4, ipv4,
     ipv4::protocol,
@@ -35,6 +35,7 @@ fn main() {
     let batch: u32 = batch.parse().expect("BATCH is a number");
     let packets: u64 = packets.parse().expect("PACKETS is a number");
     match case.as_str() {
+        "answer98" => answer_frames(98, batch, packets),
         "echo98" => answer_packets(98, batch, packets),
         "echo1514" => answer_packets(1514, batch, packets),
         other => panic!("no case {other}"),
@@ -63,6 +64,31 @@ fn answer_packets(frame_len_bytes: usize, batch: u32, packets: u64) {
         assert_eq!(kernel.complete(usize::MAX), sent, "every reply is completed");
         done += sent as u64;
     }
+}
+
+fn answer_frames(frame_len_bytes: usize, batch: u32, packets: u64) {
+    let request = frame(frame_len_bytes, PEER, OWN, Icmpv4Repr::echo_request(0x4e4d, 7), 63);
+    let reply = frame(frame_len_bytes, OWN, PEER, Icmpv4Repr::echo_reply(0x4e4d, 7), 64);
+    let responder = black_box(Responder::new(OWN.0, &[OWN.1]));
+    let mut frames = vec![Vec::new(); batch as usize];
+    for _ in 0..packets.div_ceil(batch.into()) {
+        frames.iter_mut().for_each(|frame| frame.clone_from(&request));
+        let answered = gate_answer(&mut frames, &responder);
+        assert_eq!(answered, frame_len_bytes * frames.len(), "every request is answered");
+        assert!(frames.iter().all(|frame| *frame == reply), "not the reply: {:02x?}", frames[0]);
+    }
+}
+
+/// Answer echo requests in place; returns the replies' bytes.
+#[inline(never)]
+fn gate_answer(frames: &mut [Vec<u8>], responder: &Responder) -> usize {
+    let mut len_sum_bytes = 0;
+    for frame in frames {
+        if let Answer::Reply { len_bytes } = responder.answer(frame) {
+            len_sum_bytes += len_bytes;
+        }
+    }
+    len_sum_bytes
 }
 
 /// Answer echo requests in place and send the replies, completions reaped.

@@ -9,6 +9,7 @@
 //! One 802.1Q tag with VLAN id 0 (a priority tag) is kept as it came.
 
 mod options;
+mod usual;
 
 use std::net::Ipv4Addr;
 
@@ -47,6 +48,8 @@ pub enum Answer {
 #[derive(Debug, Clone)]
 pub struct Responder {
     mac: MacAddr,
+    /// The end of an Ethernet header from us: `mac` and the type of IPv4.
+    own_link: [u8; 8],
     addresses: Vec<Ipv4Addr>,
 }
 
@@ -54,7 +57,8 @@ impl Responder {
     /// Makes a responder for `addresses` at `mac`.
     #[must_use]
     pub fn new(mac: MacAddr, addresses: &[Ipv4Addr]) -> Self {
-        Self { mac, addresses: addresses.to_vec() }
+        let ([a, b, c, d, e, f], [g, h]) = (mac.0, ether_type::IPV4.to_be_bytes());
+        Self { mac, own_link: [a, b, c, d, e, f, g, h], addresses: addresses.to_vec() }
     }
 
     /// Answers a packet that a device lends.
@@ -76,24 +80,21 @@ impl Responder {
     /// Turns a frame into its reply in place, where it gets one.
     #[inline]
     pub fn answer(&self, frame: &mut [u8]) -> Answer {
-        // Untagged IPv4 without options is the usual frame: it has a copy of the code of its own, out
-        // of which the compiler leaves what only other frames need.
-        let is_usual = Ethernet::new_checked(&*frame).is_ok_and(|view| {
-            view.ether_type() == ether_type::IPV4 && view.payload().first() == Some(&IPV4_PLAIN)
-        });
-        let answered = if is_usual { self.try_answer(frame) } else { self.answer_unusual(frame) };
-        match answered {
-            Ok(len_bytes) => Answer::Reply { len_bytes },
-            Err(reason) => no_reply(reason),
+        match self.answer_usual(frame) {
+            Some(len_bytes) => Answer::Reply { len_bytes },
+            None => self.answer_any(frame),
         }
     }
 
+    /// The full path: right for every frame, and knows why one is not answered.
     #[inline(never)]
-    fn answer_unusual(&self, frame: &mut [u8]) -> Result<usize, DropReason> {
-        self.try_answer(frame)
+    fn answer_any(&self, frame: &mut [u8]) -> Answer {
+        match self.try_answer(frame) {
+            Ok(len_bytes) => Answer::Reply { len_bytes },
+            Err(reason) => Answer::Drop(reason),
+        }
     }
 
-    #[inline(always)]
     fn try_answer(&self, frame: &mut [u8]) -> Result<usize, DropReason> {
         let frame_len = frame.len();
         let mut ethernet = Ethernet::new_checked(&mut *frame).map_err(reason)?;
@@ -158,7 +159,6 @@ impl Responder {
         Ok((arp::PACKET_LEN_BYTES, sender_mac))
     }
 
-    #[inline(always)]
     fn echo(&self, bytes: &mut [u8]) -> Result<usize, DropReason> {
         let mut ip = Ipv4::new_checked(bytes).map_err(reason)?;
         let (source, destination) = (ip.source(), ip.destination());
@@ -204,13 +204,6 @@ impl Responder {
         }
         Ok(total_len)
     }
-}
-
-/// Out of line, so that the code of a reply is in one piece.
-#[cold]
-#[inline(never)]
-fn no_reply(reason: DropReason) -> Answer {
-    Answer::Drop(reason)
 }
 
 /// Whether a reply may go to `source`: not to many, nobody, or a loopback (RFC 1122, 3.2.1.3).

@@ -5,7 +5,7 @@
 //! (RFC 1071 section 2), so 64-bit words are added as the machine reads them and folded once:
 //!
 //! ```text
-//!  short  | 8 | 8 | 8 | 8 | ... | 8 | 8 shifted |     each 8: one add with carry
+//!  short  | 8 | 8 | 8 | 8 | ... | 8 | 1 to 8 |        each 8: one add with carry
 //!  long   | 64: eight lanes | 64 | ... | short  |     each lane: sum, and sum of upper halves
 //!  sum    64 bits, end-around carry -> 32 -> 16 -> byte order -> complement
 //! ```
@@ -31,10 +31,10 @@ pub fn internet(bytes: &[u8]) -> u16 {
 /// Tells whether `bytes`, which include their checksum field at an even offset, add up.
 ///
 /// All-zero bytes do not.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub fn verify(bytes: &[u8]) -> bool {
-    Sum::of(bytes).finish() == 0
+    Sum::of(bytes).is_right()
 }
 
 /// Updates `checksum` for one 16-bit word (at an even offset) that changes from `old_word` to
@@ -123,7 +123,7 @@ impl Sum {
     pub const EMPTY: Self = Self(0);
 
     /// Sums `bytes`, of any length and alignment; an odd last byte is padded with zero.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         if bytes.len() < LONG_BYTES { Self::of_short(bytes) } else { Self::of_long(bytes) }
@@ -165,10 +165,12 @@ impl Sum {
         // What stays is padded with zero behind, as the last byte of an odd length has to be.
         let surplus_bits = bytes.len().wrapping_neg() % 8 * 8;
         let last = u64::from_ne_bytes(*last);
-        let last =
-            if cfg!(target_endian = "big") { last << surplus_bits } else { last >> surplus_bits };
+        let mut sum = Self(if cfg!(target_endian = "big") {
+            last << surplus_bits
+        } else {
+            last >> surplus_bits
+        });
         let (blocks, mut rest) = bytes[..bytes.len() - 1].as_chunks::<32>();
-        let mut sum = Self(last);
         for block in blocks {
             sum = sum.add_words(block);
         }
@@ -220,14 +222,16 @@ impl Sum {
         let mut sum = Self::EMPTY;
         // Halves of 2^27 words add up to less than 2^60: no sum of a lane, nor of all, wraps.
         for piece in bytes.chunks(1 << 30) {
-            let (blocks, rest) = piece.as_chunks::<LANES_BYTES>();
+            let (blocks, rest) = piece.as_chunks::<{ 2 * LANES_BYTES }>();
             let (mut totals, mut highs) = ([0_u64; LANES], [0_u64; LANES]);
             for block in blocks {
-                let words = block.as_chunks::<8>().0;
-                for ((total, high), word) in totals.iter_mut().zip(&mut highs).zip(words) {
-                    let word = u64::from_ne_bytes(*word);
-                    *total = total.wrapping_add(word);
-                    *high = high.wrapping_add(word >> 32);
+                for half in block.as_chunks::<LANES_BYTES>().0 {
+                    let words = half.as_chunks::<8>().0;
+                    for ((total, high), word) in totals.iter_mut().zip(&mut highs).zip(words) {
+                        let word = u64::from_ne_bytes(*word);
+                        *total = total.wrapping_add(word);
+                        *high = high.wrapping_add(word >> 32);
+                    }
                 }
             }
             let total = totals.iter().fold(0, |sum: u64, total| sum.wrapping_add(*total));
@@ -253,6 +257,16 @@ impl Sum {
     pub const fn combine_odd(self, other: Self) -> Self {
         // Each byte moves into the other half of its word: RFC 1071 section 2 (B).
         self.combine(Self(other.0.rotate_left(8)))
+    }
+
+    /// Tells whether the sum, which includes a checksum, is -0: `finish` would give 0.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_right(self) -> bool {
+        // -0 is a multiple of 0xffff that is not 0. Multiplied with the inverse of 0xffff modulo
+        // 2^64, multiples become their quotients, and all else becomes more than the largest one.
+        let quotient = self.0.wrapping_mul(u64::MAX / 0xffff).wrapping_neg();
+        quotient.wrapping_sub(1) < u64::MAX / 0xffff
     }
 
     /// Folds the sum and complements it: the checksum as a number, to be stored big-endian.
@@ -329,6 +343,18 @@ mod tests {
         assert_eq!(update16(0x0000, 0xffff, 0xffff), 0x0000);
         // A sender's 0xffff for 0x0000 is normalised.
         assert_eq!(update16(0xffff, 0x1234, 0x1234), 0x0000);
+    }
+
+    #[test]
+    fn a_sum_is_right_where_its_checksum_is_zero() {
+        let mut sums = std::vec![0, 1, u64::MAX, u64::MAX - 1, 1 << 63, 0xffff_ffff];
+        for k in (0..64).map(|bits| (u64::MAX / 0xffff) >> bits) {
+            let multiple = k * 0xffff;
+            sums.extend([k, multiple, multiple.wrapping_add(1), multiple.wrapping_sub(1)]);
+        }
+        for sum in sums {
+            assert_eq!(Sum(sum).is_right(), Sum(sum).finish() == 0, "{sum:#x}");
+        }
     }
 
     #[test]

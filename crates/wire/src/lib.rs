@@ -90,16 +90,20 @@ pub use arp::{Arp, ArpHeader, ArpRepr};
 pub use dissect::{Dissection, FlowKey, LinkType};
 pub use error::{Error, Layer};
 pub use ethernet::{Ethernet, EthernetRepr, MacAddr};
+pub use geneve::{Geneve, GeneveRepr};
+pub use gre::{Gre, GreRepr};
 pub use icmpv4::{Icmpv4, Icmpv4Repr};
 pub use icmpv6::{Icmpv6, Icmpv6Repr};
 pub use ipv4::{Ipv4, Ipv4Repr};
 pub use ipv6::{Ipv6, Ipv6Repr};
 pub use llc::{Llc, LlcRepr};
 pub use loopback::{Loopback, LoopbackRepr};
+pub use sctp::{Sctp, SctpRepr};
 pub use sll::{Sll, Sll2, SllRepr};
 pub use tcp::{Tcp, TcpRepr};
 pub use udp::{Udp, UdpRepr};
 pub use vlan::{Vlan, VlanRepr};
+pub use vxlan::{Vxlan, VxlanRepr};
 
 /// Reads the big-endian 16-bit word at byte `at_bytes` of a header of fixed size.
 #[inline]

@@ -197,3 +197,79 @@ fn arp_is_answered_for_our_address_only() {
     assert_eq!(answer(&reply_from_peer), Err(DropReason::UnhandledProto));
     assert_eq!(answer(&arp_request(OWN, PEER)[..41]), Err(DropReason::HdrTrunc));
 }
+
+/// Fills both checksums of a request without options.
+fn sealed(mut frame: Vec<u8>) -> Vec<u8> {
+    for (at, range) in [(24, 14..34), (36, 34..frame.len())] {
+        put16(&mut frame, at, 0);
+        let sum = plain_sum(&frame[range]);
+        put16(&mut frame, at, sum);
+    }
+    frame
+}
+
+/// Checks that the usual frame's path does what the full one does, or nothing; tells which.
+fn is_usual(responder: &Responder, frame: &[u8]) -> bool {
+    let (mut usual, mut full) = (frame.to_vec(), frame.to_vec());
+    let answered = responder.answer_usual(&mut usual);
+    match answered {
+        Some(len) => {
+            assert_eq!(responder.try_answer(&mut full), Ok(len), "{frame:02x?}");
+            assert_eq!(usual, full, "the reply to {frame:02x?}");
+        }
+        None => assert_eq!(usual, frame, "touched without an answer"),
+    }
+    answered.is_some()
+}
+
+// Planted and caught: a mask with one bit less, of addresses, of kind and of fragments; the source not
+// looked up among our addresses; a length compared with one byte more than the frame.
+#[test]
+fn the_usual_path_agrees_with_the_full_one_on_every_changed_bit() {
+    let one = Responder::new(OWN_MAC, &[OWN]);
+    let two = Responder::new(OWN_MAC, &[Ipv4Addr::new(192, 0, 2, 9), OWN]);
+    for len in [10, 17, 18, 19, 55, 56, 57, 88, 300] {
+        let good = sealed(request(&[], &vec![0x5c; len]));
+        assert_eq!(is_usual(&one, &good), len >= 18, "{len} bytes of payload");
+        assert_eq!(is_usual(&two, &good), len >= 18);
+        for bit in 0..8 * (42 + 4) {
+            let mut frame = good.clone();
+            frame[bit / 8] ^= 1 << (bit % 8);
+            let changed = [sealed(frame.clone()), frame];
+            changed.iter().for_each(|frame| _ = (is_usual(&one, frame), is_usual(&two, frame)));
+        }
+        for cut in 0..good.len() {
+            assert!(!is_usual(&one, &good[..cut]), "cut to {cut} bytes");
+        }
+        let own_as_source = [&good[..26], &OWN.octets(), &good[30..]].concat();
+        assert!(!is_usual(&one, &sealed(own_as_source.clone())));
+        assert!(!is_usual(&two, &sealed(own_as_source)));
+    }
+    assert!(!is_usual(&Responder::new(OWN_MAC, &[]), &sealed(request(&[], &[0; 56]))));
+    let mut padded = sealed(request(&[], &[7; 56]));
+    padded.extend([0xee; 9]);
+    assert!(is_usual(&one, &padded));
+    for first in 0..=255 {
+        let mut frame = sealed(request(&[], &[7; 56]));
+        frame[26] = first;
+        assert_eq!(is_usual(&one, &sealed(frame)), may_be_answered([first, 0, 2, 1].into()));
+    }
+}
+
+// Planted and caught: a range of one more, or none at all; old and new time to live exchanged.
+#[test]
+fn the_usual_path_updates_every_checksum_as_the_full_one_does() {
+    let one = Responder::new(OWN_MAC, &[OWN]);
+    let mut frame = sealed(request(&[], &[0; 18]));
+    let mut rare = 0;
+    for word in 0..=u16::MAX {
+        // Identification and sequence: each takes the checksum to every value it can have.
+        put16(&mut frame, 18, word);
+        put16(&mut frame, 38, 0);
+        put16(&mut frame, 40, word);
+        frame[22] = [0, 1, 63, 64, 65, 255][usize::from(word % 6)];
+        frame = sealed(frame);
+        rare += u32::from(!is_usual(&one, &frame));
+    }
+    assert!((1..700).contains(&rare), "{rare} of 65536 take the full path");
+}
