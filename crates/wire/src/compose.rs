@@ -8,17 +8,17 @@
 //!                               ^ start()         <---- written from here    ^ end()
 //! ```
 //!
-//! What a header says of what is behind it, nobody says twice: length, Ethernet type and IP protocol
-//! come from the [`Kind`] of what was written last. Checksums are filled, and no byte is summed
-//! twice: TCP, UDP and `ICMPv6` sum their message when their header is written, and the network
-//! header, which brings the addresses of the pseudo header, finishes it (RFC 9293 section 3.1,
-//! RFC 768, RFC 8200 section 8.1). Until then the field is 0. The sum goes on into a tunnel's outer
-//! checksum; what is inside is not read again.
+//! What a header says of what is behind it, nobody says twice: length, Ethernet type and IP
+//! protocol come from the [`Kind`] of what was written last. Checksums are filled, and no payload
+//! is summed twice: TCP, UDP and `ICMPv6` sum their message when their header is written, and the
+//! network header, which brings the addresses of the pseudo header, finishes it (RFC 9293 section
+//! 3.1, RFC 768, RFC 8200 section 8.1). Until then the field is 0. The sum goes on into a tunnel's
+//! outer checksum; what is inside is not read again.
 //!
-//! Who owns what: the buffer is the caller's. A call that does not fit, or has a value out of range,
-//! changes nothing: the error tells whose header it was, what it needs and what headroom there is.
-//! Fields of a repr that the composer knows (payload lengths, the type of what follows) are not
-//! looked at.
+//! Who owns what: the buffer is the caller's. A call that does not fit, or has a value out of
+//! range, changes nothing: the error tells whose header it was, what it needs and what headroom
+//! there is. Fields of a repr that the composer knows (payload lengths, the type of what follows)
+//! are not looked at.
 //!
 //! On a packet with headroom: grow it by all its headroom, compose with the old bytes as payload,
 //! and take [`Composer::start`] bytes off its front. Padding goes into the tailroom.
@@ -27,8 +27,8 @@
 //! discovery, ICMP errors.
 //!
 //! Not here: routing headers (their checksum has another destination than the IPv6 header),
-//! authentication headers, MPLS, multicast listener discovery; a datagram larger than the MTU is not
-//! fragmented. Needs no kernel version.
+//! authentication headers, MPLS, multicast listener discovery; a datagram larger than the MTU is
+//! not fragmented. Needs no kernel version.
 //!
 //! ```
 //! use core::net::Ipv4Addr;

@@ -15,8 +15,8 @@ impl Composer<'_> {
     /// Writes an Ethernet header; in front of LLC it has the length (802.3).
     ///
     /// # Errors
-    /// [`Error::Short`]; [`Error::Field`] if what is behind is not carried by Ethernet, or is LLC of
-    /// more than 1500 bytes.
+    /// [`Error::Short`]; [`Error::Field`] if what is behind is not carried by Ethernet, or is LLC
+    /// of more than 1500 bytes.
     pub fn ethernet(&mut self, destination: MacAddr, source: MacAddr) -> Result<&mut Self, Error> {
         let ether_type = self.ether_type(Layer::Ethernet, 12)?;
         let repr = EthernetRepr { destination, source, ether_type };

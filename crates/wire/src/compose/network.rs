@@ -142,8 +142,8 @@ impl Composer<'_> {
         Ok(self)
     }
 
-    /// Writes a hop-by-hop options header: `options` with type and length bytes each, padded here to
-    /// a multiple of 8 (RFC 8200 section 4.2). It stands directly behind the IPv6 header.
+    /// Writes a hop-by-hop options header: `options` with type and length bytes each, padded here
+    /// to a multiple of 8 (RFC 8200 section 4.2). It stands directly behind the IPv6 header.
     ///
     /// # Errors
     /// Those of [`destination_options`](Self::destination_options).

@@ -1,9 +1,9 @@
 //! Whole frames in one call each.
 //!
 //! Those without a payload write the frame at the start of a buffer and return its length. Those
-//! with one write the headers in front of it, where it lies, and return where the frame is. No frame
-//! is padded: [`Composer::pad_to_bytes`] does that where a device does not. After an error the part
-//! of the buffer in front of the payload may have been written to.
+//! with one write the headers in front of it, where it lies, and return where the frame is. No
+//! frame is padded: [`Composer::pad_to_bytes`] does that where a device does not. After an error
+//! the part of the buffer in front of the payload may have been written to.
 //!
 //! ```
 //! use core::net::Ipv4Addr;

@@ -195,7 +195,7 @@ impl Step {
     fn apply_outer(&self, composer: &mut Composer<'_>) -> Result<(), Error> {
         match *self {
             Self::Vlan(is_service, priority, id) => composer.vlan_with(
-                if is_service { ether_type::VLAN_SERVICE } else { ether_type::VLAN },
+                tpid(is_service),
                 &VlanRepr { priority, drop_eligible: is_service, id, ether_type: 0 },
             ),
             Self::Ethernet => composer.ethernet(MAC_B, MAC_A),
@@ -276,6 +276,10 @@ fn tcp_repr() -> impl Strategy<Value = TcpRepr> {
     )
 }
 
+const fn tpid(is_service: bool) -> u16 {
+    if is_service { ether_type::VLAN_SERVICE } else { ether_type::VLAN }
+}
+
 /// Ports that announce no tunnel.
 fn port() -> impl Strategy<Value = u16> {
     1_u16..4000
@@ -311,7 +315,8 @@ fn any_step() -> impl Strategy<Value = Step> {
 #[derive(Clone, Debug, PartialEq)]
 struct Meant {
     link: Link,
-    tags: Vec<(u8, u16)>,
+    /// Protocol identifier, priority, whether to drop first, id.
+    tags: Vec<(u16, u8, bool, u16)>,
     network: Network,
     transport: Upper,
     ports: Option<(u16, u16)>,
@@ -319,9 +324,14 @@ struct Meant {
 
 impl Meant {
     fn of(level: &Dissection<'_>) -> Self {
+        let mut tpid = level.ethernet().map_or(0, |ethernet| ethernet.ether_type());
+        let tags = level.vlans().map(|tag| {
+            let tag_protocol_id = core::mem::replace(&mut tpid, tag.ether_type());
+            (tag_protocol_id, tag.priority(), tag.drop_eligible(), tag.id())
+        });
         Self {
             link: level.link(),
-            tags: level.vlans().map(|tag| (tag.priority(), tag.id())).collect(),
+            tags: tags.collect(),
             network: level.network(),
             transport: level.transport(),
             ports: level.ports(),
@@ -383,7 +393,7 @@ fn stack() -> impl Strategy<Value = (Vec<Step>, Vec<Meant>)> {
             meant.push(Meant {
                 link: if with_link { Link::Ethernet } else { Link::None },
                 tags: if with_link {
-                    tags.iter().rev().map(|tag| (tag.1, tag.2)).collect()
+                    tags.iter().rev().map(|tag| (tpid(tag.0), tag.1, tag.0, tag.2)).collect()
                 } else {
                     vec![]
                 },
@@ -404,6 +414,10 @@ fn stack() -> impl Strategy<Value = (Vec<Step>, Vec<Meant>)> {
 }
 
 proptest! {
+    // Planted and caught: a checksum that is filled without telling the sum; an IPv4 header that
+    // adds up to something else than -0; extension headers counted in the pseudo header's length; a
+    // data offset without the options behind; another tag protocol identifier; a tunnel's protocol
+    // type that is always IPv4.
     #[test]
     fn a_stack_is_dissected_as_intended(
         (steps, meant) in stack(), payload in vec_of(any::<u8>(), 0..80),
@@ -423,6 +437,8 @@ proptest! {
         prop_assert!(is_short, "{:?}", error);
     }
 
+    // Planted and caught: a tunnel's header written before the UDP header's room is checked; a
+    // write before the check of a field.
     #[test]
     fn any_steps_change_nothing_or_write_a_header(
         steps in vec_of(any_step(), 0..12), payload in vec_of(any::<u8>(), 0..80),
@@ -434,6 +450,7 @@ proptest! {
         }
     }
 
+    // Planted and caught: the room of a header without what is behind; an option left out.
     #[test]
     fn what_is_parsed_is_composed_again(
         (steps, _) in stack(), payload in vec_of(any::<u8>(), 0..80),
@@ -450,7 +467,9 @@ proptest! {
         let v6 = Ipv6::new_checked(packet).ok();
         // Extension headers are bytes for the reader; only packets without them are read here.
         let simple = v6.as_ref().is_none_or(|ip| level.protocol() == Some(ip.next_header()));
-        prop_assume!(simple);
+        if !simple {
+            return Ok(());
+        }
         match level.transport() {
             Upper::Udp if !matches!(level.ports(), Some((_, 4789 | 6081))) => {
                 let view = Udp::new_checked(upper).unwrap();
@@ -511,6 +530,72 @@ fn a_computed_zero_is_sent_as_all_ones() {
         let frame = write([frame[at], frame[at + 1]]);
         assert_eq!(frame[at..at + 2], [0xff, 0xff]);
         assert_eq!(verify(&frame), 1 + usize::from(is_v4));
+    }
+}
+
+#[test]
+fn a_sum_goes_on_behind_an_odd_header() {
+    let inner = [Step::Udp(7, 9, UdpChecksum::Computed), Step::V4(64, 0)];
+    let outer = [
+        Step::Llc(3),
+        Step::Ethernet,
+        Step::Vxlan(5, UdpChecksum::Computed),
+        Step::V6(0),
+        Step::Ethernet,
+    ];
+    for payload in [&b"even"[..], b"odd"] {
+        let (frame, _, error) = compose(payload, &[&inner[..], &outer].concat(), (200, 0));
+        assert_eq!((error, verify(&frame)), (None, 1));
+    }
+}
+
+#[test]
+fn given_fields_are_written() {
+    let v4 = Ipv4Repr {
+        dscp: 46,
+        ecn: 2,
+        identification: 0x1234,
+        dont_fragment: false,
+        ttl: 3,
+        payload_len_bytes: 11,
+        protocol: protocol::UDP,
+        ..ipv4_between(V4_A, V4_B)
+    };
+    let v6 = Ipv6Repr {
+        dscp: 46,
+        ecn: 2,
+        flow_label: 0xabcde,
+        hop_limit: 3,
+        next_header: protocol::UDP,
+        payload_len_bytes: 11,
+        ..ipv6_between(V6_A, V6_B)
+    };
+    let mut buffer = [0; 60];
+    let mut composer = Composer::new(&mut buffer, 57..60).unwrap();
+    composer.udp(1, 2).unwrap().ipv4_with(&v4, &[]).unwrap();
+    let view = Ipv4::new_checked(composer.bytes()).unwrap();
+    assert_eq!(Ipv4Repr::parse(&view), Ok(v4));
+    let mut composer = Composer::new(&mut buffer, 57..60).unwrap();
+    composer.udp(1, 2).unwrap().ipv6_with(&v6).unwrap();
+    let view = Ipv6::new_checked(composer.bytes()).unwrap();
+    assert_eq!(Ipv6Repr::parse(&view), Ok(v6));
+}
+
+#[test]
+fn options_of_ipv6_are_padded() {
+    // Router alert takes 4 of 6 bytes, then PadN of none; with 5 bytes one Pad1 is left.
+    for (options, header) in [
+        (&[5, 2, 0, 0][..], &[17, 0, 5, 2, 0, 0, 1, 0][..]),
+        (&[0, 5, 2, 0, 0], &[17, 0, 0, 5, 2, 0, 0, 0]),
+        (&[0, 0, 5, 2, 0, 0], &[17, 0, 0, 0, 5, 2, 0, 0]),
+        (&[], &[17, 0, 1, 4, 0, 0, 0, 0]),
+        (&[0; 7], &[17, 1, 0, 0, 0, 0, 0, 0, 0, 1, 5, 0, 0, 0, 0, 0]),
+    ] {
+        let mut buffer = [0xee; 100];
+        let mut composer = Composer::new(&mut buffer, 90..100).unwrap();
+        composer.udp(1, 2).unwrap().hop_by_hop_options(options).unwrap();
+        assert_eq!(composer.bytes()[..header.len()], *header);
+        assert_eq!(composer.len_bytes(), header.len() + 18);
     }
 }
 

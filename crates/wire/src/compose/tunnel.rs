@@ -15,8 +15,8 @@ pub const fn source_port(flow_hash: u32) -> u16 {
 }
 
 impl Composer<'_> {
-    /// Writes a GRE header in front of a frame or a packet, with its checksum if `repr` has one. The
-    /// protocol type in `repr` is not looked at.
+    /// Writes a GRE header in front of a frame or a packet, with its checksum if `repr` has one.
+    /// The protocol type in `repr` is not looked at.
     ///
     /// # Errors
     /// [`Error::Short`]; [`Error::Field`] if what is behind has no Ethernet type and is no frame.
@@ -59,8 +59,8 @@ impl Composer<'_> {
     }
 
     /// Writes a GENEVE header with `options` in front of a frame or a packet, and the UDP header in
-    /// front of that, whose source port is [`source_port`] of `flow_hash`. The protocol type and the
-    /// length of the options in `repr` are not looked at.
+    /// front of that, whose source port is [`source_port`] of `flow_hash`. The protocol type and
+    /// the length of the options in `repr` are not looked at.
     ///
     /// # Errors
     /// [`Error::Short`]; [`Error::Field`] for values out of range, options whose length is no

@@ -20,8 +20,8 @@ pub struct Neighbor {
     pub mac: MacAddr,
     /// Whether it is a router.
     pub is_router: bool,
-    /// Whether another Ethernet address in a cache is to be replaced: not for anycast addresses, nor
-    /// by a proxy (RFC 4861 section 7.2.4).
+    /// Whether another Ethernet address in a cache is to be replaced: not for anycast addresses,
+    /// nor by a proxy (RFC 4861 section 7.2.4).
     pub override_cached: bool,
 }
 
