@@ -4,11 +4,22 @@
 //! there.
 //!
 //! ```text
-//!  frame   | ethernet 14 | vlan 4 | vlan 4 | arp 28                                   |
-//!                                          | ipv4 20..60 | icmpv4 8 | payload | padding
-//!                                          |             | udp 8    | payload |
-//!  view    Ethernet<T>   Vlan<T>             Ipv4<T>       Icmpv4<T>, Udp<T>
+//!  frame  | ethernet 14 | vlan 4 .. | arp 28                                          |
+//!         | sll 16, 20  | llc 3, 8  | ipv4 20..60       | icmpv4 8, igmp 8, gre 4..16  | payload
+//!         | loopback 4  |           | ipv6 40 + ext.    | icmpv6 8 (ndp, mld)          |
+//!                                                       | udp 8 (vxlan 8, geneve 8..)  |
+//!                                                       | tcp 20..60, sctp 12 + chunks |
 //! ```
+//!
+//! | to | use |
+//! |---|---|
+//! | find all layers of a frame, through tunnels | [`dissect`] |
+//! | find the flow that it belongs to, and nothing else | [`flow_key`](dissect::flow_key) |
+//! | read and change one header | its view, such as [`Ipv4`] |
+//! | write headers in front of a payload | [`compose`], with whole frames in [`compose::preset`] |
+//! | sum, verify and update checksums | [`checksum`], [`crc32c`] |
+//! | choose frames by an expression | [`filter`], as text [`filter::text`] |
+//! | name numbers | [`names`] |
 //!
 //! Two levels per protocol:
 //!
@@ -26,7 +37,8 @@
 //! each time it is asked. The crate allocates only in [`filter`], never per packet.
 //! Nothing here calls the kernel: it needs no kernel version, and no operating system either.
 //!
-//! Not here yet: IPv4 reassembly.
+//! Not here: reassembly of fragments and streams. What has no view (MPLS, PPP, ESP, ...) is recognised by
+//! name and left opaque.
 //!
 //! ```
 //! use netmem_wire::{Ethernet, Icmpv4, Ipv4, icmpv4};
