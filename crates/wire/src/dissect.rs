@@ -55,6 +55,7 @@ mod flow;
 mod link;
 mod lower;
 mod upper;
+mod usual;
 
 pub use flow::{FlowKey, flow_key};
 pub use link::LinkType;
@@ -164,6 +165,7 @@ enum Inner {
 
 /// One level of a frame's layers.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub struct Dissection<'a> {
     frame: &'a [u8],
     link_at: usize,
@@ -190,6 +192,17 @@ pub struct Dissection<'a> {
 #[must_use]
 #[inline]
 pub fn dissect(link_type: LinkType, frame: &[u8]) -> Dissection<'_> {
+    if link_type == LinkType::Ethernet
+        && let Some(level) = usual::dissect(frame)
+    {
+        return level;
+    }
+    dissect_any(link_type, frame)
+}
+
+/// The long way: right for every frame.
+#[inline(never)]
+fn dissect_any(link_type: LinkType, frame: &[u8]) -> Dissection<'_> {
     let mut level = Dissection::empty(frame, (0, frame.len()), 0);
     match link_type {
         LinkType::Ethernet => level.read_ethernet(0),
@@ -423,6 +436,11 @@ impl<'a> Dissection<'a> {
         (self.inner, self.payload_at) = (inner, at);
         self.stop = if self.depth < MAX_DEPTH { Stop::Inner } else { Stop::Depth };
     }
+}
+
+/// VXLAN's port (RFC 7348), the kernel's older one for it, and GENEVE's (RFC 8926).
+const fn is_tunnel_port(port: u16) -> bool {
+    matches!(port, 4789 | 8472 | 6081)
 }
 
 #[cold]

@@ -37,8 +37,8 @@
 //! each time it is asked. The crate allocates only in [`filter`], never per packet.
 //! Nothing here calls the kernel: it needs no kernel version, and no operating system either.
 //!
-//! Not here: reassembly of fragments and streams. What has no view (MPLS, PPP, ESP, ...) is recognised by
-//! name and left opaque.
+//! Not here: reassembly of fragments and streams. What has no view (MPLS, PPP, ESP, ...) is recognised
+//! by name and left opaque.
 //!
 //! ```
 //! use netmem_wire::{Ethernet, Icmpv4, Ipv4, icmpv4};

@@ -15,7 +15,7 @@ use crate::icmpv6::ndp::NdpRepr;
 use crate::icmpv6::ndp::options::NdpOption;
 use crate::ipv4::{Ipv4Option, protocol};
 use crate::ipv6::extension::FragmentRepr;
-use crate::llc::LlcRepr;
+use crate::llc::{Control, LlcRepr};
 use crate::tcp::{Flags, TcpOption, Timestamps};
 use crate::{
     ArpRepr, Ethernet, EthernetRepr, GreRepr, Icmpv4Repr, Icmpv6Repr, Ipv4, Ipv4Repr, Ipv6,
@@ -119,7 +119,7 @@ enum Step {
     Vlan(bool, u8, u16),
     Ethernet,
     Snap,
-    Llc(u16),
+    Llc(Control),
     Gre(bool, Option<u32>, Option<u32>),
     Vxlan(u32, UdpChecksum),
     Geneve(u32, usize, UdpChecksum),
@@ -302,7 +302,12 @@ fn any_step() -> impl Strategy<Value = Step> {
         (any::<bool>(), 0_u8..=8, 0_u16..=4096).prop_map(|(a, b, c)| Step::Vlan(a, b, c)),
         Just(Step::Ethernet),
         Just(Step::Snap),
-        prop_oneof![Just(3), Just(0x0103), any::<u16>()].prop_map(Step::Llc),
+        prop_oneof![
+            Just(Control::Unnumbered(3)),
+            any::<u8>().prop_map(|control| Control::Unnumbered(control | 3)),
+            any::<u16>().prop_map(|control| Control::Numbered(control & 0xfeff)),
+        ]
+        .prop_map(Step::Llc),
         any::<(bool, Option<u32>, Option<u32>)>().prop_map(|(a, b, c)| Step::Gre(a, b, c)),
         (0_u32..0x0180_0000, checksum_choice()).prop_map(|(id, c)| Step::Vxlan(id, c)),
         (0_u32..0x0180_0000, 0_usize..66, checksum_choice())
@@ -537,7 +542,7 @@ fn a_computed_zero_is_sent_as_all_ones() {
 fn a_sum_goes_on_behind_an_odd_header() {
     let inner = [Step::Udp(7, 9, UdpChecksum::Computed), Step::V4(64, 0)];
     let outer = [
-        Step::Llc(3),
+        Step::Llc(Control::Unnumbered(3)),
         Step::Ethernet,
         Step::Vxlan(5, UdpChecksum::Computed),
         Step::V6(0),
@@ -631,7 +636,7 @@ fn lengths_are_limited() {
     let v6 = [Step::Echo6(1), Step::V6(0)];
     assert_eq!(field(65_535 - 8, &v6), None);
     assert_eq!(field(65_535 - 7, &v6), Some((Layer::Ipv6, "payload length")));
-    let llc = [Step::Llc(3), Step::Ethernet];
+    let llc = [Step::Llc(Control::Unnumbered(3)), Step::Ethernet];
     assert_eq!(field(1497, &llc), None);
     assert_eq!(field(1498, &llc), Some((Layer::Ethernet, "length")));
     assert!(Composer::new(&mut [0; 4], 3..5).is_err());

@@ -189,25 +189,34 @@ pub fn flow_key(link_type: LinkType, frame: &[u8]) -> Option<FlowKey> {
 impl Dissection<'_> {
     /// Returns the flow that the level's packet belongs to; none without an IP header.
     #[must_use]
+    #[inline]
     pub fn flow_key(&self) -> Option<FlowKey> {
-        let header = self.network_bytes();
-        let mut addresses = [0; 32];
-        let version = match self.network() {
-            Network::Ipv4 => {
-                addresses[..8].copy_from_slice(header.get(12..20)?);
-                4
-            }
-            Network::Ipv6 => {
-                addresses.copy_from_slice(header.get(8..40)?);
-                6
-            }
-            Network::Arp | Network::None => return None,
+        let ports = self.ports().map_or([0; 4], |(source, destination)| {
+            let ([a, b], [c, d]) = (source.to_be_bytes(), destination.to_be_bytes());
+            [a, b, c, d]
+        });
+        let vlan_id = match self.tag_count {
+            0 => NO_VLAN,
+            _ => be16(self.header::<2>(self.link_at + ethernet::HEADER_LEN_BYTES)?, 0) & 0x0fff,
         };
-        let (source_port, destination_port) = self.ports().unwrap_or_default();
-        let ([a, b], [c, d]) = (source_port.to_be_bytes(), destination_port.to_be_bytes());
-        let vlan_id = self.vlans().next().map_or(NO_VLAN, |tag| tag.id());
-        let kind = (version, self.protocol()?);
-        Some(FlowKey::from_parts(&addresses, [a, b, c, d], vlan_id, kind))
+        let protocol = self.protocol()?;
+        match self.network() {
+            Network::Ipv4 => Some(FlowKey {
+                addresses: u64::from_ne_bytes(*self.header(self.network_at + 12)?),
+                rest: rest(ports, vlan_id, (4, protocol)),
+                more_addresses: [0; 3],
+            }),
+            Network::Ipv6 => {
+                let addresses = self.header(self.network_at + 8)?;
+                Some(FlowKey::from_parts(addresses, ports, vlan_id, (6, protocol)))
+            }
+            Network::Arp | Network::None => None,
+        }
+    }
+
+    #[inline(always)]
+    fn header<const N: usize>(&self, at: usize) -> Option<&[u8; N]> {
+        self.frame().get(at..)?.first_chunk()
     }
 }
 

@@ -408,6 +408,22 @@ fn a_jumbogram_has_the_length_of_its_option() {
 }
 
 #[test]
+fn a_header_shorter_than_one_is_refused_though_the_rest_would_fit() {
+    let mut frame = build(&[
+        Ethernet { tags: vec![], snap: false },
+        Ipv4 { option_words: 0, fragment: 0 },
+        Data(vec![0; 20]),
+    ])
+    .0;
+    // With four words the destination would be ports, and a UDP length of 8 would follow.
+    frame[14] = 0x44;
+    frame[23] = 17;
+    frame[34..36].copy_from_slice(&[0, 8]);
+    let level = dissect(LinkType::Ethernet, &frame);
+    assert!(matches!(level.error(), Some(Error::Field { field: "header length", .. })), "{level}");
+}
+
+#[test]
 fn limits_stop_it() {
     let tags = |count| build(&[Ethernet { tags: vec![1; count], snap: false }]).0;
     let max = usize::from(MAX_TAGS);
@@ -478,6 +494,8 @@ fn a_flow_key_tells_what_it_was_made_of() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
     // Planted and caught: the tag's own bytes taken for its type; options of IPv4, TCP or GENEVE not
     // skipped; GRE's flags counted wrong; AH's length in eights; the fragment header's length read; an
     // inner level that begins at the transport header.
@@ -486,6 +504,7 @@ proptest! {
         let mut frame = build(&parts).0;
         frame.resize(frame.len() + padding, 0xee);
         let outermost = dissect(LinkType::Ethernet, &frame);
+        prop_assert_eq!(outermost, dissect_any(LinkType::Ethernet, &frame));
         let levels: Vec<_> = outermost.levels().map(|level| found(&level)).collect();
         prop_assert_eq!(levels, expected(&parts));
         check_bounds(&frame, &outermost);
@@ -510,10 +529,40 @@ proptest! {
         frame[l3 + next] = protocol;
         frame[l3 + at..l3 + at + 2].copy_from_slice(&value.to_be_bytes());
         frame.truncate(cut);
-        prop_assert_eq!(
-            flow_key(LinkType::Ethernet, &frame),
-            dissect(LinkType::Ethernet, &frame).flow_key()
-        );
+        let long_way = dissect_any(LinkType::Ethernet, &frame);
+        prop_assert_eq!(flow_key(LinkType::Ethernet, &frame), long_way.flow_key());
+        prop_assert_eq!(dissect(LinkType::Ethernet, &frame), long_way);
+    }
+
+    // Planted and caught: the short way of a dissection without its check for fragments, the version,
+    // header lengths, the total length, ports of tunnels; an end that a UDP length does not move.
+    #[test]
+    fn the_short_way_of_a_dissection_agrees(
+        tags in vec_of(0_u16..4096, 0..3), network in prop_oneof![
+            (0_u8..2).prop_map(|option_words| Ipv4 { option_words, fragment: 0 }),
+            Just(Ipv6 { extensions: vec![], fragment: None }),
+        ],
+        transport in prop_oneof![
+            (0_u8..2).prop_map(|option_words| Tcp { option_words, ports: (1, 2) }),
+            select(vec![2_u16, 4789, 8472, 6081]).prop_map(|port| Udp { ports: (1, port) }),
+        ],
+        data in vec_of(any::<u8>(), 0..20), padding in 0_usize..4,
+        changes in vec_of(
+            (0_usize..60, select(vec![0_u8, 1, 4, 8, 19, 20, 21, 24, 0x20, 0x40, 0x44, 0x45, 0x46, 0x50, 0x60, 0xff])),
+            0..8,
+        ),
+    ) {
+        let l3 = 14 + 4 * tags.len();
+        let mut frame = build(&[Ethernet { tags, snap: false }, network, transport, Data(data)]).0;
+        frame.resize(frame.len() + padding, 0);
+        // The first change alone, then with the second, and so on.
+        for (at, value) in changes {
+            prop_assert_eq!(dissect(LinkType::Ethernet, &frame), dissect_any(LinkType::Ethernet, &frame));
+            if let Some(byte) = frame.get_mut(l3 + at) {
+                *byte = value;
+            }
+        }
+        prop_assert_eq!(dissect(LinkType::Ethernet, &frame), dissect_any(LinkType::Ethernet, &frame));
     }
 
     // Planted and caught: an end that a length moves behind the frame; the short way to a flow key
@@ -530,6 +579,7 @@ proptest! {
         }
         frame.truncate(cut.index(frame.len() * 2).min(frame.len()));
         let outermost = dissect(link_type, &frame);
+        prop_assert_eq!(outermost, dissect_any(link_type, &frame));
         check_bounds(&frame, &outermost);
         prop_assert_eq!(flow_key(link_type, &frame), outermost.flow_key());
     }

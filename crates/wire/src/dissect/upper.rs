@@ -1,9 +1,11 @@
 //! What follows an IP header: extension headers, transport headers, and what they lead to.
 
-use super::{Dissection, Fragment, Inner, MAX_EXTENSIONS, Network, Stop, Transport, short};
-use crate::Layer;
+use super::{
+    Dissection, Fragment, Inner, MAX_EXTENSIONS, Network, Stop, Transport, is_tunnel_port, short,
+};
 use crate::ethernet::ether_type;
 use crate::ipv4::protocol;
+use crate::{Layer, be16};
 
 impl Dissection<'_> {
     /// What follows IP: the protocol's header, or extension headers in front of it.
@@ -151,7 +153,7 @@ impl Dissection<'_> {
             return self.refuse(Layer::Udp, at + 4, "length");
         }
         self.payload_at = at + header.len();
-        if matches!(header[2..4], [0x12, 0xb5] | [0x21, 0x18] | [0x17, 0xc1]) {
+        if is_tunnel_port(be16(header, 2)) {
             self.read_udp_tunnel(at + header.len());
         }
     }
