@@ -336,6 +336,16 @@ fn link_headers_of_captures() {
     assert_eq!(dissect(LinkType::Other(147), &packet).stop(), Stop::LinkType(147));
 }
 
+// Planted and caught: the length of 802.3 forgotten behind SNAP.
+#[test]
+fn what_802_3_announces_counts_behind_snap() {
+    // It says 200 bytes, the packet in it 20.
+    let snap = [&[2; 12][..], &[0, 200, 0xaa, 0xaa, 3, 0, 0, 0, 8, 0], &[0x45, 0, 0, 20]].concat();
+    let level_is_cut = |frame: &[u8]| dissect(LinkType::Ethernet, frame).is_cut();
+    assert!(level_is_cut(&[&snap[..], &[0; 26]].concat()));
+    assert!(!level_is_cut(&[&snap[..], &[0; 188]].concat()));
+}
+
 #[test]
 fn lengths_cut_and_errors_say_where() {
     let parts = [
