@@ -346,6 +346,21 @@ fn what_802_3_announces_counts_behind_snap() {
     assert!(!level_is_cut(&[&snap[..], &[0; 188]].concat()));
 }
 
+// Planted and caught: every first fragment of UDP taken for cut.
+#[test]
+fn a_first_fragment_is_not_cut() {
+    // The first 8 bytes of a datagram of 100: the rest is in other fragments.
+    let mut packet = [0; 36];
+    packet[..10].copy_from_slice(&[0x45, 0, 0, 36, 0, 1, 0x20, 0, 64, 17]);
+    packet[20..26].copy_from_slice(&[0, 1, 0, 2, 0, 100]);
+    let level = dissect(LinkType::RawIp, &packet);
+    assert_eq!((level.ports(), level.is_cut(), level.payload().len()), (Some((1, 2)), false, 8));
+    assert!(level.fragment().is_some() && !level.to_string().contains("[cut]"));
+    assert!(dissect(LinkType::RawIp, &packet[..30]).is_cut());
+    packet[6] = 0;
+    assert!(dissect(LinkType::RawIp, &packet).is_cut());
+}
+
 #[test]
 fn lengths_cut_and_errors_say_where() {
     let parts = [
