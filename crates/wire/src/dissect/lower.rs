@@ -44,7 +44,8 @@ impl Dissection<'_> {
         match (dsap, ssap, control) {
             (SNAP, SNAP, UNNUMBERED) => {
                 let Some(snap) = self.need::<8>(Layer::Llc, at) else { return };
-                if snap[3..6] != [0; 3] {
+                // The same two as `Snap::ether_type`.
+                if !matches!(snap[3..6], [0, 0, 0 | 0xf8]) {
                     self.stop = Stop::Llc(SNAP);
                     return;
                 }

@@ -361,6 +361,18 @@ fn a_first_fragment_is_not_cut() {
     assert!(dissect(LinkType::RawIp, &packet).is_cut());
 }
 
+// Planted and caught: OUI 0x0000f8 left opaque.
+#[test]
+fn dissect_and_llc_know_the_same_organisations() {
+    for (oui, network) in [(0, Network::Ipv4), (0xf8, Network::Ipv4), (1, Network::None)] {
+        let llc = [0xaa, 0xaa, 3, 0, 0, oui, 8, 0];
+        let frame = [&[2; 12][..], &[0, 28], &llc, &[0x45, 0, 0, 20], &[0; 16]].concat();
+        assert_eq!(dissect(LinkType::Ethernet, &frame).network(), network);
+        let snap = crate::Llc::new_checked(&frame[14..]).unwrap().snap().unwrap();
+        assert_eq!(snap.ether_type().is_some(), network == Network::Ipv4);
+    }
+}
+
 #[test]
 fn lengths_cut_and_errors_say_where() {
     let parts = [
