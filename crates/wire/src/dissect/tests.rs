@@ -373,6 +373,20 @@ fn dissect_and_llc_know_the_same_organisations() {
     }
 }
 
+// Planted and caught: frame relay taken for IP.
+#[test]
+fn the_type_in_a_cooked_capture_counts_by_hardware() {
+    for (hardware, network) in [(1, Network::Ipv4), (770, Network::None), (824, Network::None)] {
+        let [a, b] = u16::to_be_bytes(hardware);
+        let v1 = [&[0, 0, a, b][..], &[0; 10], &[8, 0]].concat();
+        let v2 = [&[8, 0][..], &[0; 6], &[a, b], &[0; 10]].concat();
+        for (link_type, header) in [(LinkType::Sll, v1), (LinkType::Sll2, v2)] {
+            let frame = [&header[..], &[0x45, 0, 0, 20], &[0; 16]].concat();
+            assert_eq!(dissect(link_type, &frame).network(), network, "{hardware}");
+        }
+    }
+}
+
 #[test]
 fn lengths_cut_and_errors_say_where() {
     let parts = [
