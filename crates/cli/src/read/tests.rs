@@ -121,3 +121,33 @@ fn a_filter_chooses() {
     assert!(text.starts_with("Usage netmem: filter: ") && text.contains('^'), "{text}");
     assert_eq!(out, "");
 }
+
+// Planted and caught: a tag in a cooked capture that no filter sees, not even `not arp`.
+#[test]
+fn a_filter_sees_tags_of_cooked_captures() {
+    let header = [&[0, 0, 0, 1][..], &[0; 10], &[0x81, 0]].concat();
+    let frame = [&header[..], &[0, 5, 8, 0], &[0x45, 0, 0, 20, 0, 0, 0, 0, 64, 6], &[0; 10]].concat();
+    let level = dissect(LinkType::Sll, &frame);
+    for (filter, expected) in [("vlan 5", true), ("vlan 6", false), ("not arp", true), ("tcp", true)]
+    {
+        assert_eq!(matches(&filter.parse().unwrap(), &level), expected, "{filter}");
+    }
+}
+
+// Planted and caught: an address taken from behind a routing header that has none.
+#[test]
+fn a_routing_header_without_address_leads_nowhere_else() {
+    use netmem_wire::{Udp, UdpRepr};
+
+    let (a, b) = ([1; 16].into(), [2; 16].into());
+    let mut udp = [0; 12];
+    let repr = UdpRepr { source_port: 1, destination_port: 2, payload_len_bytes: 4 };
+    let _: Udp<_> = repr.emit_v6(&mut udp, a, b).unwrap();
+    // Segment routing, one segment left, no address; then 16 bytes of destination options.
+    let extensions = [&[60, 0, 4, 1, 0, 0, 0, 0][..], &[17, 1, 1, 12], &[0; 12]].concat();
+    let header = [&[0x60, 0, 0, 0, 0, 36, 43, 64][..], &[1; 16], &[2; 16]].concat();
+    let packet = [&header[..], &extensions, &udp].concat();
+    let layers = layers(&dissect(LinkType::Ipv6, &packet));
+    let last = serde_json::to_value(layers.last().unwrap()).unwrap();
+    assert_eq!((&last["layer"], &last["checksum"]), (&"udp".into(), &"good".into()));
+}

@@ -99,15 +99,16 @@ impl Dissection<'_> {
     fn read_cooked(&mut self, hardware: u16, kind: u16, at: usize) {
         /// `ETH_P_802_2` (include/uapi/linux/if_ether.h): 802.2 follows.
         const LLC: u16 = 4;
-        /// The `ARPHRD_*` of include/uapi/linux/if_arp.h whose field is no Ethernet type: 802.11 in
-        /// three shapes, netlink.
-        const OTHER: [u16; 4] = [801, 802, 803, 824];
+        /// The `ARPHRD_*` of include/uapi/linux/if_arp.h whose field is no Ethernet type: frame
+        /// relay, 802.11 in three shapes, netlink.
+        const OTHER: [u16; 5] = [770, 801, 802, 803, 824];
         (self.network_at, self.payload_at) = (at, at);
         if OTHER.contains(&hardware) {
             self.stop = Stop::LinkType(hardware.into());
         } else if kind == LLC {
             self.read_llc(at, self.end - at);
         } else if crate::vlan::is_tag(kind) {
+            self.ether_type = Some(kind);
             self.stop = Stop::EtherType(kind);
         } else {
             self.read_network(at, kind);

@@ -44,7 +44,8 @@ impl Dissection<'_> {
         match (dsap, ssap, control) {
             (SNAP, SNAP, UNNUMBERED) => {
                 let Some(snap) = self.need::<8>(Layer::Llc, at) else { return };
-                if snap[3..6] != [0; 3] {
+                // The same two as `Snap::ether_type`.
+                if !matches!(snap[3..6], [0, 0, 0 | 0xf8]) {
                     self.stop = Stop::Llc(SNAP);
                     return;
                 }
@@ -107,7 +108,7 @@ impl Dissection<'_> {
         self.network = Network::Ipv4;
         let total_len = usize::from(u16::from_be_bytes([header[2], header[3]]));
         if total_len >= header_len {
-            self.is_cut = self.end - at < total_len;
+            self.is_cut |= self.end - at < total_len;
             self.end = self.end.min(at + total_len);
         } else if total_len != 0 {
             return self.refuse(Layer::Ipv4, at + 2, "total length");
@@ -145,7 +146,7 @@ impl Dissection<'_> {
         // could say.
         let may_be_jumbo = header[6] == protocol::HOP_BY_HOP || there > usize::from(u16::MAX);
         if payload_len != 0 || !may_be_jumbo {
-            self.is_cut = there < payload_len;
+            self.is_cut |= there < payload_len;
             self.end = self.end.min(at + LEN + payload_len);
         }
         if payload_len == 0 && header[6] == protocol::HOP_BY_HOP {
@@ -160,7 +161,7 @@ impl Dissection<'_> {
         let jumbo_len = Ipv6::new_truncated(packet).ok().and_then(|view| view.jumbo_len_bytes());
         let Some(jumbo_len) = jumbo_len.and_then(|len| usize::try_from(len).ok()) else { return };
         let there = packet.len().saturating_sub(ipv6::HEADER_LEN_BYTES);
-        self.is_cut = there < jumbo_len;
+        self.is_cut |= there < jumbo_len;
         self.end -= there.saturating_sub(jumbo_len);
     }
 }

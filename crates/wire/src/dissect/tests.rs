@@ -336,6 +336,57 @@ fn link_headers_of_captures() {
     assert_eq!(dissect(LinkType::Other(147), &packet).stop(), Stop::LinkType(147));
 }
 
+// Planted and caught: the length of 802.3 forgotten behind SNAP.
+#[test]
+fn what_802_3_announces_counts_behind_snap() {
+    // It says 200 bytes, the packet in it 20.
+    let snap = [&[2; 12][..], &[0, 200, 0xaa, 0xaa, 3, 0, 0, 0, 8, 0], &[0x45, 0, 0, 20]].concat();
+    let level_is_cut = |frame: &[u8]| dissect(LinkType::Ethernet, frame).is_cut();
+    assert!(level_is_cut(&[&snap[..], &[0; 26]].concat()));
+    assert!(!level_is_cut(&[&snap[..], &[0; 188]].concat()));
+}
+
+// Planted and caught: every first fragment of UDP taken for cut.
+#[test]
+fn a_first_fragment_is_not_cut() {
+    // The first 8 bytes of a datagram of 100: the rest is in other fragments.
+    let mut packet = [0; 36];
+    packet[..10].copy_from_slice(&[0x45, 0, 0, 36, 0, 1, 0x20, 0, 64, 17]);
+    packet[20..26].copy_from_slice(&[0, 1, 0, 2, 0, 100]);
+    let level = dissect(LinkType::RawIp, &packet);
+    assert_eq!((level.ports(), level.is_cut(), level.payload().len()), (Some((1, 2)), false, 8));
+    assert!(level.fragment().is_some() && !level.to_string().contains("[cut]"));
+    assert!(dissect(LinkType::RawIp, &packet[..30]).is_cut());
+    packet[6] = 0;
+    assert!(dissect(LinkType::RawIp, &packet).is_cut());
+}
+
+// Planted and caught: OUI 0x0000f8 left opaque.
+#[test]
+fn dissect_and_llc_know_the_same_organisations() {
+    for (oui, network) in [(0, Network::Ipv4), (0xf8, Network::Ipv4), (1, Network::None)] {
+        let llc = [0xaa, 0xaa, 3, 0, 0, oui, 8, 0];
+        let frame = [&[2; 12][..], &[0, 28], &llc, &[0x45, 0, 0, 20], &[0; 16]].concat();
+        assert_eq!(dissect(LinkType::Ethernet, &frame).network(), network);
+        let snap = crate::Llc::new_checked(&frame[14..]).unwrap().snap().unwrap();
+        assert_eq!(snap.ether_type().is_some(), network == Network::Ipv4);
+    }
+}
+
+// Planted and caught: frame relay taken for IP.
+#[test]
+fn the_type_in_a_cooked_capture_counts_by_hardware() {
+    for (hardware, network) in [(1, Network::Ipv4), (770, Network::None), (824, Network::None)] {
+        let [a, b] = u16::to_be_bytes(hardware);
+        let v1 = [&[0, 0, a, b][..], &[0; 10], &[8, 0]].concat();
+        let v2 = [&[8, 0][..], &[0; 6], &[a, b], &[0; 10]].concat();
+        for (link_type, header) in [(LinkType::Sll, v1), (LinkType::Sll2, v2)] {
+            let frame = [&header[..], &[0x45, 0, 0, 20], &[0; 16]].concat();
+            assert_eq!(dissect(link_type, &frame).network(), network, "{hardware}");
+        }
+    }
+}
+
 #[test]
 fn lengths_cut_and_errors_say_where() {
     let parts = [

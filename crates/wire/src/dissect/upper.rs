@@ -147,7 +147,8 @@ impl Dissection<'_> {
         let len_bytes = usize::from(u16::from_be_bytes([header[4], header[5]]));
         // 0 is a jumbogram's (RFC 2675), or left by a sender that segments in hardware.
         if len_bytes >= header.len() {
-            self.is_cut |= self.end - at < len_bytes;
+            // The length in a first fragment is the whole datagram's.
+            self.is_cut |= self.fragment.is_none() && self.end - at < len_bytes;
             self.end = self.end.min(at + len_bytes);
         } else if len_bytes != 0 {
             return self.refuse(Layer::Udp, at + 4, "length");
