@@ -7,6 +7,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use netmem_wire::{
+    Sctp,
     checksum::{self, Sum},
     dissect::{Dissection, Link, Network, Transport},
     ipv6::extension,
@@ -96,6 +97,8 @@ pub enum Fields {
         source_port: u16,
         destination_port: u16,
         verification_tag: u32,
+        /// CRC32c of the packet (RFC 9260).
+        checksum: Checksum,
     },
     Gre {
         flags: u16,
@@ -377,10 +380,20 @@ fn transport(level: &Dissection<'_>) -> Option<Fields> {
             Fields::Igmp { igmp_type: bytes[0], checksum: verify(Some(Sum::of(bytes))) }
         }
         Transport::Sctp => {
-            Fields::Sctp { source_port, destination_port, verification_tag: be32(bytes, 4) }
+            let verification_tag = be32(bytes, 4);
+            let checksum = crc32c(Sctp::new_checked(bytes).ok().filter(|_| whole));
+            Fields::Sctp { source_port, destination_port, verification_tag, checksum }
         }
         Transport::Gre => Fields::Gre { flags: be16(bytes, 0), protocol: be16(bytes, 2) },
     })
+}
+
+fn crc32c(packet: Option<Sctp<&[u8]>>) -> Checksum {
+    match packet.map(|view| view.verify_checksum()) {
+        Some(true) => Checksum::Good,
+        Some(false) => Checksum::Bad,
+        None => Checksum::Unverified,
+    }
 }
 
 fn fixed_len_bytes(transport: Transport) -> usize {

@@ -6,7 +6,7 @@ use netmem_cli::read::layers::{Checksum, Fields, layers};
 use netmem_wire::dissect::{Dissection, Stop};
 
 /// The fields that are compared, by tshark's names.
-pub(crate) const NAMES: [&str; 55] = [
+pub(crate) const NAMES: [&str; 60] = [
     "eth.dst",
     "eth.src",
     "eth.type",
@@ -62,6 +62,11 @@ pub(crate) const NAMES: [&str; 55] = [
     "icmpv6.checksum.status",
     "sctp.srcport",
     "sctp.dstport",
+    "sctp.checksum.status",
+    "igmp.type",
+    "igmp.checksum.status",
+    "gre.flags_and_version",
+    "gre.proto",
 ];
 
 /// The values of one packet.
@@ -147,15 +152,24 @@ impl Values {
                 self.put("icmpv6.code", icmp_code);
                 self.put("icmpv6.checksum.status", status(*checksum));
             }
-            Fields::Sctp { source_port, destination_port, .. } => {
+            Fields::Sctp { source_port, destination_port, checksum, .. } => {
                 self.put("sctp.srcport", source_port);
                 self.put("sctp.dstport", destination_port);
+                self.put("sctp.checksum.status", status(*checksum));
+            }
+            Fields::Igmp { igmp_type, checksum } => {
+                self.put("igmp.type", igmp_type);
+                self.put("igmp.checksum.status", status(*checksum));
+            }
+            Fields::Gre { flags, protocol } => {
+                self.put("gre.flags_and_version", flags);
+                self.put("gre.proto", protocol);
             }
             Fields::UdpLite { source_port, destination_port, .. } => {
                 self.put("udp.srcport", source_port);
                 self.put("udp.dstport", destination_port);
             }
-            Fields::Extension { .. } | Fields::Igmp { .. } | Fields::Gre { .. } => {}
+            Fields::Extension { .. } => {}
         }
     }
 

@@ -42,6 +42,10 @@ pub(crate) fn allowing(
     if name.starts_with("arp.") && theirs.is_empty() && their.protocols.ends_with(":atmarp") {
         return Some("ARP over ATM: tshark has other names for its fields");
     }
+    // DVMRP, PIMv1, RGMP and traces are IGMP messages with fields of their own there.
+    if name.starts_with("igmp.") && theirs.is_empty() && their.protocols.contains(":igmp:") {
+        return Some("protocols inside IGMP: tshark has other names for the header's fields");
+    }
     // FabricPath wraps one Ethernet header in another; tshark names the outer one's fields `cfp`.
     if name.starts_with("eth.") && their.protocols.contains(":cfp:") {
         return Some("FabricPath: tshark has other names for the outer header's fields");

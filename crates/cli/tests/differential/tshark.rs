@@ -9,10 +9,11 @@ use std::{
 use crate::fields::NAMES;
 
 /// Each packet on its own, and every checksum looked at.
-const OPTIONS: [&str; 9] = [
+const OPTIONS: [&str; 10] = [
     "ip.check_checksum:TRUE",
     "tcp.check_checksum:TRUE",
     "udp.check_checksum:TRUE",
+    "sctp.checksum:crc-32c",
     "ip.defragment:FALSE",
     "ipv6.defragment:FALSE",
     "tcp.relative_sequence_numbers:FALSE",
