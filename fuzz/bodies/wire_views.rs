@@ -6,7 +6,7 @@ use std::{fmt, net::Ipv4Addr, str::FromStr};
 use netmem_wire::{
     Arp, ArpRepr, Ethernet, EthernetRepr, Icmpv4, Icmpv4Repr, Ipv4, Ipv4Repr, MacAddr, Udp,
     UdpRepr, Vlan, VlanRepr, checksum,
-    filter::{self, Fields, Ipv4Net, Present},
+    filter::{self, Fields, Ipv4Net, Present, ResponderConfig},
     vlan,
 };
 
@@ -251,10 +251,12 @@ fn udp(bytes: &[u8]) {
 fn fields(frame: &[u8]) {
     let fields = Fields::parse(frame);
     let is = |present| fields.present.contains(present);
-    let rules = filter::responder(&[fields.arp_target, fields.ip_destination]);
+    let addresses = [fields.arp_target, fields.ip_destination];
+    let rules = filter::responder(&ResponderConfig::ipv4(&addresses));
     assert!(rules.classify(&fields).0 < rules.class_count());
     let Ok(ethernet) = Ethernet::new_checked(frame) else {
-        return assert_eq!(fields, Fields::NONE);
+        let len_bytes = u32::try_from(frame.len()).expect("inputs are short");
+        return assert_eq!(fields, Fields { len_bytes, ..Fields::NONE });
     };
     let (mut kind, mut rest, mut ids) = (ethernet.ether_type(), ethernet.payload(), Vec::new());
     while vlan::is_tag(kind) && ids.len() < 2 {
@@ -273,7 +275,9 @@ fn fields(frame: &[u8]) {
     }
     let has_ipv4 = kind == 0x0800 && rest.len() >= 20 && matches!(rest[0], 0x45..=0x4f);
     assert_eq!(is(Present::IPV4), has_ipv4);
-    assert!(has_ipv4 || !fields.present.intersects(Present::L4));
+    let has_ipv6 = kind == 0x86dd && rest.len() >= 40 && rest[0] >> 4 == 6;
+    assert_eq!(is(Present::IPV6), has_ipv6);
+    assert!(has_ipv4 || has_ipv6 || !fields.present.intersects(Present::L4));
     let Some(ip) = Ipv4::new_checked(rest).ok().filter(|_| kind == 0x0800) else { return };
     let header_len = ip.header_len_bytes();
     assert!(is(Present::IPV4) && usize::from(fields.header_len_bytes) == header_len);
