@@ -21,7 +21,10 @@ mod ipv6;
 mod options;
 mod usual;
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::{
+    hint,
+    net::{Ipv4Addr, Ipv6Addr},
+};
 
 use netmem::{
     device::Verdict,
@@ -42,6 +45,8 @@ pub(crate) use ipv6::{group_mac, is_one_host};
 const TTL: u8 = 64;
 /// The shortest Ethernet frame without its check sequence (IEEE 802.3); padding behind this is cut.
 const MIN_FRAME_BYTES: usize = 60;
+/// An advertisement is longer than its solicitation by one option at most.
+const MOST_GROWTH_BYTES: u32 = 8;
 /// The first byte of an IPv4 header without options.
 const IPV4_PLAIN: u8 = 0x45;
 
@@ -88,34 +93,39 @@ impl Responder {
     /// Answers a packet that a device lends.
     #[inline]
     pub fn verdict(&self, packet: &mut PacketMut<'_>) -> Verdict {
-        match self.answer(packet.bytes_mut()) {
-            Answer::Drop(reason) => Verdict::Drop(reason),
-            Answer::Reply { len_bytes } => {
-                let surplus = packet.len().saturating_sub(len_bytes);
-                if surplus > 0 {
-                    let trimmed = packet.trim(u32::try_from(surplus).unwrap_or(0));
-                    debug_assert!(trimmed.is_ok(), "the surplus is a part of the packet");
-                }
-                Verdict::Transmit
-            }
-            Answer::NeedsRoom { len_bytes } => self.grown_verdict(packet, len_bytes),
+        match self.answer_usual(packet.bytes_mut()) {
+            Some(len_bytes) => trimmed(packet, len_bytes),
+            None => self.rare_verdict(packet),
         }
     }
 
-    /// Answers a packet whose reply has `len_bytes`, which is more than the packet.
-    #[cold]
-    fn grown_verdict(&self, packet: &mut PacketMut<'_>, len_bytes: usize) -> Verdict {
-        let missing = len_bytes.saturating_sub(packet.len());
-        let Ok(room) = packet.put(u32::try_from(missing).unwrap_or(u32::MAX)) else {
-            return Verdict::Drop(DropReason::Nomem);
-        };
+    /// Answers by the full path, with room for a reply that is longer.
+    ///
+    /// Inlined though it is rare: a packet whose address is handed on lies in memory for every frame.
+    #[inline(always)]
+    fn rare_verdict(&self, packet: &mut PacketMut<'_>) -> Verdict {
+        hint::cold_path();
+        let len_bytes = packet.len();
+        // Without tailroom there is none; who needs it is told so.
+        let _ = packet.put(MOST_GROWTH_BYTES);
+        match self.answer_with_room(packet.bytes_mut(), len_bytes) {
+            Ok(len_bytes) => trimmed(packet, len_bytes),
+            Err(reason) => Verdict::Drop(reason),
+        }
+    }
+
+    /// Answers the frame of `len_bytes` at the start of `buffer`; returns the reply's length.
+    #[inline(never)]
+    fn answer_with_room(&self, buffer: &mut [u8], len_bytes: usize) -> Result<usize, DropReason> {
+        let (frame, room) = buffer.split_at_mut(len_bytes);
+        let needed_bytes = self.try_answer(frame)?;
+        if needed_bytes <= len_bytes {
+            return Ok(needed_bytes);
+        }
         // What was there before belonged to another packet.
         room.fill(0);
-        match self.answer_any(packet.bytes_mut()) {
-            Answer::Drop(reason) => Verdict::Drop(reason),
-            Answer::Reply { .. } => Verdict::Transmit,
-            Answer::NeedsRoom { .. } => Verdict::Drop(DropReason::Nomem),
-        }
+        let grown = buffer.get_mut(..needed_bytes).ok_or(DropReason::Nomem)?;
+        self.try_answer(grown)
     }
 
     /// Turns a frame into its reply in place, where it gets one.
@@ -258,6 +268,17 @@ impl Responder {
         }
         Ok(total_len)
     }
+}
+
+/// Sends the first `len_bytes` of a packet, at most all of it.
+#[inline(always)]
+fn trimmed(packet: &mut PacketMut<'_>, len_bytes: usize) -> Verdict {
+    let surplus = packet.len().saturating_sub(len_bytes);
+    if surplus > 0 {
+        let trimmed = packet.trim(u32::try_from(surplus).unwrap_or(0));
+        debug_assert!(trimmed.is_ok(), "the surplus is a part of the packet");
+    }
+    Verdict::Transmit
 }
 
 /// Whether `address` can be one host's on the wire, so that a reply may go to it: not to many, nobody,
