@@ -8,7 +8,9 @@
 //! - responder: an ARP reply to the frame's source, or to a group address; a second record route; a
 //!   timestamp with a part of an entry; prespecified addresses of ours that are not; options not summed;
 //!   a time to live missing in the checksum; zeros with checksum 0; later fragments, class E and own
-//!   sources, damaged messages and any VLAN answered; bytes behind the padding sent.
+//!   sources, damaged messages and any VLAN answered; bytes behind the padding sent. Of IPv6: the
+//!   solicited flag for detection, or no answer; override for a proxied network; a solicitation with a
+//!   fragment header; segments left, an option that may not be skipped; a message behind its headers.
 //! - views: padding in the payload; a voided header length that panics; setters that clear their
 //!   neighbours; UDP lengths below 8; a carry lost; VLAN ids of 13 bits; ARP without a length check;
 //!   ports of later fragments and short headers in the filter's parse; a network that prints as another.

@@ -197,8 +197,8 @@ fn pings_that_must_not_be_answered_are_dropped_with_their_reason() {
     assert_eq!(answer(other_protocol), Err(DropReason::UnhandledProto));
 }
 
-// Planted and caught: an option of types 64 and above skipped; segments left not looked at; the
-// reply's length, next header or message not moved over the extension headers.
+// Planted and caught: an option of types 64 to 127 skipped; segments left not looked at; the message
+// not moved over the extension headers.
 #[test]
 fn extension_headers_are_left_out_or_refused() {
     let good = echo("fe80::1", "fe80::2", b"payload");
@@ -229,6 +229,8 @@ fn extension_headers_are_left_out_or_refused() {
     with(&[(135, &padding)]).expect(DropReason::UnhandledProto);
 }
 
+// Planted and caught, and by the next two: the solicited flag for detection, detection not answered;
+// the override flag for a proxied network; a solicitation with a fragment header.
 #[test]
 fn solicitations_are_answered_as_rfc_4861_says() {
     let target = "2001:db8::a:b:2";
