@@ -6,7 +6,7 @@ use std::{fmt, net::Ipv4Addr, str::FromStr};
 use netmem_wire::{
     Arp, ArpRepr, Ethernet, EthernetRepr, Icmpv4, Icmpv4Repr, Ipv4, Ipv4Repr, MacAddr, Udp,
     UdpRepr, Vlan, VlanRepr, checksum,
-    filter::{self, Fields, Ipv4Net, Present},
+    filter::{self, Fields, Ipv4Net, Present, ResponderConfig},
     vlan,
 };
 
@@ -251,7 +251,8 @@ fn udp(bytes: &[u8]) {
 fn fields(frame: &[u8]) {
     let fields = Fields::parse(frame);
     let is = |present| fields.present.contains(present);
-    let rules = filter::responder(&[fields.arp_target, fields.ip_destination]);
+    let addresses = [fields.arp_target, fields.ip_destination];
+    let rules = filter::responder(&ResponderConfig::ipv4(&addresses));
     assert!(rules.classify(&fields).0 < rules.class_count());
     let Ok(ethernet) = Ethernet::new_checked(frame) else {
         let len_bytes = u32::try_from(frame.len()).expect("inputs are short");

@@ -16,8 +16,8 @@ use netmem::{
 };
 use netmem_cli::responder::{Answer, Responder};
 use netmem_wire::{
-    EthernetRepr, Icmpv4Repr, Ipv4Repr, MacAddr, ethernet, ethernet::ether_type, icmpv4, ipv4,
-    ipv4::protocol,
+    EthernetRepr, Icmpv4Repr, Ipv4Repr, MacAddr, ethernet, ethernet::ether_type,
+    filter::ResponderConfig, icmpv4, ipv4, ipv4::protocol,
 };
 
 const OWN: (MacAddr, Ipv4Addr) = (MacAddr([2, 0, 0, 0, 0, 2]), Ipv4Addr::new(192, 0, 2, 2));
@@ -45,7 +45,7 @@ fn main() {
 fn answer_packets(frame_len_bytes: usize, batch: u32, packets: u64) {
     let request = frame(frame_len_bytes, PEER, OWN, Icmpv4Repr::echo_request(0x4e4d, 7), 63);
     let reply = frame(frame_len_bytes, OWN, PEER, Icmpv4Repr::echo_reply(0x4e4d, 7), 64);
-    let responder = black_box(Responder::new(OWN.0, &[OWN.1]));
+    let responder = black_box(Responder::new(OWN.0, &ResponderConfig::ipv4(&[OWN.1])));
     let region = Region::builder(4096 * 2048).build().expect("8 MiB");
     let handle = Pool::new(region, PoolConfig::default()).expect("a pool").handle();
     let (mut port, mut kernel) = FakeKernel::port(&handle, RingSizes::default(), u32::MAX - 5000);
@@ -69,7 +69,7 @@ fn answer_packets(frame_len_bytes: usize, batch: u32, packets: u64) {
 fn answer_frames(frame_len_bytes: usize, batch: u32, packets: u64) {
     let request = frame(frame_len_bytes, PEER, OWN, Icmpv4Repr::echo_request(0x4e4d, 7), 63);
     let reply = frame(frame_len_bytes, OWN, PEER, Icmpv4Repr::echo_reply(0x4e4d, 7), 64);
-    let responder = black_box(Responder::new(OWN.0, &[OWN.1]));
+    let responder = black_box(Responder::new(OWN.0, &ResponderConfig::ipv4(&[OWN.1])));
     let mut frames = vec![Vec::new(); batch as usize];
     for _ in 0..packets.div_ceil(batch.into()) {
         frames.iter_mut().for_each(|frame| frame.clone_from(&request));

@@ -1,13 +1,16 @@
 //! The command line, in one table of types: help, completion and tests read it.
 
-use std::{net::Ipv4Addr, path::PathBuf};
+use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use netmem::{
     mem::PageTier,
     xdp::{RingSizes, XdpMode},
 };
-use netmem_wire::MacAddr;
+use netmem_wire::{
+    MacAddr,
+    filter::{Expr, Ipv4Net, Ipv6Net, ParseError, ResponderConfig},
+};
 
 /// Zero-copy packets and the machine's network memory.
 #[derive(Debug, Parser)]
@@ -27,7 +30,7 @@ pub enum Command {
     Lab(LabArgs),
     /// Print the packets of a capture file, one a line
     Read(ReadArgs),
-    /// Answer ARP and ping for addresses on an interface, past the kernel's stack
+    /// Answer ARP, neighbor solicitations and ping for addresses on an interface, past the kernel's stack
     Respond(RespondArgs),
 }
 
@@ -80,9 +83,31 @@ pub struct RespondArgs {
     /// The interface
     #[arg(value_name = "IFACE")]
     pub interface: String,
-    /// IPv4 addresses to answer for
-    #[arg(long, value_name = "A[,B...]", value_delimiter = ',', required = true)]
-    pub ip: Vec<Ipv4Addr>,
+    /// IPv4 and IPv6 addresses to answer for: ARP, neighbor solicitations and ping
+    #[arg(
+        long,
+        value_name = "A[,B...]",
+        value_delimiter = ',',
+        required_unless_present = "proxy_arp"
+    )]
+    pub ip: Vec<IpAddr>,
+    /// Networks to answer ARP requests for (IPv6: neighbor solicitations), whoever has the address
+    ///
+    /// Every address inside is told to be at ours (RFC 1027, RFC 4861 section 7.2.8): what hosts then
+    /// send there passes to the kernel, which may forward it. Not answered are hosts that ask whether
+    /// an address is free (ARP probes, duplicate address detection), announcements of addresses
+    /// inside, and pings. Hosts inside that are on this same link answer as well, and the asking host
+    /// believes one of the two: name networks that are elsewhere, or leave addresses out with
+    /// `--filter 'not arp dst host A'`.
+    #[arg(long, value_name = "NET[,NET...]", value_delimiter = ',')]
+    pub proxy_arp: Vec<Network>,
+    /// Look at frames that match this filter only; all others pass to the kernel
+    ///
+    /// Narrows what is answered, in tcpdump's language: with `--filter 'not host 10.0.0.9'` that host
+    /// is answered by the kernel or nobody. A filter is about ARP and neighbor solicitations too:
+    /// with `--filter icmp` pings are answered, but nobody learns from here where to send them.
+    #[arg(long, value_name = "EXPR", value_parser = filter)]
+    pub filter: Option<Expr>,
     /// Ethernet address to answer with [default: the interface's own]
     #[arg(long, value_name = "M")]
     pub mac: Option<MacAddr>,
@@ -124,10 +149,12 @@ pub struct RespondArgs {
 impl RespondArgs {
     /// Everything at its default.
     #[must_use]
-    pub fn new(interface: &str, ip: Ipv4Addr) -> Self {
+    pub fn new(interface: &str, ip: impl Into<IpAddr>) -> Self {
         Self {
             interface: interface.to_owned(),
-            ip: vec![ip],
+            ip: vec![ip.into()],
+            proxy_arp: Vec::new(),
+            filter: None,
             mac: None,
             queue: 0,
             mode: Mode::Auto,
@@ -143,6 +170,26 @@ impl RespondArgs {
         }
     }
 
+    /// What is answered, as filter and responder take it.
+    #[must_use]
+    pub fn responder(&self) -> ResponderConfig {
+        let mut config =
+            ResponderConfig { only: self.filter.clone(), ..ResponderConfig::default() };
+        for ip in &self.ip {
+            match *ip {
+                IpAddr::V4(ip) => config.addresses.push(ip),
+                IpAddr::V6(ip) => config.addresses6.push(ip),
+            }
+        }
+        for network in &self.proxy_arp {
+            match *network {
+                Network::V4(network) => config.proxied.push(network),
+                Network::V6(network) => config.proxied6.push(network),
+            }
+        }
+        config
+    }
+
     /// The four ring sizes.
     #[must_use]
     pub fn rings(&self) -> RingSizes {
@@ -151,6 +198,46 @@ impl RespondArgs {
             tx: self.tx_ring,
             fill: self.fill_ring,
             completion: self.completion_ring,
+        }
+    }
+}
+
+/// A network of either family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// IPv4.
+    V4(Ipv4Net),
+    /// IPv6.
+    V6(Ipv6Net),
+}
+
+impl FromStr for Network {
+    type Err = String;
+
+    /// Reads `address/prefix length`, or an address alone as a network of one. The address has no
+    /// bits behind the prefix: with them, one of the two numbers is a slip.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (network, lowest) = if text.contains(':') {
+            let network: Ipv6Net = text.parse().map_err(|error| format!("{error}"))?;
+            (Self::V6(network), IpAddr::from(network.address()))
+        } else {
+            let network: Ipv4Net = text.parse().map_err(|error| format!("{error}"))?;
+            (Self::V4(network), IpAddr::from(network.address()))
+        };
+        let address = text.split_once('/').map_or(text, |(address, _)| address);
+        if address.parse() == Ok(lowest) {
+            Ok(network)
+        } else {
+            Err(format!("the network of that address is {network}"))
+        }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V4(network) => network.fmt(f),
+            Self::V6(network) => network.fmt(f),
         }
     }
 }
@@ -214,6 +301,10 @@ fn frame_bytes(text: &str) -> Result<u32, String> {
     }
 }
 
+fn filter(text: &str) -> Result<Expr, String> {
+    text.parse().map_err(|error: ParseError| format!("{error}\n\n{}", error.caret(text)))
+}
+
 fn ring_entries(text: &str) -> Result<u32, String> {
     let entries: u32 = text.parse().map_err(|error| format!("{error}"))?;
     if entries.is_power_of_two() && entries <= 1 << 20 {
@@ -225,8 +316,11 @@ fn ring_entries(text: &str) -> Result<u32, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::net::Ipv4Addr;
+
     use clap::CommandFactory;
+
+    use super::*;
 
     #[test]
     fn the_table_is_consistent() {
@@ -244,6 +338,40 @@ mod tests {
     }
 
     #[test]
+    fn what_is_answered_is_named_by_family() {
+        let words = "netmem respond eth9 --ip 192.0.2.2,fe80::2 --ip 192.0.2.3 --proxy-arp 10.1.0.0/16 \
+            --proxy-arp 2001:db8::/32,10.9.9.9 --filter";
+        let words = words.split_whitespace().chain(["not vlan and icmp6"]);
+        let Command::Respond(parsed) = Args::try_parse_from(words).unwrap().command else {
+            panic!("another command");
+        };
+        let config = ResponderConfig {
+            addresses: vec![Ipv4Addr::new(192, 0, 2, 2), Ipv4Addr::new(192, 0, 2, 3)],
+            addresses6: vec!["fe80::2".parse().unwrap()],
+            proxied: vec!["10.1.0.0/16".parse().unwrap(), "10.9.9.9/32".parse().unwrap()],
+            proxied6: vec!["2001:db8::/32".parse().unwrap()],
+            only: Some("icmp6 and not vlan".parse::<Expr>().unwrap()),
+        };
+        let Some(Expr::All(mut only)) = config.only.clone() else { panic!("{config:?}") };
+        only.reverse();
+        let config = ResponderConfig { only: Some(Expr::All(only)), ..config };
+        assert_eq!(parsed.responder(), config);
+        let without_ip = ["netmem", "respond", "eth9", "--proxy-arp", "10.1.0.0/16"];
+        assert!(Args::try_parse_from(without_ip).is_ok());
+        assert!(Args::try_parse_from(&without_ip[..3]).is_err());
+    }
+
+    #[test]
+    fn a_bad_filter_is_shown_with_its_place() {
+        let words = ["netmem", "respond", "eth9", "--ip", "::2", "--filter", "tcp prot 80"];
+        let error = Args::try_parse_from(words).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        let text = error.to_string();
+        assert!(text.contains("filter at byte 4: "), "{text}");
+        assert!(text.contains("\n\ntcp prot 80\n    ^~~~\n"), "{text}");
+    }
+
+    #[test]
     fn bad_values_are_refused_with_a_reason() {
         let refused = |extra: &[&str]| {
             let words = ["netmem", "respond", "eth9", "--ip", "192.0.2.2"].iter().chain(extra);
@@ -258,6 +386,12 @@ mod tests {
             ("--frames", "0", "not in"),
             ("--mac", "zz", "--mac"),
             ("--pages", "3g", "1g"),
+            ("--ip", "192.0.2.256", "--ip"),
+            ("--ip", "fe80::2%eth0", "--ip"),
+            ("--proxy-arp", "10.1.2.3/16", "is 10.1.0.0/16"),
+            ("--proxy-arp", "2001:db8::1/64", "is 2001:db8::/64"),
+            ("--proxy-arp", "10.1.0.0/33", "above 32"),
+            ("--proxy-arp", "10.1/16", "dotted"),
         ] {
             let text = refused(&[flag, value]);
             assert!(text.contains(why), "{flag} {value}: {text}");

@@ -30,7 +30,7 @@ use netmem::{
     packet::FrameSocket,
 };
 use netmem_host::lab::{Lab, missing_privilege};
-use netmem_wire::MacAddr;
+use netmem_wire::{MacAddr, filter::ResponderConfig};
 use serde::Serialize;
 
 use self::{
@@ -259,7 +259,10 @@ fn in_memory(
         client_ip: Ipv4Addr::new(192, 0, 2, 1),
         server_ip: Ipv4Addr::new(192, 0, 2, 2),
     };
-    let responder = Responder::new(MacAddr(endpoints.server_mac), &[endpoints.server_ip]);
+    let responder = Responder::new(
+        MacAddr(endpoints.server_mac),
+        &ResponderConfig::ipv4(&[endpoints.server_ip]),
+    );
     let mut link = InMemory { near, far, handle, responder };
     let mut progress = Progress::new(notes);
     let mut client = Client::new(&mut link, endpoints, stop);

@@ -1,10 +1,21 @@
-//! `netmem respond`: ARP and ping for named addresses, answered from an AF_XDP port until stopped.
+//! `netmem respond`: ARP, neighbor solicitations and ping for named addresses, answered from an AF_XDP
+//! port until stopped.
 //!
 //! One worker, the calling thread: it owns the port, the pool handle and all counters. The kernel
-//! takes the XDP program and the promiscuous membership off when the process ends, however it ends.
+//! takes the XDP program and the memberships off when the process ends, however it ends.
+//!
+//! # What the interface hears
+//!
+//! A solicitation goes to an Ethernet group made of the last bytes of the address that it asks for. A
+//! NIC filters groups in hardware, so the groups of all addresses are joined, and with an IPv6 network
+//! to proxy, whose groups are too many, all of the link (IFF_ALLMULTI). That is the Ethernet side
+//! only: a switch that goes by MLD reports learns of the groups from the kernel, if the kernel has the
+//! addresses too.
 
 use std::{
+    fmt::Display,
     io::Write,
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,17 +24,21 @@ use netmem::{
     device::Device,
     link::Link,
     mem::{Audit, PageTier, Pool, PoolConfig, PoolHandle, Region},
-    packet::Promiscuous,
+    packet::{Multicast, Promiscuous},
     xdp::Port,
 };
-use netmem_wire::{MacAddr, filter};
+use netmem_wire::{
+    MacAddr,
+    filter::{self, ResponderConfig},
+    icmpv6::ndp::solicited_node,
+};
 use serde::Serialize;
 
 use crate::{
     Failure, Outcome,
     args::RespondArgs,
     report::{self, AuditReport, KernelStatistics, Memory, PacketCounts, Xdp},
-    responder::Responder,
+    responder::{Responder, group_mac, is_one_host},
     stop::Stop,
 };
 
@@ -50,6 +65,7 @@ pub struct Service {
     /// The XDP mode that was got.
     pub xdp: Xdp,
     _promiscuous: Option<Promiscuous>,
+    _multicast: Option<Multicast>,
 }
 
 /// What the status block and the summary show.
@@ -130,12 +146,18 @@ impl Service {
     /// What was refused, by the kernel or because it makes no sense.
     pub fn open(args: &RespondArgs) -> Result<Self, Failure> {
         for ip in &args.ip {
-            if ip.is_multicast() || ip.is_broadcast() || ip.is_unspecified() || ip.is_loopback() {
+            let is_one = match ip {
+                IpAddr::V4(ip) => !(ip.is_multicast() || ip.is_broadcast() || ip.is_loopback()),
+                IpAddr::V6(ip) => is_one_host(*ip),
+            };
+            if !is_one || ip.is_unspecified() {
                 return Err(Failure::usage(format!("--ip {ip}: not an address of one host")));
             }
         }
+        let answers = args.responder();
         let link = Link::by_name(&args.interface)?;
         let (mac, promiscuous) = address(args, &link)?;
+        let multicast = groups(&answers, &link)?;
         let bytes = args.frames as usize * args.frame_bytes as usize;
         let mut region = Region::builder(bytes);
         if !args.pages.is_empty() {
@@ -150,15 +172,16 @@ impl Service {
             ..PoolConfig::default()
         };
         let handle = Pool::new(region, config)?.handle();
-        let port = Port::builder(&args.interface, filter::responder(&args.ip))
+        let port = Port::builder(&args.interface, filter::responder(&answers))
             .queue(args.queue)
             .modes(args.mode.list())
             .rings(args.rings())
             .name("netmem_respond")
             .open(&handle)?;
         let xdp = Xdp::from(port.report());
-        let responder = Responder::new(mac, &args.ip);
-        Ok(Self { port, handle, responder, memory, xdp, _promiscuous: promiscuous })
+        let responder = Responder::new(mac, &answers);
+        let (_promiscuous, _multicast) = (promiscuous, multicast);
+        Ok(Self { port, handle, responder, memory, xdp, _promiscuous, _multicast })
     }
 
     /// Answers one batch; returns how many packets there were.
@@ -245,6 +268,16 @@ fn address(args: &RespondArgs, link: &Link) -> Result<(MacAddr, Option<Promiscuo
     }
 }
 
+/// The membership of the groups that solicitations are sent to.
+fn groups(config: &ResponderConfig, link: &Link) -> Result<Option<Multicast>, Failure> {
+    if !config.proxied6.is_empty() {
+        return Ok(Some(Multicast::join_all(link)?));
+    }
+    let of = |address: &_| group_mac(solicited_node(*address)).0;
+    let groups: Vec<_> = config.addresses6.iter().map(of).collect();
+    Ok(if groups.is_empty() { None } else { Some(Multicast::join(link, &groups)?) })
+}
+
 impl Service {
     /// Answers until stopped; `tick` is called after every batch with the time.
     ///
@@ -301,16 +334,27 @@ impl Service {
 }
 
 fn announce(args: &RespondArgs, service: &Service, notes: &mut dyn Write) -> std::io::Result<()> {
-    let addresses: Vec<_> = args.ip.iter().map(ToString::to_string).collect();
-    writeln!(
-        notes,
-        "answering ARP and ping for {} on {}; everything else passes to the kernel",
-        addresses.join(", "),
-        service.port.report()
-    )?;
+    let mut what = Vec::new();
+    if !args.ip.is_empty() {
+        let has_ipv6 = args.ip.iter().any(IpAddr::is_ipv6);
+        let solicitations = if has_ipv6 { ", neighbor solicitations" } else { "" };
+        what.push(format!("ARP{solicitations} and ping for {}", list(&args.ip)));
+    }
+    if !args.proxy_arp.is_empty() {
+        what.push(format!("proxy ARP for {}", list(&args.proxy_arp)));
+    }
+    let (what, port) = (what.join(", "), service.port.report());
+    writeln!(notes, "answering {what} on {port}; everything else passes to the kernel")?;
+    if let Some(filter) = &args.filter {
+        report::row(notes, "filter", format!("only {filter}"))?;
+    }
     report::memory(notes, &service.memory)?;
     report::xdp(notes, &service.xdp)?;
     notes.flush()
+}
+
+fn list<T: Display>(all: &[T]) -> String {
+    all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn print_status(out: &mut dyn Write, status: &Status) -> std::io::Result<()> {

@@ -4,14 +4,27 @@
 //! run it on plain byte slices. What it answers (and nothing else):
 //! - ARP requests for an address it has (RFC 826), probes of RFC 5227 included;
 //! - unfragmented ICMPv4 echo requests to an address it has (RFC 792, RFC 1122 section 3.2.2.6), with
-//!   IP options handled as `options` says. Both checksums are verified and then updated (RFC 1624).
+//!   IP options handled as `options` says. Both checksums are verified and then updated (RFC 1624);
+//! - neighbor solicitations for an address it has (RFC 4861), those of duplicate address detection
+//!   (RFC 4862) included, and unfragmented ICMPv6 echo requests to one (RFC 4443): see `ipv6`;
+//! - ARP requests and neighbor solicitations for an address in a network that it proxies (RFC 1027,
+//!   RFC 4861 section 7.2.8), with its own Ethernet address.
+//!
+//! For a proxied network it tells who asks to send here, no more. Probes (RFC 5227) and duplicate
+//! address detection ask whether an address is free: to answer them would take it away from every
+//! host that wants it, so they are not answered, and neither are announcements. Who sends from an
+//! address of the network is answered too: whether it is on the same link only the user knows.
 //!
 //! One 802.1Q tag with VLAN id 0 (a priority tag) is kept as it came.
 
+mod ipv6;
 mod options;
 mod usual;
 
-use std::net::Ipv4Addr;
+use std::{
+    hint,
+    net::{Ipv4Addr, Ipv6Addr},
+};
 
 use netmem::{
     device::Verdict,
@@ -20,15 +33,20 @@ use netmem::{
 use netmem_wire::{
     Arp, Error as WireError, Ethernet, Icmpv4, Ipv4, MacAddr, Vlan, arp, checksum,
     ethernet::{self, ether_type},
+    filter::{Ipv4Net, Ipv6Net, ResponderConfig},
     icmpv4::icmp_type,
     ipv4::protocol,
     vlan,
 };
 
-/// The time to live of every reply.
+pub(crate) use ipv6::{group_mac, is_one_host};
+
+/// The time to live of every reply, and the hop limit of every echo reply.
 const TTL: u8 = 64;
 /// The shortest Ethernet frame without its check sequence (IEEE 802.3); padding behind this is cut.
 const MIN_FRAME_BYTES: usize = 60;
+/// An advertisement is longer than its solicitation by one option at most.
+const MOST_GROWTH_BYTES: u32 = 8;
 /// The first byte of an IPv4 header without options.
 const IPV4_PLAIN: u8 = 0x45;
 
@@ -42,39 +60,72 @@ pub enum Answer {
     },
     /// Nothing is answered, for this reason; the bytes may have been changed.
     Drop(DropReason),
+    /// The reply is longer than the frame, which is as it came: to be asked again with so many bytes,
+    /// whatever the added ones are. A neighbor solicitation without option is 8 bytes shorter than its
+    /// advertisement.
+    NeedsRoom {
+        /// The reply's length in bytes.
+        len_bytes: usize,
+    },
 }
 
-/// Answers for a set of IPv4 addresses with one Ethernet address.
+/// Answers for sets of addresses and networks with one Ethernet address.
 #[derive(Debug, Clone)]
 pub struct Responder {
     mac: MacAddr,
     /// The end of an Ethernet header from us: `mac` and the type of IPv4.
     own_link: [u8; 8],
     addresses: Vec<Ipv4Addr>,
+    addresses6: Vec<Ipv6Addr>,
+    proxied: Vec<Ipv4Net>,
+    proxied6: Vec<Ipv6Net>,
 }
 
 impl Responder {
-    /// Makes a responder for `addresses` at `mac`.
+    /// Makes a responder at `mac`. What `config` has it look at only is the filter's business.
     #[must_use]
-    pub fn new(mac: MacAddr, addresses: &[Ipv4Addr]) -> Self {
+    pub fn new(mac: MacAddr, config: &ResponderConfig) -> Self {
         let ([a, b, c, d, e, f], [g, h]) = (mac.0, ether_type::IPV4.to_be_bytes());
-        Self { mac, own_link: [a, b, c, d, e, f, g, h], addresses: addresses.to_vec() }
+        let ResponderConfig { addresses, addresses6, proxied, proxied6, only: _ } = config.clone();
+        Self { mac, own_link: [a, b, c, d, e, f, g, h], addresses, addresses6, proxied, proxied6 }
     }
 
     /// Answers a packet that a device lends.
     #[inline]
     pub fn verdict(&self, packet: &mut PacketMut<'_>) -> Verdict {
-        match self.answer(packet.bytes_mut()) {
-            Answer::Drop(reason) => Verdict::Drop(reason),
-            Answer::Reply { len_bytes } => {
-                let surplus = packet.len().saturating_sub(len_bytes);
-                if surplus > 0 {
-                    let trimmed = packet.trim(u32::try_from(surplus).unwrap_or(0));
-                    debug_assert!(trimmed.is_ok(), "the surplus is a part of the packet");
-                }
-                Verdict::Transmit
-            }
+        match self.answer_usual(packet.bytes_mut()) {
+            Some(len_bytes) => trimmed(packet, len_bytes),
+            None => self.rare_verdict(packet),
         }
+    }
+
+    /// Answers by the full path, with room for a reply that is longer.
+    ///
+    /// Inlined though it is rare: a packet whose address is handed on lies in memory for every frame.
+    #[inline(always)]
+    fn rare_verdict(&self, packet: &mut PacketMut<'_>) -> Verdict {
+        hint::cold_path();
+        let len_bytes = packet.len();
+        // Without tailroom there is none; who needs it is told so.
+        let _ = packet.put(MOST_GROWTH_BYTES);
+        match self.answer_with_room(packet.bytes_mut(), len_bytes) {
+            Ok(len_bytes) => trimmed(packet, len_bytes),
+            Err(reason) => Verdict::Drop(reason),
+        }
+    }
+
+    /// Answers the frame of `len_bytes` at the start of `buffer`; returns the reply's length.
+    #[inline(never)]
+    fn answer_with_room(&self, buffer: &mut [u8], len_bytes: usize) -> Result<usize, DropReason> {
+        let (frame, room) = buffer.split_at_mut(len_bytes);
+        let needed_bytes = self.try_answer(frame)?;
+        if needed_bytes <= len_bytes {
+            return Ok(needed_bytes);
+        }
+        // What was there before belonged to another packet.
+        room.fill(0);
+        let grown = buffer.get_mut(..needed_bytes).ok_or(DropReason::Nomem)?;
+        self.try_answer(grown)
     }
 
     /// Turns a frame into its reply in place, where it gets one.
@@ -90,11 +141,13 @@ impl Responder {
     #[inline(never)]
     fn answer_any(&self, frame: &mut [u8]) -> Answer {
         match self.try_answer(frame) {
+            Ok(len_bytes) if len_bytes > frame.len() => Answer::NeedsRoom { len_bytes },
             Ok(len_bytes) => Answer::Reply { len_bytes },
             Err(reason) => Answer::Drop(reason),
         }
     }
 
+    /// Returns the reply's length. If that is more than the frame's, the frame is untouched.
     fn try_answer(&self, frame: &mut [u8]) -> Result<usize, DropReason> {
         let frame_len = frame.len();
         let mut ethernet = Ethernet::new_checked(&mut *frame).map_err(reason)?;
@@ -122,14 +175,18 @@ impl Responder {
                 let (len, to) = self.arp(inner)?;
                 (len, Some(to))
             }
+            ether_type::IPV6 => self.ipv6(destination, inner)?,
             ether_type::IPV4 | ether_type::ARP => return Err(DropReason::Otherhost),
             _ => return Err(DropReason::UnhandledProto),
         };
+        let len = ethernet::HEADER_LEN_BYTES + tag_bytes + inner_len;
+        if len > frame_len {
+            return Ok(len);
+        }
         // Read again: what is not kept over the answer costs no register.
         let to = to.unwrap_or_else(|| ethernet.source());
         ethernet.set_destination(to);
         ethernet.set_source(self.mac);
-        let len = ethernet::HEADER_LEN_BYTES + tag_bytes + inner_len;
         // Padding up to the minimum stays as it came; what is behind it is cut.
         Ok(len.max(MIN_FRAME_BYTES).min(frame_len))
     }
@@ -143,12 +200,14 @@ impl Responder {
         if view.operation() != arp::operation::REQUEST {
             return Err(DropReason::UnhandledProto);
         }
-        if !self.addresses.contains(&wanted) {
+        let is_own = self.addresses.contains(&wanted);
+        if !is_own && !self.is_proxied(wanted) {
             return Err(DropReason::Otherhost);
         }
         // One of our addresses as the sender is a conflict or an announcement: nothing to answer.
-        // An unspecified one is a probe, which is.
-        if sender_mac.is_multicast() || self.addresses.contains(&sender_ip) {
+        // An unspecified one is a probe, which is, where it is for an address that we have.
+        let is_answered = is_own || !sender_ip.is_unspecified() && sender_ip != wanted;
+        if sender_mac.is_multicast() || !is_answered || self.addresses.contains(&sender_ip) {
             return Err(DropReason::IpInvalidSource);
         }
         view.set_operation(arp::operation::REPLY);
@@ -157,6 +216,11 @@ impl Responder {
         view.set_sender_mac(self.mac);
         view.set_sender_ip(wanted);
         Ok((arp::PACKET_LEN_BYTES, sender_mac))
+    }
+
+    /// Whether ARP requests for `address` are answered on behalf of whoever has it.
+    fn is_proxied(&self, address: Ipv4Addr) -> bool {
+        may_be_answered(address) && self.proxied.iter().any(|net| net.contains(address))
     }
 
     fn echo(&self, bytes: &mut [u8]) -> Result<usize, DropReason> {
@@ -206,10 +270,22 @@ impl Responder {
     }
 }
 
-/// Whether a reply may go to `source`: not to many, nobody, or a loopback (RFC 1122, 3.2.1.3).
+/// Sends the first `len_bytes` of a packet, at most all of it.
+#[inline(always)]
+fn trimmed(packet: &mut PacketMut<'_>, len_bytes: usize) -> Verdict {
+    let surplus = packet.len().saturating_sub(len_bytes);
+    if surplus > 0 {
+        let trimmed = packet.trim(u32::try_from(surplus).unwrap_or(0));
+        debug_assert!(trimmed.is_ok(), "the surplus is a part of the packet");
+    }
+    Verdict::Transmit
+}
+
+/// Whether `address` can be one host's on the wire, so that a reply may go to it: not to many, nobody,
+/// or a loopback (RFC 1122, 3.2.1.3).
 #[inline]
-fn may_be_answered(source: Ipv4Addr) -> bool {
-    let first = source.octets()[0];
+fn may_be_answered(address: Ipv4Addr) -> bool {
+    let first = address.octets()[0];
     first != 0 && first != 127 && first < 224
 }
 

@@ -1,9 +1,10 @@
-//! Plain AF_PACKET sockets: whole frames sent and received by copy, and promiscuous membership.
+//! Plain AF_PACKET sockets: whole frames sent and received by copy, promiscuous membership and that
+//! of Ethernet groups.
 //! What a test client or a slow path needs; the mapped packet rings are another thing.
 
 use std::{
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     time::Duration,
 };
 
@@ -31,6 +32,47 @@ impl Promiscuous {
         let fd = join().map_err(|error| {
             let error = Error::os("set promiscuous", &link.name, error);
             error.with_hint("joining PACKET_MR_PROMISC needs CAP_NET_RAW")
+        })?;
+        Ok(Self { _fd: fd })
+    }
+}
+
+/// Makes an interface receive frames to Ethernet groups while this is held. The kernel undoes it
+/// when the socket closes, however the process ends.
+#[derive(Debug)]
+pub struct Multicast {
+    _fd: OwnedFd,
+}
+
+impl Multicast {
+    /// Joins every group of `groups` on `link` (PACKET_MR_MULTICAST).
+    ///
+    /// # Errors
+    /// Without CAP_NET_RAW, when the interface is gone, or when one of them is no group.
+    pub fn join(link: &Link, groups: &[[u8; 6]]) -> Result<Self> {
+        Self::join_by(link, "join multicast groups on", |fd| {
+            groups.iter().try_for_each(|&group| socket::join_multicast(fd, link.index, group))
+        })
+    }
+
+    /// Joins all groups of `link` (PACKET_MR_ALLMULTI).
+    ///
+    /// # Errors
+    /// Without CAP_NET_RAW, or when the interface is gone.
+    pub fn join_all(link: &Link) -> Result<Self> {
+        let join = |fd: BorrowedFd<'_>| socket::join_all_multicast(fd, link.index);
+        Self::join_by(link, "join all multicast groups on", join)
+    }
+
+    fn join_by(
+        link: &Link,
+        operation: &'static str,
+        join: impl Fn(BorrowedFd<'_>) -> io::Result<()>,
+    ) -> Result<Self> {
+        let joined = socket::open_packet(0).and_then(|fd| join(fd.as_fd()).map(|()| fd));
+        let fd = joined.map_err(|error| {
+            let error = Error::os(operation, &link.name, error);
+            error.with_hint("joining groups by a packet socket needs CAP_NET_RAW")
         })?;
         Ok(Self { _fd: fd })
     }

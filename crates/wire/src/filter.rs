@@ -79,5 +79,5 @@ pub mod text;
 pub use expr::{Expr, Test};
 pub use fields::{Fields, Present};
 pub use net::{Ipv4Net, Ipv6Net};
-pub use rules::{Action, ClassName, DEFAULT_CLASS, Rule, Rules, responder};
+pub use rules::{Action, ClassName, DEFAULT_CLASS, ResponderConfig, Rule, Rules, responder};
 pub use text::ParseError;

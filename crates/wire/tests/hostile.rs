@@ -3,7 +3,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use netmem_wire::filter::{Fields, responder};
+use netmem_wire::filter::{Fields, ResponderConfig, responder};
 use netmem_wire::ipv6::extension::{
     Extensions, Fragment, FragmentRepr, Options, Routing, upper_layer,
 };
@@ -133,7 +133,7 @@ fn use_all(bytes: &[u8]) {
     use_tcp(bytes);
     use_udp(bytes);
     use_icmpv4(bytes);
-    let _ = responder(&[A, B]).classify(&Fields::parse(bytes));
+    let _ = responder(&ResponderConfig::ipv4(&[A, B])).classify(&Fields::parse(bytes));
     let _ = (checksum::internet(bytes), checksum::verify(bytes));
 }
 
@@ -271,7 +271,7 @@ fn use_icmpv4(bytes: &[u8]) {
 
 #[test]
 fn valid_frames_are_classified() {
-    let rules = responder(&[B]);
+    let rules = responder(&ResponderConfig::ipv4(&[B]));
     let class = |tag_count, kind| {
         let frame = frame(tag_count, kind, b"payload");
         rules.classes().nth(rules.classify(&Fields::parse(&frame)).0).unwrap().to_owned()

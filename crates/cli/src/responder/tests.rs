@@ -59,12 +59,13 @@ fn arp_request(target: Ipv4Addr, sender: Ipv4Addr) -> Vec<u8> {
 
 fn answer(frame: &[u8]) -> Result<Vec<u8>, DropReason> {
     let mut bytes = frame.to_vec();
-    match Responder::new(OWN_MAC, &[OWN]).answer(&mut bytes) {
+    match Responder::new(OWN_MAC, &ResponderConfig::ipv4(&[OWN])).answer(&mut bytes) {
         Answer::Drop(reason) => Err(reason),
         Answer::Reply { len_bytes } => {
             bytes.truncate(len_bytes);
             Ok(bytes)
         }
+        Answer::NeedsRoom { .. } => panic!("no reply of IPv4 is longer than its request"),
     }
 }
 
@@ -198,6 +199,41 @@ fn arp_is_answered_for_our_address_only() {
     assert_eq!(answer(&arp_request(OWN, PEER)[..41]), Err(DropReason::HdrTrunc));
 }
 
+#[test]
+fn arp_for_a_proxied_network_is_answered_but_to_probes_and_announcements() {
+    let proxied = ["10.1.0.0/16", "127.0.0.0/8", "224.0.0.0/3", "0.0.0.0/8"];
+    let config = ResponderConfig {
+        proxied: proxied.iter().map(|text| text.parse().unwrap()).collect(),
+        ..ResponderConfig::ipv4(&[OWN])
+    };
+    let responder = Responder::new(OWN_MAC, &config);
+    let answer = |target: [u8; 4], sender: Ipv4Addr| {
+        let mut frame = arp_request(target.into(), sender);
+        (responder.answer(&mut frame), frame)
+    };
+    let inside = Ipv4Addr::new(10, 1, 2, 3);
+    for sender in [PEER, Ipv4Addr::new(10, 1, 2, 4)] {
+        let (answered, reply) = answer(inside.octets(), sender);
+        assert_eq!(answered, Answer::Reply { len_bytes: 60 });
+        let pairs = [&OWN_MAC.0[..], &inside.octets(), &PEER_MAC.0, &sender.octets()].concat();
+        assert_eq!((&reply[20..22], &reply[22..42]), (&[0, 2][..], &pairs[..]));
+    }
+    let dropped = |reason| Answer::Drop(reason);
+    for sender in [Ipv4Addr::UNSPECIFIED, inside, OWN] {
+        assert_eq!(answer(inside.octets(), sender).0, dropped(DropReason::IpInvalidSource));
+    }
+    for target in [[10, 2, 0, 1], [127, 0, 0, 1], [224, 0, 0, 5], [255; 4], [0, 0, 0, 9]] {
+        assert_eq!(answer(target, PEER).0, dropped(DropReason::Otherhost), "{target:?}");
+    }
+    let (answered, _) = answer(OWN.octets(), Ipv4Addr::UNSPECIFIED);
+    assert_eq!(answered, Answer::Reply { len_bytes: 60 }, "a probe for our own");
+    // What is proxied is not pinged.
+    let mut ping = request(&[], b"payload");
+    ping[30..34].copy_from_slice(&inside.octets());
+    let mut ping = sealed(ping);
+    assert_eq!(responder.answer(&mut ping), dropped(DropReason::Otherhost));
+}
+
 /// Fills both checksums of a request without options.
 fn sealed(mut frame: Vec<u8>) -> Vec<u8> {
     for (at, range) in [(24, 14..34), (36, 34..frame.len())] {
@@ -226,8 +262,8 @@ fn is_usual(responder: &Responder, frame: &[u8]) -> bool {
 // looked up among our addresses; a length compared with one byte more than the frame.
 #[test]
 fn the_usual_path_agrees_with_the_full_one_on_every_changed_bit() {
-    let one = Responder::new(OWN_MAC, &[OWN]);
-    let two = Responder::new(OWN_MAC, &[Ipv4Addr::new(192, 0, 2, 9), OWN]);
+    let one = Responder::new(OWN_MAC, &ResponderConfig::ipv4(&[OWN]));
+    let two = Responder::new(OWN_MAC, &ResponderConfig::ipv4(&[Ipv4Addr::new(192, 0, 2, 9), OWN]));
     for len in [10, 17, 18, 19, 55, 56, 57, 88, 300] {
         let good = sealed(request(&[], &vec![0x5c; len]));
         assert_eq!(is_usual(&one, &good), len >= 18, "{len} bytes of payload");
@@ -245,7 +281,10 @@ fn the_usual_path_agrees_with_the_full_one_on_every_changed_bit() {
         assert!(!is_usual(&one, &sealed(own_as_source.clone())));
         assert!(!is_usual(&two, &sealed(own_as_source)));
     }
-    assert!(!is_usual(&Responder::new(OWN_MAC, &[]), &sealed(request(&[], &[0; 56]))));
+    assert!(!is_usual(
+        &Responder::new(OWN_MAC, &ResponderConfig::ipv4(&[])),
+        &sealed(request(&[], &[0; 56]))
+    ));
     let mut padded = sealed(request(&[], &[7; 56]));
     padded.extend([0xee; 9]);
     assert!(is_usual(&one, &padded));
@@ -259,7 +298,7 @@ fn the_usual_path_agrees_with_the_full_one_on_every_changed_bit() {
 // Planted and caught: a range of one more, or none at all; old and new time to live exchanged.
 #[test]
 fn the_usual_path_updates_every_checksum_as_the_full_one_does() {
-    let one = Responder::new(OWN_MAC, &[OWN]);
+    let one = Responder::new(OWN_MAC, &ResponderConfig::ipv4(&[OWN]));
     let mut frame = sealed(request(&[], &[0; 18]));
     let mut rare = 0;
     for word in 0..=u16::MAX {

@@ -11,7 +11,7 @@ use netmem::{
     xdp::{Port, XdpMode},
 };
 use netmem_bpf::{LinkInfo, detach_by_id, link_ids};
-use netmem_wire::filter;
+use netmem_wire::filter::{self, ResponderConfig};
 
 use crate::support::{Bed, Respond, has_programs, scenario, texts};
 
@@ -148,7 +148,8 @@ fn queue_is_taken() {
             let handle =
                 Pool::new(Region::builder(64 * 2048).build().unwrap(), PoolConfig::default());
             let handle = handle.unwrap().handle();
-            let port = Port::builder(&interface, filter::responder(&[address]));
+            let port =
+                Port::builder(&interface, filter::responder(&ResponderConfig::ipv4(&[address])));
             let port = port.modes(&[XdpMode::Native]).open(&handle).unwrap();
             bound.send(()).unwrap();
             // Gone when the sender is.

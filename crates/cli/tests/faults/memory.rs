@@ -19,7 +19,10 @@ use netmem::{
 };
 use netmem_cli::responder::{Answer, Responder};
 use netmem_host::lab::skip;
-use netmem_wire::{MacAddr, filter};
+use netmem_wire::{
+    MacAddr,
+    filter::{self, ResponderConfig},
+};
 
 use crate::support::{Bed, Respond, Traces, has_programs, json, run, scenario, turn};
 
@@ -37,13 +40,14 @@ impl Held {
         let config = PoolConfig { frames: Some(64), ..PoolConfig::default() };
         let handle = Pool::new(region, config).unwrap().handle();
         let rings = RingSizes { rx: 64, tx: 64, fill, completion: 64 };
-        let port = Port::builder(&at.interface, filter::responder(&[at.address]))
-            .modes(&[XdpMode::Native])
-            .rings(rings)
-            .name("netmem_respond")
-            .open(&handle)
-            .unwrap();
-        let responder = Responder::new(MacAddr(at.mac), &[at.address]);
+        let port =
+            Port::builder(&at.interface, filter::responder(&ResponderConfig::ipv4(&[at.address])))
+                .modes(&[XdpMode::Native])
+                .rings(rings)
+                .name("netmem_respond")
+                .open(&handle)
+                .unwrap();
+        let responder = Responder::new(MacAddr(at.mac), &ResponderConfig::ipv4(&[at.address]));
         Self { port, handle, responder }
     }
 

@@ -185,7 +185,11 @@ impl Respond {
     pub(crate) fn start_by(bed: &Bed, wrapper: &[&str], extra: &[&str]) -> Self {
         let ip = bed.server_ip().to_string();
         let words = [&["respond", bed.interface(), "--ip", &ip], extra].concat();
-        let mut running = bed.lab.server.run(|| start_by(wrapper, &words)).unwrap();
+        Self::ready(bed, bed.lab.server.run(|| start_by(wrapper, &words)).unwrap())
+    }
+
+    /// Waits until the program of `running` is attached.
+    pub(crate) fn ready(bed: &Bed, mut running: Self) -> Self {
         let started = Instant::now();
         while !bed.has_program() {
             if let Some(status) = running.child.try_wait().unwrap() {

@@ -46,6 +46,16 @@ reasons! {
     UnicastInL2Multicast = "UNICAST_IN_L2_MULTICAST",
     /// A protocol that nobody here handles.
     UnhandledProto = "UNHANDLED_PROTO",
+    /// IPv6 extension headers that are malformed, too many, or not accepted.
+    Ipv6BadExthdr = "IPV6_BAD_EXTHDR",
+    /// A neighbor discovery message with a fragment header (RFC 6980).
+    Ipv6NdiscFrag = "IPV6_NDISC_FRAG",
+    /// A neighbor discovery message that may come from beyond the link.
+    Ipv6NdiscHopLimit = "IPV6_NDISC_HOP_LIMIT",
+    /// A neighbor discovery message with a code.
+    Ipv6NdiscBadCode = "IPV6_NDISC_BAD_CODE",
+    /// A neighbor discovery message with malformed or forbidden options.
+    Ipv6NdiscBadOptions = "IPV6_NDISC_BAD_OPTIONS",
     /// The tx ring had no room.
     FullRing = "FULL_RING",
     /// The pool had no free slot.

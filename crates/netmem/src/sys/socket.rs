@@ -13,6 +13,10 @@ const AF_PACKET: u16 = 17;
 const _: () = assert!(AF_PACKET as i32 == libc::AF_PACKET);
 const PACKET_MR_PROMISC: u16 = 1;
 const _: () = assert!(PACKET_MR_PROMISC as i32 == libc::PACKET_MR_PROMISC);
+const PACKET_MR_MULTICAST: u16 = 0;
+const _: () = assert!(PACKET_MR_MULTICAST as i32 == libc::PACKET_MR_MULTICAST);
+const PACKET_MR_ALLMULTI: u16 = 2;
+const _: () = assert!(PACKET_MR_ALLMULTI as i32 == libc::PACKET_MR_ALLMULTI);
 
 /// Opens an AF_PACKET socket that sees whole frames; `protocol` 0 receives nothing.
 pub(crate) fn open_packet(protocol: u16) -> io::Result<OwnedFd> {
@@ -43,11 +47,29 @@ pub(crate) fn bind_packet(fd: BorrowedFd<'_>, ifindex: u32, protocol: u16) -> io
 
 /// Joins the promiscuous membership of an interface; the kernel leaves it when the socket closes.
 pub(crate) fn join_promiscuous(fd: BorrowedFd<'_>, ifindex: u32) -> io::Result<()> {
+    join(fd, ifindex, PACKET_MR_PROMISC, None)
+}
+
+/// Joins one Ethernet group of an interface; the kernel leaves it when the socket closes.
+pub(crate) fn join_multicast(fd: BorrowedFd<'_>, ifindex: u32, group: [u8; 6]) -> io::Result<()> {
+    if group[0] & 1 == 0 {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    join(fd, ifindex, PACKET_MR_MULTICAST, Some(group))
+}
+
+/// Joins all groups of an interface; the kernel leaves them when the socket closes.
+pub(crate) fn join_all_multicast(fd: BorrowedFd<'_>, ifindex: u32) -> io::Result<()> {
+    join(fd, ifindex, PACKET_MR_ALLMULTI, None)
+}
+
+fn join(fd: BorrowedFd<'_>, ifindex: u32, kind: u16, group: Option<[u8; 6]>) -> io::Result<()> {
+    let [a, b, c, d, e, f] = group.unwrap_or_default();
     let request = libc::packet_mreq {
         mr_ifindex: ifindex.cast_signed(),
-        mr_type: PACKET_MR_PROMISC,
-        mr_alen: 0,
-        mr_address: [0; 8],
+        mr_type: kind,
+        mr_alen: if group.is_some() { 6 } else { 0 },
+        mr_address: [a, b, c, d, e, f, 0, 0],
     };
     set_option(fd, libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &request)
 }

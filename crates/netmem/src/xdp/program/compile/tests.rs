@@ -31,7 +31,7 @@ use netmem_host::{
 };
 use netmem_wire::{
     MacAddr,
-    filter::{Fields, Ipv4Net, Ipv6Net, Rule, responder},
+    filter::{Fields, Ipv4Net, Ipv6Net, ResponderConfig, Rule, responder},
 };
 use proptest::{
     collection::vec,
@@ -184,7 +184,7 @@ fn responder_frames() -> Vec<(Vec<u8>, &'static str)> {
 
 #[test]
 fn the_responder_decides_as_specified_at_every_length() {
-    let rules = responder(&[OURS]);
+    let rules = responder(&ResponderConfig::ipv4(&[OURS]));
     let Some(mut run) = Run::load("the_responder_decides_as_specified_at_every_length", &rules)
     else {
         return;
@@ -195,6 +195,59 @@ fn the_responder_decides_as_specified_at_every_length() {
         assert_eq!(names[class], name, "{frame:02x?}");
         // There is no socket: what is taken passes.
         assert_eq!(verdict, XdpAction::Pass);
+        for len in 14..frame.len() {
+            run.classify(&frame[..len]);
+        }
+    }
+    run.finish();
+}
+
+/// The responder with IPv6, networks and a filter in front, at every length of frames of each class.
+#[test]
+fn the_full_responder_decides_as_specified_at_every_length() {
+    const NAME: &str = "the_full_responder_decides_as_specified_at_every_length";
+    const OURS6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
+    let rules = responder(&ResponderConfig {
+        addresses6: [OURS6].into(),
+        proxied: ["10.1.0.0/16".parse().unwrap()].into(),
+        proxied6: ["2001:db8:1::/48".parse().unwrap()].into(),
+        only: Some("not net 10.9/16 and not ip6 src net 2001:db8:9::/48".parse().unwrap()),
+        ..ResponderConfig::ipv4(&[OURS])
+    });
+    let Some(mut run) = Run::load(NAME, &rules) else { return };
+    let at = |text: &str| text.parse::<Ipv6Addr>().unwrap();
+    let ipv6 = |from: &str, to: Ipv6Addr, next: u8, rest: &[u8]| {
+        let head = [0x60, 0, 0, 0, 0, 0, next, 255];
+        framed(&[], 0x86dd, &[&head[..], &at(from).octets(), &to.octets(), rest].concat())
+    };
+    let ask = |from, target: &str| {
+        let message = [&[135, 0, 0, 0, 0, 0, 0, 0][..], &at(target).octets(), b"option"].concat();
+        ipv6(from, at("ff02::1"), 58, &message)
+    };
+    let ping = [128, 0, 0, 0, 0, 0, 0, 0];
+    let behind = |first: u8| [&[first, 0, 1, 4, 0, 0, 0, 0][..], &ping].concat();
+    let mut announced = arp(1, Ipv4Addr::new(10, 1, 2, 3));
+    let mut frames = vec![
+        (framed(&[], 0x0806, &announced), "arp_proxy"),
+        (ask("fe80::1", "2001:db8::2"), "neighbor_solicitation"),
+        (ask("::", "2001:db8::2"), "neighbor_solicitation"),
+        (ask("fe80::1", "2001:db8:1::2"), "ndp_proxy"),
+        (ask("::", "2001:db8:1::2"), "icmp6_other"),
+        (ask("2001:db8:9::1", "2001:db8::2"), "outside_filter"),
+        (ipv6("fe80::1", OURS6, 58, &ping), "echo_request6"),
+        (ipv6("fe80::1", at("2001:db8::3"), 58, &ping), "icmp6_other"),
+        (ipv6("fe80::1", OURS6, 0, &behind(58)), "echo_request6"),
+        (ipv6("fe80::1", OURS6, 60, &behind(17)), "ipv6"),
+        (ipv6("fe80::1", OURS6, 44, &[58, 0, 0, 1, 0, 0, 0, 1, 128, 0, 0, 0]), "echo_request6"),
+        (ipv6("fe80::1", OURS6, 44, &[58, 0, 0, 8, 0, 0, 0, 1, 128, 0, 0, 0]), "icmp6_other"),
+        (ipv6("fe80::1", OURS6, 6, &[0; 20]), "ipv6"),
+    ];
+    announced[14..18].fill(0);
+    frames.push((framed(&[], 0x0806, &announced), "arp_other"));
+    frames.extend(responder_frames());
+    let names: Vec<&str> = rules.classes().collect();
+    for (frame, name) in frames {
+        assert_eq!(names[run.classify(&frame).0], name, "{frame:02x?}");
         for len in 14..frame.len() {
             run.classify(&frame[..len]);
         }
@@ -226,7 +279,7 @@ fn with_socket(test: &str, check: impl FnOnce(BorrowedFd<'_>) + Send) {
 fn taken_frames_go_to_the_socket_of_their_queue() {
     const NAME: &str = "taken_frames_go_to_the_socket_of_their_queue";
     with_socket(NAME, |socket| {
-        let rules = responder(&[OURS]);
+        let rules = responder(&ResponderConfig::ipv4(&[OURS]));
         let Some(mut run) = Run::load(NAME, &rules) else { return };
         let request = framed(&[], 0x0806, &arp(1, OURS));
         // Test runs are on queue 0, which has no socket yet.
@@ -711,7 +764,9 @@ fn the_responder_is_short_and_adds_no_variable_to_a_pointer() {
     let name = "the_responder_is_short_and_adds_no_variable_to_a_pointer";
     let Some((sockets, counters)) = maps(name) else { return };
     let ours: Vec<Ipv4Addr> = (1..17).map(|last| Ipv4Addr::new(10, 0, 0, last)).collect();
-    let code = |count| compile(&responder(&ours[..count]), &sockets, &counters).unwrap();
+    let code = |count| {
+        compile(&responder(&ResponderConfig::ipv4(&ours[..count])), &sockets, &counters).unwrap()
+    };
     let (one, sixteen) = (code(1).len(), code(16).len());
     assert!(one <= 200, "{one} instructions");
     assert_eq!(sixteen - one, 15 * 2 * 2, "two instructions per address in two lists");
