@@ -121,3 +121,17 @@ fn a_filter_chooses() {
     assert!(text.starts_with("Usage netmem: filter: ") && text.contains('^'), "{text}");
     assert_eq!(out, "");
 }
+
+// Planted and caught: a tag in a cooked capture that no filter sees, not even `not arp`.
+#[test]
+fn a_filter_sees_tags_of_cooked_captures() {
+    let header = [&[0, 0, 0, 1][..], &[0; 10], &[0x81, 0]].concat();
+    let frame =
+        [&header[..], &[0, 5, 8, 0], &[0x45, 0, 0, 20, 0, 0, 0, 0, 64, 6], &[0; 10]].concat();
+    let level = dissect(LinkType::Sll, &frame);
+    for (filter, expected) in
+        [("vlan 5", true), ("vlan 6", false), ("not arp", true), ("tcp", true)]
+    {
+        assert_eq!(matches(&filter.parse().unwrap(), &level), expected, "{filter}");
+    }
+}

@@ -108,6 +108,7 @@ impl Dissection<'_> {
         } else if kind == LLC {
             self.read_llc(at, self.end - at);
         } else if crate::vlan::is_tag(kind) {
+            self.ether_type = Some(kind);
             self.stop = Stop::EtherType(kind);
         } else {
             self.read_network(at, kind);
