@@ -9,6 +9,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use netmem_wire::{
     checksum::{self, Sum},
     dissect::{Dissection, Link, Network, Transport},
+    ipv6::extension,
 };
 use serde::Serialize;
 
@@ -416,30 +417,9 @@ fn with_pseudo_header(level: &Dissection<'_>, message: &[u8], protocol: u8) -> O
 /// Where a routing header leads that is not at its end: the pseudo header has the final destination
 /// (RFC 8200 section 8.1).
 fn final_destination(level: &Dissection<'_>) -> Option<[u8; 16]> {
-    const ROUTING: u8 = 43;
-    let packet = level.network_bytes();
-    let transport_at = level.transport_offset_bytes().checked_sub(level.network_offset_bytes())?;
-    let (mut at, mut protocol) = (40, packet[6]);
-    let mut found = None;
-    while at < transport_at {
-        let &[next, units, kind, segments_left] = packet.get(at..)?.first_chunk()?;
-        let len_bytes = match protocol {
-            44 => 8,
-            51 => (usize::from(units) + 2) * 4,
-            _ => (usize::from(units) + 1) * 8,
-        };
-        if protocol == ROUTING && segments_left > 0 {
-            // Segment routing (RFC 8754) lists the last one first; types 0 and 2 list it last.
-            let address_at = match kind {
-                4 => at + 8,
-                0 | 2 => at + len_bytes.checked_sub(16)?,
-                _ => return None,
-            };
-            found = packet.get(address_at..transport_at)?.first_chunk().copied();
-        }
-        (at, protocol) = (at + len_bytes, next);
-    }
-    found
+    let (header, payload) = level.network_bytes().split_at_checked(40)?;
+    let upper = extension::upper_layer(header[6], payload).ok()?;
+    upper.final_destination.map(|address| address.octets())
 }
 
 fn verdict(sum: Sum) -> Checksum {

@@ -135,3 +135,21 @@ fn a_filter_sees_tags_of_cooked_captures() {
         assert_eq!(matches(&filter.parse().unwrap(), &level), expected, "{filter}");
     }
 }
+
+// Planted and caught: an address taken from behind a routing header that has none.
+#[test]
+fn a_routing_header_without_address_leads_nowhere_else() {
+    use netmem_wire::{Udp, UdpRepr};
+
+    let (a, b) = ([1; 16].into(), [2; 16].into());
+    let mut udp = [0; 12];
+    let repr = UdpRepr { source_port: 1, destination_port: 2, payload_len_bytes: 4 };
+    let _: Udp<_> = repr.emit_v6(&mut udp, a, b).unwrap();
+    // Segment routing, one segment left, no address; then 16 bytes of destination options.
+    let extensions = [&[60, 0, 4, 1, 0, 0, 0, 0][..], &[17, 1, 1, 12], &[0; 12]].concat();
+    let header = [&[0x60, 0, 0, 0, 0, 36, 43, 64][..], &[1; 16], &[2; 16]].concat();
+    let packet = [&header[..], &extensions, &udp].concat();
+    let layers = layers(&dissect(LinkType::Ipv6, &packet));
+    let last = serde_json::to_value(layers.last().unwrap()).unwrap();
+    assert_eq!((&last["layer"], &last["checksum"]), (&"udp".into(), &"good".into()));
+}
