@@ -245,12 +245,7 @@ impl<T: AsRef<[u8]>> Icmpv6<T> {
             return None;
         }
         let payload = self.payload();
-        let len_bytes = match self.icmp_type() {
-            icmp_type::DESTINATION_UNREACHABLE | icmp_type::TIME_EXCEEDED => {
-                usize::from(self.header()[4]) * 8
-            }
-            _ => 0,
-        };
+        let len_bytes = self.quoted_len_bytes();
         if len_bytes == 0 { Some(payload) } else { payload.get(..len_bytes).or(Some(payload)) }
     }
 
@@ -264,6 +259,16 @@ impl<T: AsRef<[u8]>> Icmpv6<T> {
     #[inline]
     pub fn into_inner(self) -> T {
         self.buffer
+    }
+
+    /// The length of the quoted packet where extensions follow it, else 0.
+    fn quoted_len_bytes(&self) -> usize {
+        match self.icmp_type() {
+            icmp_type::DESTINATION_UNREACHABLE | icmp_type::TIME_EXCEEDED => {
+                usize::from(self.header()[4]) * 8
+            }
+            _ => 0,
+        }
     }
 
     fn header(&self) -> &[u8; HEADER_LEN_BYTES] {
@@ -351,7 +356,7 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Icmpv6<T> {
 /// An `ICMPv6` echo message or error as plain values; the checksum is computed.
 ///
 /// What a receiver has to ignore (the code of packet too big, unused bytes) is not here: `parse`
-/// ignores it and `emit` writes zero.
+/// ignores it and `emit` writes zero. An error with extensions (RFC 4884) is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Icmpv6Repr {
     /// Asks for an echo reply.
@@ -396,8 +401,8 @@ impl Icmpv6Repr {
     /// Reads a message whose checksum is right between these addresses.
     ///
     /// # Errors
-    /// [`Error::Field`] for a wrong checksum, a type that is not represented and an echo message
-    /// whose code is not zero.
+    /// [`Error::Field`] for a wrong checksum, a type that is not represented, an echo message
+    /// whose code is not zero, and a length of the quoted packet (RFC 4884).
     pub fn parse<T: AsRef<[u8]>>(
         view: &Icmpv6<T>,
         source: Ipv6Addr,
@@ -419,6 +424,7 @@ impl Icmpv6Repr {
             _ => return Err(Error::Field { layer: Layer::Icmpv6, offset_bytes: 0, field: "type" }),
         };
         Error::check_field(Layer::Icmpv6, 1, "code", code == 0 || view.is_error())?;
+        Error::check_field(Layer::Icmpv6, 4, "length", view.quoted_len_bytes() == 0)?;
         Ok(repr)
     }
 

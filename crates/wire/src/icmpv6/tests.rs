@@ -50,15 +50,19 @@ fn what_is_not_represented_is_refused_and_what_is_unused_ignored() {
         view.fill_checksum(A, B);
         Icmpv6Repr::parse(&view, A, B)
     };
-    for (header, name) in
-        [([135, 0, 0, 0, 0, 0, 0, 0], "type"), ([128, 1, 0, 0, 0, 0, 0, 0], "code")]
-    {
+    // Without its length what quotes a packet would quote the extensions too.
+    for (header, name) in [
+        ([135, 0, 0, 0, 0, 0, 0, 0], "type"),
+        ([128, 1, 0, 0, 0, 0, 0, 0], "code"),
+        ([1, 4, 0, 0, 2, 0, 0, 0], "length"),
+        ([3, 0, 0, 0, 16, 0, 0, 0], "length"),
+    ] {
         let error = parse(header).unwrap_err();
         assert!(matches!(error, Error::Field { field, .. } if field == name), "{error}");
     }
     let too_big = Icmpv6Repr::PacketTooBig { mtu_bytes: 1280 };
     assert_eq!(parse([2, 9, 0, 0, 0, 0, 5, 0]), Ok(too_big));
-    assert_eq!(parse([3, 1, 0, 0, 9, 9, 9, 9]), Ok(Icmpv6Repr::TimeExceeded { code: 1 }));
+    assert_eq!(parse([3, 1, 0, 0, 0, 9, 9, 9]), Ok(Icmpv6Repr::TimeExceeded { code: 1 }));
 }
 
 fn snapshot(view: &Icmpv6<&mut [u8]>) -> ([u32; 5], Vec<u8>) {
