@@ -6,8 +6,9 @@
 //! ```
 //!
 //! The I flag says that the network identifier (VNI) is valid; a frame without it is dropped
-//! (Linux 6.12, `drivers/net/vxlan/vxlan_core.c`). The reserved bits are sent as zero and not looked
-//! at. Other flags belong to extensions (group policy, GPE), which this module does not read.
+//! (Linux 6.12, `drivers/net/vxlan/vxlan_core.c`). The reserved bits are sent as zero and, by the RFC,
+//! not looked at; the kernel drops a frame with reserved bits or flags of extensions that it was not
+//! told of. Such flags (group policy, GPE) this module does not read.
 //!
 //! ```
 //! use netmem_wire::{Vxlan, VxlanRepr};
