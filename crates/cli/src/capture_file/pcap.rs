@@ -71,7 +71,7 @@ impl Pcap {
         match source.read_up_to(&mut header)? {
             0 => return Ok(None),
             16 => {}
-            _ => return source.read(&mut [0], part).map(|()| None),
+            _ => return Err(part.cut(source.offset_bytes())),
         }
         let word = |at| self.order.u32(&header, at);
         let (first, second) = (word(8), word(12));

@@ -81,7 +81,7 @@ impl Pcapng {
             match source.read_up_to(&mut start)? {
                 0 => return Ok(None),
                 8 => {}
-                _ => return source.read(&mut [0], part).map(|()| None),
+                _ => return Err(part.cut(source.offset_bytes())),
             }
             if start.starts_with(&SECTION) {
                 part = Part { name: "section header block", needed_bytes: 28, ..part };

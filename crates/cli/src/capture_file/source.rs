@@ -68,7 +68,7 @@ impl Part {
     }
 
     /// The error that the file ends at `end_bytes`, inside this part.
-    fn cut(self, end_bytes: u64) -> CaptureError {
+    pub(super) fn cut(self, end_bytes: u64) -> CaptureError {
         let available_bytes = end_bytes.saturating_sub(self.offset_bytes);
         let (part, needed_bytes) = (self.name, self.needed_bytes);
         let cause = Cause::Cut { part, needed_bytes, available_bytes };

@@ -340,3 +340,25 @@ fn damaged_copies_of_real_captures() {
         }
     }
 }
+
+// Planted and caught: a record's header that is cut taken for the end, as the file grows meanwhile.
+#[test]
+fn a_file_that_grows_while_it_ends_is_cut() {
+    struct Growing<'b>(std::slice::Iter<'b, &'b [u8]>);
+    impl Read for Growing<'_> {
+        fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+            let next = self.0.next().copied().unwrap_or_default();
+            bytes[..next.len()].copy_from_slice(next);
+            Ok(next.len())
+        }
+    }
+    let pcap = [&b"\xd4\xc3\xb2\xa1\x02\0\x04\0"[..], &[0; 8], b"\0\0\x01\0\x01\0\0\0"].concat();
+    let section = [&b"\x0a\x0d\x0d\x0a\x1c\0\0\0\x4d\x3c\x2b\x1a\x01\0\0\0"[..], &[0xff; 8]];
+    let pcapng = [&section.concat()[..], b"\x1c\0\0\0"].concat();
+    for header in [pcap, pcapng] {
+        let parts = [&header[..], &[0; 5], &[], &[0; 11]];
+        let mut file = CaptureFile::new(Growing(parts.iter())).unwrap();
+        let error = file.next_record().unwrap_err();
+        assert!(matches!(error.cause, Cause::Cut { available_bytes: 5, .. }), "{error}");
+    }
+}
