@@ -205,12 +205,14 @@ impl Packet {
 fn matches(filter: &Expr, level: &Dissection<'_>) -> bool {
     let frame: Cow<'_, [u8]> = match (level.link(), level.ether_type(), level.stop()) {
         (Link::Ethernet, ..) => level.frame().into(),
-        (_, _, End::LinkType(_)) => return false,
+        (_, _, End::LinkType(_)) | (_, None, _) => return false,
+        // Type and tags as they came.
+        (Link::Sll, ..) => [&[0; 12], &level.frame()[14..]].concat().into(),
+        (Link::Sll2, ..) => [&[0; 12], &level.frame()[..2], &level.frame()[20..]].concat().into(),
         (_, Some(ether_type), _) => {
             let network = level.frame().get(level.network_offset_bytes()..).unwrap_or_default();
             [&[0; 12], ether_type.to_be_bytes().as_slice(), network].concat().into()
         }
-        (_, None, _) => return false,
     };
     filter.matches(&Fields::parse(&frame))
 }

@@ -224,7 +224,8 @@ impl<'a> Dissection<'a> {
         self.depth
     }
 
-    /// Tells whether this level is the packet that an ICMP error quotes, which is seldom whole.
+    /// Tells whether this level is the packet that an ICMP error quotes, or inside of it: such a packet
+    /// is seldom whole.
     #[must_use]
     pub const fn is_quoted(&self) -> bool {
         self.is_quoted
@@ -252,7 +253,7 @@ impl<'a> Dissection<'a> {
     /// Iterates over the views of the VLAN tags, outermost first.
     pub fn vlans(&self) -> impl ExactSizeIterator<Item = Vlan<&'a [u8]>> + use<'a> {
         let (frame, end) = (self.frame, self.end);
-        let first = self.link_at + ethernet::HEADER_LEN_BYTES;
+        let first = self.tags_at();
         (0..usize::from(self.tag_count)).map(move |index| {
             let bytes = frame.get(first + vlan::HEADER_LEN_BYTES * index..end);
             Vlan::new_checked(bytes.unwrap_or_default()).expect("a counted tag is whole")
@@ -366,7 +367,8 @@ impl<'a> Dissection<'a> {
             return None;
         }
         let mut level = Self::empty(self.frame, (self.payload_at, self.end), self.depth + 1);
-        level.is_quoted = matches!(self.transport, Transport::Icmpv4 | Transport::Icmpv6);
+        level.is_quoted =
+            self.is_quoted || matches!(self.transport, Transport::Icmpv4 | Transport::Icmpv6);
         match self.inner {
             Inner::Ethernet => level.read_ethernet(self.payload_at),
             Inner::Network(ether_type) => level.read_network(self.payload_at, ether_type),
@@ -378,6 +380,17 @@ impl<'a> Dissection<'a> {
     /// Iterates over this level and all inside it.
     pub fn levels(&self) -> impl Iterator<Item = Self> + use<'a> {
         core::iter::successors(Some(*self), Self::inner)
+    }
+
+    /// Where VLAN tags begin, if there are any.
+    const fn tags_at(&self) -> usize {
+        match self.link {
+            Link::Sll => self.link_at + 16,
+            Link::Sll2 => self.link_at + 20,
+            Link::Ethernet | Link::Loopback | Link::None => {
+                self.link_at + ethernet::HEADER_LEN_BYTES
+            }
+        }
     }
 
     const fn empty(frame: &'a [u8], (at, end): (usize, usize), depth: u8) -> Self {

@@ -14,6 +14,8 @@ pub(super) const SECTION: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
 
 /// Type and length before a body, length behind it.
 const FRAME_LEN_BYTES: u64 = 12;
+/// Most interfaces of a section: what a hostile file makes this reader keep.
+const MOST_INTERFACES: usize = 1 << 16;
 /// Longest options of an interface that are looked at: what lies behind has no room for a clock.
 const MOST_OPTION_BYTES: u64 = 1 << 20;
 
@@ -136,6 +138,9 @@ impl Pcapng {
         source: &mut Source<R>,
         block: &mut Block,
     ) -> Result<(), CaptureError> {
+        if self.interfaces.len() == MOST_INTERFACES {
+            return Err(block.part.damaged(format!("more than {MOST_INTERFACES} interfaces")));
+        }
         let mut fixed = [0; 8];
         block.read(source, &mut fixed)?;
         let mut options = Vec::new();

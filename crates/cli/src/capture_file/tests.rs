@@ -277,6 +277,17 @@ fn a_damaged_record_ends_the_file_at_its_offset() {
     }
 }
 
+#[test]
+fn interfaces_without_end_are_refused() {
+    let [writer, _] = BOTH;
+    let mut file = writer.section();
+    file.extend(writer.interface(1, 0, &[]).repeat((1 << 16) + 1));
+    let (records, error) = read_all(&file[..]);
+    assert!(records.is_empty());
+    let error = error.unwrap();
+    assert!(error.to_string().contains("more than 65536 interfaces"), "{error}");
+}
+
 /// An endless file that claims much never makes the reader keep more than the limit.
 #[test]
 fn memory_is_bounded_by_the_limit_and_by_what_is_there() {

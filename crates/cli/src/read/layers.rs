@@ -198,14 +198,19 @@ pub fn layers(outermost: &Dissection<'_>) -> Vec<Layer> {
 }
 
 fn add_link(level: &Dissection<'_>, add: &mut impl FnMut(Fields)) {
-    let Some(ethernet) = level.ethernet() else { return };
-    debug_assert_eq!(level.link(), Link::Ethernet);
-    let mut tpid = ethernet.ether_type();
-    add(Fields::Ethernet {
-        source: ethernet.source().to_string(),
-        destination: ethernet.destination().to_string(),
-        type_or_length: tpid,
-    });
+    let mut tpid = match (level.link(), level.ethernet()) {
+        (Link::Sll, _) => be16(level.frame(), 14),
+        (Link::Sll2, _) => be16(level.frame(), 0),
+        (_, Some(ethernet)) => {
+            add(Fields::Ethernet {
+                source: ethernet.source().to_string(),
+                destination: ethernet.destination().to_string(),
+                type_or_length: ethernet.ether_type(),
+            });
+            ethernet.ether_type()
+        }
+        (_, None) => return,
+    };
     for tag in level.vlans() {
         let ether_type = tag.ether_type();
         add(Fields::Vlan {

@@ -130,10 +130,15 @@ fn a_filter_sees_tags_of_cooked_captures() {
         [&header[..], &[0, 5, 8, 0], &[0x45, 0, 0, 20, 0, 0, 0, 0, 64, 6], &[0; 10]].concat();
     let level = dissect(LinkType::Sll, &frame);
     for (filter, expected) in
-        [("vlan 5", true), ("vlan 6", false), ("not arp", true), ("tcp", true)]
+        [("vlan 5", true), ("vlan 6", false), ("not arp", true), ("vlan 5 and tcp", true)]
     {
         assert_eq!(matches(&filter.parse().unwrap(), &level), expected, "{filter}");
     }
+    let names: Vec<_> = layers(&level)
+        .iter()
+        .map(|layer| serde_json::to_value(layer).unwrap()["layer"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(names, ["vlan", "ipv4"]);
 }
 
 // Planted and caught: an address taken from behind a routing header that has none.

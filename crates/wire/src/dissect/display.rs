@@ -13,11 +13,14 @@ const TCP_FLAGS: [char; 9] = ['F', 'S', 'R', 'P', '.', 'U', 'E', 'W', 'e'];
 impl fmt::Display for Dissection<'_> {
     /// Writes this level and all inside it: `vlan 5, IP 10.0.0.1.53 > 10.0.0.2.4096: UDP, length 2`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut outer_is_quoted = self.is_quoted();
         for level in self.levels() {
             if level.depth() > self.depth() {
-                f.write_str(if level.is_quoted() { ", quoting " } else { ": " })?;
+                let begins_quote = level.is_quoted() && !outer_is_quoted;
+                f.write_str(if begins_quote { ", quoting " } else { ": " })?;
             }
             level.fmt_level(f)?;
+            outer_is_quoted = level.is_quoted();
         }
         Ok(())
     }

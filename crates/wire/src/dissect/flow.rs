@@ -197,7 +197,7 @@ impl Dissection<'_> {
         });
         let vlan_id = match self.tag_count {
             0 => NO_VLAN,
-            _ => be16(self.header::<2>(self.link_at + ethernet::HEADER_LEN_BYTES)?, 0) & 0x0fff,
+            _ => be16(self.header::<2>(self.tags_at())?, 0) & 0x0fff,
         };
         let protocol = self.protocol()?;
         match self.network() {

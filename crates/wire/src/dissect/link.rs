@@ -107,10 +107,7 @@ impl Dissection<'_> {
             self.stop = Stop::LinkType(hardware.into());
         } else if kind == LLC {
             self.read_llc(at, self.end - at);
-        } else if crate::vlan::is_tag(kind) {
-            self.ether_type = Some(kind);
-            self.stop = Stop::EtherType(kind);
-        } else {
+        } else if let Some((at, kind)) = self.read_tags(at, kind) {
             self.read_network(at, kind);
         }
     }

@@ -11,25 +11,31 @@ impl Dissection<'_> {
         const LEN: usize = ethernet::HEADER_LEN_BYTES;
         (self.link, self.link_at) = (Link::Ethernet, at);
         let Some(header) = self.need::<LEN>(Layer::Ethernet, at) else { return };
-        let (mut at, mut kind) = (at + LEN, u16::from_be_bytes([header[12], header[13]]));
-        while vlan::is_tag(kind) {
-            self.payload_at = at;
-            if self.tag_count == MAX_TAGS {
-                return self.refuse(Layer::Vlan, at, "number of tags");
-            }
-            let Some(tag) = self.need::<{ vlan::HEADER_LEN_BYTES }>(Layer::Vlan, at) else {
-                return;
-            };
-            self.tag_count += 1;
-            (at, kind) = (at + tag.len(), u16::from_be_bytes([tag[2], tag[3]]));
-        }
-        (self.network_at, self.payload_at) = (at, at);
+        let kind = u16::from_be_bytes([header[12], header[13]]);
+        let Some((at, kind)) = self.read_tags(at + LEN, kind) else { return };
         // A length of 0 is none: nothing could follow it.
         if kind == 0 || kind > ethernet::MAX_LENGTH {
             self.read_network(at, kind);
         } else {
             self.read_llc(at, kind.into());
         }
+    }
+
+    /// Passes over the tags that `kind` announces; returns what follows them, and its type.
+    #[inline(always)]
+    pub(super) fn read_tags(&mut self, mut at: usize, mut kind: u16) -> Option<(usize, u16)> {
+        while vlan::is_tag(kind) {
+            self.payload_at = at;
+            if self.tag_count == MAX_TAGS {
+                self.refuse(Layer::Vlan, at, "number of tags");
+                return None;
+            }
+            let tag = self.need::<{ vlan::HEADER_LEN_BYTES }>(Layer::Vlan, at)?;
+            self.tag_count += 1;
+            (at, kind) = (at + tag.len(), u16::from_be_bytes([tag[2], tag[3]]));
+        }
+        (self.network_at, self.payload_at) = (at, at);
+        Some((at, kind))
     }
 
     /// 802.2 behind an 802.3 length: SNAP of Ethernet types, or IP's own access point.

@@ -331,6 +331,10 @@ fn link_headers_of_captures() {
         dissect(LinkType::Ipv4, &packet6).error().unwrap().to_string(),
         "ipv4 header at byte 0: bad version"
     );
+    let tagged = [&[0; 14], &[0x81, 0, 0x60, 5, 8, 0][..], &packet].concat();
+    let level = dissect(LinkType::Sll, &tagged);
+    assert_eq!((level.vlans().next().unwrap().id(), level.ports()), (5, Some((9, 10))));
+    assert_eq!(level.flow_key().unwrap().vlan_id(), Some(5));
     let netlink = [&[0, 0, 3, 56][..], &[0; 10], &[8, 0], &packet].concat();
     assert_eq!(dissect(LinkType::Sll, &netlink).stop(), Stop::LinkType(824));
     assert_eq!(dissect(LinkType::Other(147), &packet).stop(), Stop::LinkType(147));
