@@ -121,7 +121,7 @@ fn parse_filter(words: &[String]) -> Result<Option<Expr>, Failure> {
         return Ok(None);
     }
     text.parse::<Expr>().map(Some).map_err(|error: ParseError| {
-        Failure::usage(format!("filter: {error}\n{}", error.caret(&text)))
+        Failure::usage(format!("{error}\n{}", error.caret(&text)))
     })
 }
 

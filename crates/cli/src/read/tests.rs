@@ -118,7 +118,7 @@ fn a_filter_chooses() {
     assert_eq!(count("LINKTYPE_RAW_ipv6.pcap", &["ip6", "and", "udp"]), 1);
     let (ended, out, _) = read(&captures().join("802.1ad_QinQ.pcap"), &["tcp", "prt", "80"], false);
     let text = ended.unwrap_err();
-    assert!(text.starts_with("Usage netmem: filter: ") && text.contains('^'), "{text}");
+    assert!(text.starts_with("Usage netmem: filter at byte ") && text.contains('^'), "{text}");
     assert_eq!(out, "");
 }
 
