@@ -120,9 +120,9 @@ fn parse_filter(words: &[String]) -> Result<Option<Expr>, Failure> {
     if text.trim().is_empty() {
         return Ok(None);
     }
-    text.parse::<Expr>().map(Some).map_err(|error: ParseError| {
-        Failure::usage(format!("{error}\n{}", error.caret(&text)))
-    })
+    text.parse::<Expr>()
+        .map(Some)
+        .map_err(|error: ParseError| Failure::usage(format!("{error}\n{}", error.caret(&text))))
 }
 
 /// The source is missing, or what it holds cannot be read.

@@ -1,4 +1,4 @@
-//! Ethernet II: 14 bytes in front of everything.
+//! Ethernet II (IEEE 802.3, clause 3.2): 14 bytes in front of everything.
 //!
 //! ```text
 //!  0               6               12        14

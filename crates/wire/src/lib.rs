@@ -26,7 +26,7 @@
 //! * a **view** (`Ipv4<T>`) keeps every bit of a header in a buffer it borrows or owns.
 //!   `new_checked` checks once; after `Ok` no accessor and no setter panics. Setters of length
 //!   fields void the check: each says so, and from then on slices are cut to what the buffer has
-//!   instead.
+//!   instead. Every field has a getter and a setter, except those that an RFC reserves.
 //! * a **repr** (`Ipv4Repr`) is a plain struct of the sane states. `emit(parse(x)) == x` for all
 //!   that it can represent; what it cannot represent `parse` and `emit` refuse.
 //!

@@ -1,4 +1,4 @@
-//! One VLAN tag: 802.1Q, or 802.1ad where tags are stacked.
+//! One VLAN tag: 802.1Q (IEEE 802.1Q, clause 9.6), or 802.1ad where tags are stacked.
 //!
 //! The tag protocol identifier (0x8100 or 0x88a8) is what the layer before gives as its Ethernet
 //! type, so the view starts after it and the bytes of a tag look like a small header:

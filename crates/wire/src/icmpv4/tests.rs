@@ -121,6 +121,18 @@ fn the_variable_part_depends_on_the_type() {
 }
 
 #[test]
+fn a_router_advertisement_is_written_and_cleared() {
+    let mut message = [0xff; 16];
+    message[..2].copy_from_slice(&[9, 0]);
+    let mut view = Icmpv4::new_checked(&mut message[..]).unwrap();
+    view.set_router_advertisement(1, 2, 1800);
+    let read = view.router_advertisement().unwrap();
+    assert_eq!((read.lifetime_s, read.routers().count()), (1800, 1));
+    view.set_router_advertisement(0, 0, 0);
+    assert_eq!(message, [9, 0, 0xff, 0xff, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255]);
+}
+
+#[test]
 fn a_router_advertisement_by_hand() {
     let mut message =
         [9, 0, 0, 0, 2, 2, 7, 8, 10, 0, 0, 1, 0x80, 0, 0, 0, 10, 0, 0, 2, 0, 0, 0, 1, 0xee];

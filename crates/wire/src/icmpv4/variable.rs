@@ -166,6 +166,16 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Icmpv4<T> {
         Ok(())
     }
 
+    /// Writes the fixed fields of a router advertisement (RFC 1256 section 3.1): how many routers it
+    /// lists, the length of each entry in units of 4 bytes, and for how many seconds they count. The
+    /// entries are the payload.
+    #[inline]
+    pub fn set_router_advertisement(&mut self, count: u8, entry_len_words: u8, lifetime_s: u16) {
+        let header = self.header_mut();
+        (header[4], header[5]) = (count, entry_len_words);
+        set_be16(header, 6, lifetime_s);
+    }
+
     /// Writes the mask of an address mask message; the checksum stays as it was.
     ///
     /// # Errors
