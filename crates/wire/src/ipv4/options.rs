@@ -242,7 +242,8 @@ impl<'a> Iterator for Options<'a> {
 impl core::iter::FusedIterator for Options<'_> {}
 
 /// Writes `options` one behind the other, then zeros (which are ends of the list) up to a multiple
-/// of 4, and returns how many bytes that is: 0 to 40.
+/// of 4, and returns how many bytes that is: 0 to 40. What is listed behind an end is written too,
+/// and no reader sees it.
 ///
 /// # Errors
 /// [`Error::Field`] if they take more than 40 bytes, for an [`Ipv4Option::Other`] whose type has no
