@@ -45,9 +45,14 @@ struct Case {
 }
 
 const CASES: &[Case] = &[
-    Case { name: "flow-ipv4-udp", package: "wire", function: "gate_flow", limit: Some(50.0) },
-    Case { name: "flow-vlan-ipv6-tcp", package: "wire", function: "gate_flow", limit: Some(66.0) },
-    Case { name: "dissect-ipv4-udp", package: "wire", function: "gate_dissect", limit: None },
+    Case { name: "flow-ipv4-udp", package: "wire", function: "gate_flow", limit: Some(42.0) },
+    Case { name: "flow-vlan-ipv6-tcp", package: "wire", function: "gate_flow", limit: Some(60.0) },
+    Case {
+        name: "dissect-ipv4-udp",
+        package: "wire",
+        function: "gate_dissect",
+        limit: Some(140.0),
+    },
     Case { name: "dissect-vlan-ipv6-tcp", package: "wire", function: "gate_dissect", limit: None },
     Case { name: "checksum64", package: "wire", function: "gate_checksum", limit: Some(64.0) },
     Case { name: "checksum1500", package: "wire", function: "gate_checksum", limit: None },

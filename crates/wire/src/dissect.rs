@@ -197,18 +197,19 @@ pub fn dissect(link_type: LinkType, frame: &[u8]) -> Dissection<'_> {
     {
         return level;
     }
-    dissect_any(link_type, frame)
+    // Into a place of its own, so that a usual level can stay in registers.
+    let mut level = Dissection::empty(frame, (0, frame.len()), 0);
+    dissect_any(link_type, &mut level);
+    level
 }
 
-/// The long way: right for every frame.
+/// The long way: right for every frame. `level` is empty.
 #[inline(never)]
-fn dissect_any(link_type: LinkType, frame: &[u8]) -> Dissection<'_> {
-    let mut level = Dissection::empty(frame, (0, frame.len()), 0);
+fn dissect_any(link_type: LinkType, level: &mut Dissection<'_>) {
     match link_type {
         LinkType::Ethernet => level.read_ethernet(0),
         other => level.read_link(other),
     }
-    level
 }
 
 impl<'a> Dissection<'a> {

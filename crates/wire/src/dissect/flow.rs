@@ -11,6 +11,8 @@ use crate::{be16, vlan};
 
 /// No VLAN tag: ids have 12 bits.
 const NO_VLAN: u16 = 0xffff;
+/// A tag's id, in the byte order of the wire.
+const VLAN_ID: u16 = 0x0fff_u16.to_be();
 
 /// What the packets of one direction of a flow have in common: VLAN, protocol, addresses and ports.
 ///
@@ -20,8 +22,8 @@ const NO_VLAN: u16 = 0xffff;
 pub struct FlowKey {
     /// The first 8 bytes of the two addresses as they lie in a header: of IPv4, all.
     addresses: u64,
-    /// From the lowest bit: the ports as they lie in a header, 32; VLAN id, 16; IP version, 8;
-    /// protocol, 8.
+    /// From the lowest bit: the ports as they lie in a header, 32; VLAN id as it lies in a tag, 16; IP
+    /// version, 8; protocol, 8.
     rest: NonZeroU64,
     /// The other 24 bytes of IPv6 addresses; of IPv4, zeros.
     more_addresses: [u64; 3],
@@ -54,7 +56,7 @@ impl FlowKey {
             _ => return None,
         };
         let ([a, b], [c, d]) = (source_port.to_be_bytes(), destination_port.to_be_bytes());
-        let vlan_id = vlan_id.map_or(NO_VLAN, |id| id & 0x0fff);
+        let vlan_id = vlan_id.map_or(NO_VLAN, |id| id.to_be() & VLAN_ID);
         Some(Self::from_parts(&addresses, [a, b, c, d], vlan_id, (version, protocol)))
     }
 
@@ -91,10 +93,9 @@ impl FlowKey {
     /// Returns the id of the outermost VLAN tag.
     #[must_use]
     pub const fn vlan_id(&self) -> Option<u16> {
-        let [_, _, a, b, ..] = self.rest.get().to_be_bytes();
-        match u16::from_be_bytes([a, b]) {
+        match self.raw_vlan_id() {
             NO_VLAN => None,
-            id => Some(id),
+            id => Some(u16::from_be(id)),
         }
     }
 
@@ -105,8 +106,8 @@ impl FlowKey {
         let len_bytes = if self.version() == 4 { 4 } else { 16 };
         addresses[..2 * len_bytes].rotate_left(len_bytes);
         let [a, b, c, d] = self.ports();
-        let vlan_id = self.vlan_id().unwrap_or(NO_VLAN);
-        Self::from_parts(&addresses, [c, d, a, b], vlan_id, (self.version(), self.protocol()))
+        let kind = (self.version(), self.protocol());
+        Self::from_parts(&addresses, [c, d, a, b], self.raw_vlan_id(), kind)
     }
 
     #[inline(always)]
@@ -122,6 +123,11 @@ impl FlowKey {
             rest: rest(ports, vlan_id, (version, protocol)),
             more_addresses: [word(8), word(16), word(24)],
         }
+    }
+
+    const fn raw_vlan_id(&self) -> u16 {
+        let [_, _, a, b, ..] = self.rest.get().to_be_bytes();
+        u16::from_be_bytes([a, b])
     }
 
     const fn version(&self) -> u8 {
@@ -183,7 +189,10 @@ pub fn flow_key(link_type: LinkType, frame: &[u8]) -> Option<FlowKey> {
     {
         return Some(key);
     }
-    unusual(link_type, frame)
+    // Into a place of its own, so that the usual key can stay in registers until it is written.
+    let mut found = None;
+    unusual(link_type, frame, &mut found);
+    found
 }
 
 impl Dissection<'_> {
@@ -197,7 +206,7 @@ impl Dissection<'_> {
         });
         let vlan_id = match self.tag_count {
             0 => NO_VLAN,
-            _ => be16(self.header::<2>(self.tags_at())?, 0) & 0x0fff,
+            _ => raw16(self.header::<2>(self.tags_at())?, 0) & VLAN_ID,
         };
         let protocol = self.protocol()?;
         match self.network() {
@@ -221,8 +230,8 @@ impl Dissection<'_> {
 }
 
 #[inline(never)]
-fn unusual(link_type: LinkType, frame: &[u8]) -> Option<FlowKey> {
-    dissect(link_type, frame).flow_key()
+fn unusual(link_type: LinkType, frame: &[u8], found: &mut Option<FlowKey>) {
+    *found = dissect(link_type, frame).flow_key();
 }
 
 /// TCP or UDP in IPv4 without options or IPv6 without extension headers, behind one tag or none, not a
@@ -239,7 +248,7 @@ fn usual(frame: &[u8]) -> Option<FlowKey> {
         IPV4 => usual_ipv4(start.last_chunk()?, NO_VLAN),
         IPV6 => usual_ipv6(frame.get(ETHERNET..)?.first_chunk()?, NO_VLAN),
         VLAN | VLAN_SERVICE => {
-            let vlan_id = be16(start, 14) & 0x0fff;
+            let vlan_id = raw16(start, 14) & VLAN_ID;
             match raw16(start, 16) {
                 IPV4 => usual_ipv4(frame.get(TAGGED..)?.first_chunk()?, vlan_id),
                 IPV6 => usual_ipv6(frame.get(TAGGED..)?.first_chunk()?, vlan_id),

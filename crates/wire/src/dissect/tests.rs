@@ -292,6 +292,13 @@ fn check_bounds(frame: &[u8], outermost: &Dissection<'_>) {
     assert!(!outermost.to_string().is_empty());
 }
 
+/// The long way alone.
+fn long_way(link_type: LinkType, frame: &[u8]) -> Dissection<'_> {
+    let mut level = Dissection::empty(frame, (0, frame.len()), 0);
+    dissect_any(link_type, &mut level);
+    level
+}
+
 const LINK_TYPES: [LinkType; 9] = [
     LinkType::Ethernet,
     LinkType::RawIp,
@@ -559,7 +566,7 @@ proptest! {
         let mut frame = build(&parts).0;
         frame.resize(frame.len() + padding, 0xee);
         let outermost = dissect(LinkType::Ethernet, &frame);
-        prop_assert_eq!(outermost, dissect_any(LinkType::Ethernet, &frame));
+        prop_assert_eq!(outermost, long_way(LinkType::Ethernet, &frame));
         let levels: Vec<_> = outermost.levels().map(|level| found(&level)).collect();
         prop_assert_eq!(levels, expected(&parts));
         check_bounds(&frame, &outermost);
@@ -584,7 +591,7 @@ proptest! {
         frame[l3 + next] = protocol;
         frame[l3 + at..l3 + at + 2].copy_from_slice(&value.to_be_bytes());
         frame.truncate(cut);
-        let long_way = dissect_any(LinkType::Ethernet, &frame);
+        let long_way = long_way(LinkType::Ethernet, &frame);
         prop_assert_eq!(flow_key(LinkType::Ethernet, &frame), long_way.flow_key());
         prop_assert_eq!(dissect(LinkType::Ethernet, &frame), long_way);
     }
@@ -612,12 +619,12 @@ proptest! {
         frame.resize(frame.len() + padding, 0);
         // The first change alone, then with the second, and so on.
         for (at, value) in changes {
-            prop_assert_eq!(dissect(LinkType::Ethernet, &frame), dissect_any(LinkType::Ethernet, &frame));
+            prop_assert_eq!(dissect(LinkType::Ethernet, &frame), long_way(LinkType::Ethernet, &frame));
             if let Some(byte) = frame.get_mut(l3 + at) {
                 *byte = value;
             }
         }
-        prop_assert_eq!(dissect(LinkType::Ethernet, &frame), dissect_any(LinkType::Ethernet, &frame));
+        prop_assert_eq!(dissect(LinkType::Ethernet, &frame), long_way(LinkType::Ethernet, &frame));
     }
 
     // Planted and caught: an end that a length moves behind the frame; the short way to a flow key
@@ -634,7 +641,7 @@ proptest! {
         }
         frame.truncate(cut.index(frame.len() * 2).min(frame.len()));
         let outermost = dissect(link_type, &frame);
-        prop_assert_eq!(outermost, dissect_any(link_type, &frame));
+        prop_assert_eq!(outermost, long_way(link_type, &frame));
         check_bounds(&frame, &outermost);
         prop_assert_eq!(flow_key(link_type, &frame), outermost.flow_key());
     }
