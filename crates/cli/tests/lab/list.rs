@@ -78,6 +78,9 @@ fn signal(bed: &Bed, respond: &Respond, name: &str, state: &str) {
 #[test]
 fn listed() {
     scenario("list::listed", |bed| {
+        // One in another namespace, on an interface of the same name and index, is not seen.
+        let other = crate::support::bed();
+        let _elsewhere = Respond::start(&other, &[]);
         let empty = list(bed, &[]);
         assert_eq!(empty["interfaces"], Value::Array(Vec::new()), "{empty}");
         assert_eq!(empty["other_sockets"], Value::Array(Vec::new()), "{empty}");
