@@ -1,4 +1,8 @@
 //! `list` and `detach` against programs and sockets of running, stopped and vanished owners.
+//!
+//! Planted and caught: the kernel not asked whether there is a link; the first of several links taken;
+//! nobody seen taken for nobody, in `detach` and in `list`; force not needed against a running owner;
+//! sockets of other namespaces listed.
 #![allow(clippy::unwrap_used, reason = "tests: what cannot go on, panics")]
 
 use std::{

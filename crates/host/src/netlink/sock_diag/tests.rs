@@ -74,6 +74,8 @@ fn the_request_is_the_kernels_struct() {
     assert_eq!(request[..], expected);
 }
 
+/// Planted and caught: a header taken before its length was checked. In the tests above: a counter
+/// at its neighbour's place, the request's `show` at the inode's.
 #[test]
 fn damaged_sockets_are_errors_not_panics() {
     let good = socket();
