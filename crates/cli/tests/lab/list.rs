@@ -78,6 +78,20 @@ fn signal(bed: &Bed, respond: &Respond, name: &str, state: &str) {
     }
 }
 
+/// Makes the link `nm-other` in the server's namespace, and attaches a program to it.
+fn attach_beside(bed: &Bed, program: &Program) -> XdpLink {
+    let (near, far) = (LinkSpec::new("nm-other"), LinkSpec::new("nm-other-peer"));
+    let make = || -> netmem_host::Result<u32> {
+        let mut route = Route::open()?;
+        route.create_veth(&near, &far, &bed.lab.server)?;
+        route.set_state("nm-other", AdminState::Up)?;
+        Ok(route.link("nm-other")?.index)
+    };
+    let index = bed.lab.server.run(make).unwrap().unwrap();
+    let attach = || XdpLink::attach(program, index, AttachMode::Generic).unwrap();
+    bed.lab.server.run(attach).unwrap()
+}
+
 /// A running responder is listed with mode, queue and owner, and a program of somebody else beside it.
 #[test]
 fn listed() {
@@ -96,17 +110,8 @@ fn listed() {
 
         let respond = Respond::start(bed, &[]);
         let pid = respond.child.id();
-        let (near, far) = (LinkSpec::new("nm-other"), LinkSpec::new("nm-other-peer"));
         let (program, foreign_id) = pass("somebody_else");
-        let make = || -> netmem_host::Result<u32> {
-            let mut route = Route::open()?;
-            route.create_veth(&near, &far, &bed.lab.server)?;
-            route.set_state("nm-other", AdminState::Up)?;
-            Ok(route.link("nm-other")?.index)
-        };
-        let index = bed.lab.server.run(make).unwrap().unwrap();
-        let attach = || XdpLink::attach(&program, index, AttachMode::Generic).unwrap();
-        let link = bed.lab.server.run(attach).unwrap();
+        let link = attach_beside(bed, &program);
 
         let list = list(bed, &[]);
         assert_eq!(list["interfaces"].as_array().unwrap().len(), 2, "{list}");
