@@ -26,12 +26,41 @@ pub struct Args {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Take XDP programs off an interface whose owner is gone or hung
+    Detach(DetachArgs),
     /// Show everything working in throw-away network namespaces, every reply checked
     Lab(LabArgs),
+    /// List the XDP programs and AF_XDP sockets of interfaces, and who holds them
+    List(ListArgs),
     /// Print the packets of a capture file, one a line
     Read(ReadArgs),
     /// Answer ARP, neighbor solicitations and ping for addresses on an interface, past the kernel's stack
     Respond(RespondArgs),
+}
+
+/// `netmem detach`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct DetachArgs {
+    /// The interface
+    #[arg(value_name = "IFACE")]
+    pub interface: String,
+    /// Also programs whose owner runs or is not known, and programs that no link holds
+    ///
+    /// Without it only programs are taken off whose link no process holds, or only processes that are
+    /// stopped or defunct. A program attached by netlink has no owner: anybody can attach it again.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `netmem list`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct ListArgs {
+    /// The interface [default: all in this network namespace that have a program or socket]
+    #[arg(value_name = "IFACE")]
+    pub interface: Option<String>,
+    /// Print the list as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `netmem lab`.

@@ -47,6 +47,11 @@ impl Failure {
         Self { outcome: Outcome::Missing, message: message.into(), hint: None }
     }
 
+    /// Says that a check failed, or that something was found that has to be decided about.
+    pub fn finding(message: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Finding, message: message.into(), hint: None }
+    }
+
     /// Says that the kernel refused, or that something went away.
     pub fn refused(message: impl Into<String>) -> Self {
         Self { outcome: Outcome::Refused, message: message.into(), hint: None }
@@ -105,6 +110,8 @@ impl std::error::Error for Failure {}
 // errno values of Linux that mean a missing privilege.
 const EPERM: i32 = 1;
 const EACCES: i32 = 13;
+// No such interface.
+const ENODEV: i32 = 19;
 
 impl From<netmem::Error> for Failure {
     fn from(error: netmem::Error) -> Self {
@@ -122,6 +129,8 @@ impl From<netmem_host::Error> for Failure {
             Some(EPERM | EACCES) => Outcome::Missing,
             _ => Outcome::Refused,
         };
-        Self { outcome, message: error.to_string(), hint: None }
+        let hint = (error.errno() == Some(ENODEV))
+            .then(|| "names are those of this network namespace: ip link shows them".to_owned());
+        Self { outcome, message: error.to_string(), hint }
     }
 }

@@ -6,8 +6,10 @@
 
 pub mod args;
 pub mod capture_file;
+pub mod detach;
 pub mod failure;
 pub mod lab;
+pub mod list;
 pub mod read;
 pub mod report;
 pub mod respond;
@@ -47,7 +49,9 @@ where
     // Nobody may be listening to notes and progress: that ends nothing.
     let notes = &mut Unheeded(notes);
     match args.command {
+        Command::Detach(args) => detach::run(&args, out),
         Command::Lab(args) => lab::run(&args, out, notes),
+        Command::List(args) => list::run(&args, out),
         Command::Read(args) => read::run(&args, out, notes),
         Command::Respond(args) => respond::run(&args, out, notes),
     }

@@ -3,6 +3,8 @@
 
 #[path = "lab/ipv6.rs"]
 mod ipv6;
+#[path = "lab/list.rs"]
+mod list;
 #[path = "lab/support.rs"]
 mod support;
 

@@ -3,6 +3,8 @@
 //!
 //! * [`lab`]: two network namespaces joined by a veth pair, gone when their owner dies.
 //! * [`netlink`]: links, addresses, neighbours and offloads, straight from the kernel.
+//! * [`process`]: which process holds a BPF link or an AF_XDP socket.
+//! * [`xdp`]: the XDP programs and AF_XDP sockets of a namespace's interfaces, and taking them off.
 //!
 //! Nothing here runs another program, and nothing here is unsafe.
 #![forbid(unsafe_code)]
@@ -10,5 +12,7 @@
 mod error;
 pub mod lab;
 pub mod netlink;
+pub mod process;
+pub mod xdp;
 
 pub use error::{Cause, Error, Result};

@@ -20,7 +20,10 @@
 mod ethtool;
 mod generic;
 mod link;
+mod netdev;
 mod route;
+mod sock_diag;
+mod xdp;
 
 use std::io;
 
@@ -34,7 +37,10 @@ use nix::libc;
 
 pub use self::ethtool::{Ethtool, Feature, FeatureState, OffloadsOff};
 pub use self::link::{LinkFlags, LinkInfo, OperState, XdpAttached, XdpMode};
+pub use self::netdev::{Netdev, Queue};
 pub use self::route::{AdminState, Ipv4Interface, LinkSpec, Route};
+pub use self::sock_diag::{SockDiag, SocketStatistics, Umem, XdpSocket};
+pub use self::xdp::XdpAttachment;
 use crate::error::Cause;
 
 /// The kernel sends dumps in pieces of at most 32 KiB (`netlink_dump`); twice that always fits.

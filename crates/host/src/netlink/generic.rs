@@ -1,6 +1,6 @@
 //! Generic netlink: families of commands (ethtool, netdev, ...) under numbers given out at boot.
 
-use netlink_packet_core::{DefaultNla, Emitable, NLA_F_NESTED, parse_u16};
+use netlink_packet_core::{DefaultNla, Emitable, NLA_F_NESTED, NLM_F_DUMP, parse_u16};
 use netlink_packet_generic::constants::CTRL_ATTR_FAMILY_ID;
 use netlink_packet_generic::ctrl::{GenlCtrl, GenlCtrlCmd, nlas::GenlCtrlAttrs};
 use netlink_packet_generic::{GenlFamily, GenlHeader, GenlMessage};
@@ -54,11 +54,30 @@ impl Family {
         &mut self,
         command: u8,
         attributes: Vec<DefaultNla>,
+        parse: impl FnMut(&[u8]) -> Result<T, Cause>,
+    ) -> Result<Vec<T>, Cause> {
+        self.ask(command, 0, attributes, parse)
+    }
+
+    /// Asks for everything of a kind, and returns the answers, each parsed from its attributes.
+    pub(crate) fn dump<T>(
+        &mut self,
+        command: u8,
+        parse: impl FnMut(&[u8]) -> Result<T, Cause>,
+    ) -> Result<Vec<T>, Cause> {
+        self.ask(command, NLM_F_DUMP, Vec::new(), parse)
+    }
+
+    fn ask<T>(
+        &mut self,
+        command: u8,
+        flags: u16,
+        attributes: Vec<DefaultNla>,
         mut parse: impl FnMut(&[u8]) -> Result<T, Cause>,
     ) -> Result<Vec<T>, Cause> {
         let header = GenlHeader { cmd: command, version: self.version };
         let body = Command { header, attributes };
-        let request = Request { message_type: self.id, flags: 0, body: &body };
+        let request = Request { message_type: self.id, flags, body: &body };
         self.connection
             .query(&request, |_, reply| parse(reply.get(GENERIC_HEADER_LEN_BYTES..).unwrap_or(&[])))
     }

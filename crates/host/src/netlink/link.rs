@@ -42,6 +42,9 @@ pub struct LinkInfo {
     /// The attached XDP program. With one in the hardware and one in the host, the one that sees
     /// packets first.
     pub xdp: Option<XdpAttached>,
+    /// All attached XDP programs, in the order in which they see packets: a device with a program of
+    /// its own may have another one in the host.
+    pub xdp_programs: Vec<XdpAttached>,
     /// Index of the link this one hangs on (`IFLA_LINK`): a veth's peer, a VLAN's lower device.
     pub peer_index: Option<u32>,
     /// Number, in the asked namespace, of the namespace where `peer_index` counts, if another.
@@ -129,7 +132,10 @@ impl LinkInfo {
                 libc::IFLA_LINK => link.peer_index = Some(parse_u32(value)?),
                 libc::IFLA_LINK_NETNSID => link.peer_netnsid = Some(parse_i32(value)?),
                 libc::IFLA_LINKINFO => link.kind = parse_kind(value)?,
-                libc::IFLA_XDP => link.xdp = parse_xdp(value)?,
+                libc::IFLA_XDP => {
+                    link.xdp_programs = parse_xdp(value)?;
+                    link.xdp = link.xdp_programs.first().copied();
+                }
                 _ => {}
             }
         }
@@ -165,7 +171,7 @@ fn parse_kind(info: &[u8]) -> Result<Option<String>, Cause> {
 
 /// Reads `IFLA_XDP`. The program ids per mode are there since 4.20, and say what
 /// `IFLA_XDP_ATTACHED` and `IFLA_XDP_PROG_ID` say for a single program.
-fn parse_xdp(xdp: &[u8]) -> Result<Option<XdpAttached>, Cause> {
+fn parse_xdp(xdp: &[u8]) -> Result<Vec<XdpAttached>, Cause> {
     let (mut native, mut generic, mut hardware) = (None, None, None);
     for attribute in NlasIterator::new(xdp) {
         match LinkXdp::parse(&attribute?)? {
@@ -175,8 +181,8 @@ fn parse_xdp(xdp: &[u8]) -> Result<Option<XdpAttached>, Cause> {
             _ => {}
         }
     }
-    let first = hardware.or(native).or(generic);
-    Ok(first.map(|(mode, program_id)| XdpAttached { mode, program_id }))
+    let attached = [hardware, native, generic].into_iter().flatten();
+    Ok(attached.map(|(mode, program_id)| XdpAttached { mode, program_id }).collect())
 }
 
 #[cfg(test)]
@@ -220,6 +226,8 @@ mod tests {
         assert_eq!((link.peer_index, link.peer_netnsid), (Some(9), Some(0)));
         assert_eq!(link.kind.as_deref(), Some("veth"));
         assert_eq!(link.xdp, Some(XdpAttached { mode: XdpMode::Native, program_id: 8 }));
+        let generic = XdpAttached { mode: XdpMode::Generic, program_id: 7 };
+        assert_eq!(link.xdp_programs, [link.xdp.unwrap(), generic]);
     }
 
     #[test]

@@ -214,7 +214,7 @@ impl Route {
             .map_err(|cause| Error::new(operation, name, cause))
     }
 
-    fn change(
+    pub(super) fn change(
         &mut self,
         message_type: u16,
         flags: u16,
@@ -269,7 +269,7 @@ impl FromStr for Ipv4Interface {
 }
 
 /// A message about the link called `name`.
-fn named(name: &str) -> LinkMessage {
+pub(super) fn named(name: &str) -> LinkMessage {
     let mut message = LinkMessage::default();
     message.attributes.push(LinkAttribute::IfName(name.to_owned()));
     message
