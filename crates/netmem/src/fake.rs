@@ -50,6 +50,7 @@ pub struct Calls(Arc<Mutex<Script>>);
 #[derive(Debug, Default)]
 struct Script {
     kicks: u64,
+    rx_kicks: u64,
     /// The port is closed: its slots are not the kernel's any more.
     closed: bool,
     answers: VecDeque<i32>,
@@ -238,6 +239,12 @@ impl Calls {
         self.script().kicks
     }
 
+    /// How many recvfrom(2) calls there were.
+    #[must_use]
+    pub fn rx_kicks(&self) -> u64 {
+        self.script().rx_kicks
+    }
+
     pub(crate) fn close(&self) {
         self.script().closed = true;
     }
@@ -250,6 +257,10 @@ impl Calls {
         let mut script = self.script();
         script.kicks += 1;
         answer(script.answers.pop_front())
+    }
+
+    pub(crate) fn kick_rx(&self) {
+        self.script().rx_kicks += 1;
     }
 
     pub(crate) fn wait(&self) -> io::Result<()> {
