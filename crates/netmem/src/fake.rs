@@ -194,6 +194,13 @@ impl FakeKernel {
         self.fill_flags.ask_for_wakeup(wanted);
     }
 
+    /// The port's own index of each ring, as it has published it: fill, rx, tx, completion.
+    #[must_use]
+    pub fn indices(&self) -> [u32; 4] {
+        let (fill, rx) = (self.fill.producer_index(), self.rx.consumer_index());
+        [fill, rx, self.tx.producer_index(), self.completion.consumer_index()]
+    }
+
     /// Slots that wait in the fill ring.
     #[must_use]
     pub fn fill_level(&self) -> u32 {
