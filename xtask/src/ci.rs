@@ -2,14 +2,14 @@
 
 use crate::report::Report;
 use crate::workspace::Workspace;
-use crate::{differential, fuzz, gate, lab, lint, test};
+use crate::{differential, fuzz, gate, lab, lint, soak, test};
 
 /// What `--help` prints.
 pub(crate) const HELP: &str = "\
 usage: cargo xtask ci
 
-Runs lint, test, fuzz, differential, lab and gate, then the built command
-itself (`netmem lab --json`).
+Runs lint, test, fuzz, differential, lab, gate and a short soak, then the
+built command itself (`netmem lab --json`).
 A failing step does not stop the others; the exit code is 1 if any failed.
 With CI=true a test that could not run is a failure unless .ci/impossible
 says why it cannot.
@@ -33,6 +33,7 @@ pub(crate) fn run(
     differential::run(workspace, arguments, report)?;
     lab::run(workspace, arguments, report)?;
     gate::run(workspace, arguments, report)?;
+    soak::short(workspace, report);
     let smoke = ["run", "--release", "--locked", "--", "lab", "--json"];
     let ran = report.step("smoke", &mut workspace.cargo(&smoke));
     if ran.code == Some(EXIT_NO_PRIVILEGE) && !workspace.in_ci {

@@ -15,6 +15,7 @@ mod lint;
 mod loom;
 mod report;
 mod skips;
+mod soak;
 mod test;
 mod workspace;
 
@@ -64,6 +65,7 @@ const TASKS: &[Task] = &[
     },
     Task { name: "lab", summary: "scenarios in own namespaces", help: lab::HELP, run: lab::run },
     Task { name: "gate", summary: "instructions per packet", help: gate::HELP, run: gate::run },
+    Task { name: "soak", summary: "rings past 2^32", help: soak::HELP, run: soak::run },
     Task {
         name: "loom",
         summary: "model checks of rings and pool",

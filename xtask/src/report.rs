@@ -39,6 +39,7 @@ pub(crate) struct Ran {
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     rows: Vec<Row>,
+    is_silent: bool,
 }
 
 #[derive(Debug)]
@@ -51,6 +52,11 @@ struct Row {
 }
 
 impl Report {
+    /// Leaves stdout to the steps: their output is for a program.
+    pub(crate) fn be_silent(&mut self) {
+        self.is_silent = true;
+    }
+
     /// Runs a command that counts as one test; its output goes straight through.
     pub(crate) fn step(&mut self, name: &str, command: &mut Command) -> Ran {
         self.run(name, command, None)
@@ -89,7 +95,9 @@ impl Report {
 
     /// Prints the table and the sum, and turns them into the exit code.
     pub(crate) fn finish(&self) -> ExitCode {
-        print!("{}", self.table());
+        if !self.is_silent {
+            print!("{}", self.table());
+        }
         if self.total().failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
@@ -99,7 +107,9 @@ impl Report {
     }
 
     fn run(&mut self, name: &str, command: &mut Command, count: Option<Count>) -> Ran {
-        println!("\n$ {}", shown(command));
+        if !self.is_silent {
+            println!("\n$ {}", shown(command));
+        }
         let start = Instant::now();
         let done = match count {
             Some(count) => stream(command, count),

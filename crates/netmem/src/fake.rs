@@ -50,6 +50,7 @@ pub struct Calls(Arc<Mutex<Script>>);
 #[derive(Debug, Default)]
 struct Script {
     kicks: u64,
+    rx_kicks: u64,
     /// The port is closed: its slots are not the kernel's any more.
     closed: bool,
     answers: VecDeque<i32>,
@@ -193,6 +194,13 @@ impl FakeKernel {
         self.fill_flags.ask_for_wakeup(wanted);
     }
 
+    /// The port's own index of each ring, as it has published it: fill, rx, tx, completion.
+    #[must_use]
+    pub fn indices(&self) -> [u32; 4] {
+        let (fill, rx) = (self.fill.producer_index(), self.rx.consumer_index());
+        [fill, rx, self.tx.producer_index(), self.completion.consumer_index()]
+    }
+
     /// Slots that wait in the fill ring.
     #[must_use]
     pub fn fill_level(&self) -> u32 {
@@ -238,6 +246,12 @@ impl Calls {
         self.script().kicks
     }
 
+    /// How many recvfrom(2) calls there were.
+    #[must_use]
+    pub fn rx_kicks(&self) -> u64 {
+        self.script().rx_kicks
+    }
+
     pub(crate) fn close(&self) {
         self.script().closed = true;
     }
@@ -250,6 +264,10 @@ impl Calls {
         let mut script = self.script();
         script.kicks += 1;
         answer(script.answers.pop_front())
+    }
+
+    pub(crate) fn kick_rx(&self) {
+        self.script().rx_kicks += 1;
     }
 
     pub(crate) fn wait(&self) -> io::Result<()> {

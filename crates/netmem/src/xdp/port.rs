@@ -23,8 +23,9 @@
 
 mod pass;
 mod teardown;
+mod wake;
 
-use std::{collections::VecDeque, hint, io, time::Duration};
+use std::{collections::VecDeque, hint, time::Duration};
 
 use self::pass::{Memory, Pass};
 pub use self::teardown::Closed;
@@ -32,7 +33,7 @@ use super::{
     PortReport, Statistics, XdpDesc,
     program::Attachment,
     ring::{Consumer, Producer},
-    socket::{Kernel, Wake},
+    socket::Kernel,
 };
 use crate::{
     Error, Result,
@@ -263,43 +264,6 @@ impl Port {
         }
     }
 
-    /// Wakes the kernel for the tx ring where it has to be (D4), reaping between its turns.
-    fn kick(&mut self) {
-        if !self.unkicked {
-            return;
-        }
-        if !self.rings.tx.needs_wakeup() && self.report.need_wakeup {
-            self.unkicked = false;
-            return;
-        }
-        // In copy mode one call sends a budget of descriptors and answers EAGAIN when more are left.
-        for _ in 0..64 {
-            match self.kernel.kick_tx() {
-                Wake::Done => {
-                    self.unkicked = false;
-                    return;
-                }
-                Wake::Again => self.reap(),
-                Wake::Later => return,
-                Wake::Failed(error) => {
-                    self.fail("send on", error);
-                    return;
-                }
-            }
-        }
-    }
-
-    fn fail(&mut self, operation: &'static str, cause: io::Error) {
-        let gone =
-            matches!(cause.raw_os_error(), Some(libc::ENXIO | libc::ENODEV | libc::ENETDOWN));
-        let mut error = Error::os(operation, self.report.to_string(), cause);
-        if gone {
-            error = error.with_hint("the interface was removed, or its queue was taken away");
-        }
-        self.fault.get_or_insert(error);
-        self.unkicked = false;
-    }
-
     /// Shows the kernel what a batch has done.
     #[inline]
     fn publish(&mut self) {
@@ -379,6 +343,7 @@ impl Device for Port {
         let mut left = self.rings.rx.available(budget).min(budget);
         let mut tally = Tally::default();
         if left == 0 {
+            self.wake();
             return tally;
         }
         while left > 0 {
@@ -400,7 +365,7 @@ impl Device for Port {
             Pass::over(self, descs).lend_all(sink, &mut verdict, &mut tally);
         }
         self.publish();
-        if tally.transmitted > 0 {
+        if self.unkicked {
             self.kick();
         }
         tally
@@ -444,11 +409,8 @@ impl Device for Port {
     }
 
     fn flush(&mut self) -> Result<()> {
-        self.kick();
+        self.wake();
         self.reap();
-        if self.rings.fill.needs_wakeup() {
-            self.kernel.kick_rx();
-        }
         self.fault.take().map_or(Ok(()), Err)
     }
 

@@ -297,8 +297,9 @@ impl<T: Entry> Producer<T> {
     ///
     /// The fence here is our half. The kernel's half is the driver's, and `xsk_set_tx_need_wakeup`
     /// (net/xdp/xsk.c, kernel 6.18) has none: a plain store, then the driver's look at the ring. What
-    /// slips through, while the flag is in that processor's store buffer, is found by the next batch
-    /// that is sent and by poll(2), which goes by the kernel's own copy of the flag (`xsk_poll`). In
+    /// slips through, while the flag is in that processor's store buffer, is found by the port's next
+    /// batch or flush, which look again while something is queued, and by poll(2), which goes by the
+    /// kernel's own copy of the flag (`xsk_poll`). In
     /// copy mode nothing is at stake: the tx flag is set when the ring is made, and stays set.
     #[inline]
     pub(crate) fn needs_wakeup(&self) -> bool {

@@ -69,8 +69,13 @@ impl Kernel {
 
     /// Wakes the kernel for the fill ring. Its errors say that it is busy, or show up in `wait` too.
     pub(crate) fn kick_rx(&self) {
-        if let Self::Socket(socket) = self {
-            let _ = xsk::kick_rx(socket.fd.as_fd());
+        match self {
+            Self::Socket(socket) => {
+                let _ = xsk::kick_rx(socket.fd.as_fd());
+            }
+            #[cfg(any(test, feature = "test-util"))]
+            Self::Fake(calls) => calls.kick_rx(),
+            Self::Closed => {}
         }
     }
 

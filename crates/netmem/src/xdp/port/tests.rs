@@ -580,6 +580,68 @@ fn the_kernel_is_woken_again_until_it_has_looked() {
     bed.assert_closed(7);
 }
 
+/// D4: a driver that was awake when a packet was queued may rest without taking it. A program that
+/// sends nothing more still wakes it, by `flush` and by a batch, empty or not; but only while something
+/// is queued.
+///
+/// Planted and caught: `unkicked` cleared because the kernel is awake; a batch that wakes only for what
+/// it sends itself; no wake-up from an empty batch.
+#[test]
+fn a_kernel_that_rests_with_something_queued_is_woken_later() {
+    let calls: [fn(&mut Bed); 3] = [
+        |bed| bed.port.flush().unwrap(),
+        |bed| assert_eq!(bed.port.receive(64, &mut (), |_| Verdict::Consume).received, 0),
+        |bed| {
+            bed.deliver(1..2);
+            assert_eq!(bed.port.receive(64, &mut (), |_| Verdict::Consume).received, 1);
+        },
+    ];
+    for call in calls {
+        let mut bed = Bed::new();
+        let kicks = |bed: &Bed| bed.kernel.calls().kicks();
+        bed.kernel.ask_for_wakeup(false);
+        bed.deliver(0..1);
+        bed.port.receive(64, &mut (), |_| Verdict::Transmit);
+        call(&mut bed);
+        assert_eq!(kicks(&bed), 0, "the kernel is awake");
+        bed.kernel.ask_for_wakeup(true);
+        call(&mut bed);
+        assert_eq!(kicks(&bed), 1, "it rests, and has not taken the packet");
+        call(&mut bed);
+        assert_eq!(kicks(&bed), 1, "it was woken");
+        assert_eq!(bed.kernel.send(|bytes| assert_eq!(bytes, [0; 60])), 1);
+        bed.kernel.complete(usize::MAX);
+        // Taken by itself before it rests: there is nothing to wake for.
+        bed.kernel.ask_for_wakeup(false);
+        bed.deliver(0..1);
+        bed.port.receive(64, &mut (), |_| Verdict::Transmit);
+        assert_eq!(bed.kernel.send(|bytes| assert_eq!(bytes, [0; 60])), 1);
+        call(&mut bed);
+        bed.kernel.ask_for_wakeup(true);
+        call(&mut bed);
+        assert_eq!(kicks(&bed), 1, "nothing is queued");
+        bed.kernel.complete(usize::MAX);
+        bed.port.flush().unwrap();
+        bed.assert_closed(0);
+    }
+}
+
+/// D4 of the fill ring: a driver that ran out of slots delivers nothing until it is woken. A program
+/// that only receives finds nothing then, and wakes it.
+///
+/// Planted and caught: an empty batch that does not look at the fill ring's flag.
+#[test]
+fn an_empty_batch_wakes_for_the_fill_ring() {
+    let mut bed = Bed::new();
+    let batch = |bed: &mut Bed| bed.port.receive(64, &mut (), |_| Verdict::Consume).received;
+    assert_eq!((batch(&mut bed), bed.kernel.calls().rx_kicks()), (0, 0));
+    bed.kernel.ask_for_wakeup(true);
+    bed.deliver(0..2);
+    assert_eq!((batch(&mut bed), bed.kernel.calls().rx_kicks()), (2, 0), "it delivers");
+    assert_eq!((batch(&mut bed), bed.kernel.calls().rx_kicks()), (0, 1));
+    bed.assert_closed(0);
+}
+
 /// D5: after a close every slot is back, and packets that could not be sent have a reason.
 #[test]
 fn close_gives_the_slots_back_and_names_what_was_purged() {

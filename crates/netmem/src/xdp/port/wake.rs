@@ -1,0 +1,61 @@
+//! Waking the kernel (D4). A need_wakeup flag says that a driver rests, and may be set at any time: also
+//! after it was found clear, with entries in the ring that the driver has not taken. So the port looks
+//! again, in every batch and flush, while something is queued in the tx ring.
+//!
+//! The fill ring's flag is set by a driver that has no slots to receive into. It delivers what it has
+//! and then nothing, so the batch that finds nothing looks at that flag, and the others need not.
+
+use std::io;
+
+use super::Port;
+use crate::{Error, xdp::socket::Wake};
+
+impl Port {
+    /// Wakes the kernel for the tx ring where it has to be (D4), reaping between its turns.
+    pub(super) fn kick(&mut self) {
+        if !self.unkicked {
+            return;
+        }
+        if !self.rings.tx.needs_wakeup() && self.report.need_wakeup {
+            // A driver that has not taken everything may rest and say so a moment later: asked again.
+            self.unkicked = self.rings.tx.queued() > 0;
+            return;
+        }
+        // In copy mode one call sends a budget of descriptors and answers EAGAIN when more are left.
+        for _ in 0..64 {
+            match self.kernel.kick_tx() {
+                Wake::Done => {
+                    self.unkicked = false;
+                    return;
+                }
+                Wake::Again => self.reap(),
+                Wake::Later => return,
+                Wake::Failed(error) => {
+                    self.fail("send on", error);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Wakes the kernel where it rests with something to do (D4). A batch that finds nothing looks too:
+    /// a driver without slots to receive into delivers nothing until it is woken for the fill ring.
+    #[inline(never)]
+    pub(super) fn wake(&mut self) {
+        self.kick();
+        if self.rings.fill.needs_wakeup() {
+            self.kernel.kick_rx();
+        }
+    }
+
+    pub(super) fn fail(&mut self, operation: &'static str, cause: io::Error) {
+        let gone =
+            matches!(cause.raw_os_error(), Some(libc::ENXIO | libc::ENODEV | libc::ENETDOWN));
+        let mut error = Error::os(operation, self.report.to_string(), cause);
+        if gone {
+            error = error.with_hint("the interface was removed, or its queue was taken away");
+        }
+        self.fault.get_or_insert(error);
+        self.unkicked = false;
+    }
+}
