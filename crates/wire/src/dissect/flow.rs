@@ -181,8 +181,9 @@ fn rest(ports: [u8; 4], vlan_id: u16, (version, protocol): (u8, u8)) -> NonZeroU
 
 /// Finds the flow of a frame's outermost packet: what [`Dissection::flow_key`] gives of [`dissect`],
 /// for callers that want nothing else. Usual frames have a short way.
+// Always in line: the key is made in registers and written once, to where the caller wants it.
 #[must_use]
-#[inline]
+#[inline(always)]
 pub fn flow_key(link_type: LinkType, frame: &[u8]) -> Option<FlowKey> {
     if link_type == LinkType::Ethernet
         && let Some(key) = usual(frame)
