@@ -10,6 +10,9 @@
 //! packets and every program meet; [`xdp`] moves them through AF_XDP sockets; [`loopback`] moves
 //! them inside one thread, for tests and for machines without privilege.
 //!
+//! The shortest whole program is `examples/reflector.rs`: 40 lines that send UDP datagrams back over
+//! AF_XDP.
+//!
 //! A packet is handled in one of two tiers over the same ring: **in place**, where a closure looks
 //! at each packet where it lies and answers with a [`device::Verdict`], and as an **owned**
 //! [`mem::Packet`], which can be queued and sent later and gives its slot back when it ends.
