@@ -7,6 +7,7 @@
 use std::{
     fmt, io,
     os::fd::{AsFd, BorrowedFd},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -145,8 +146,17 @@ pub struct PortBuilder {
     queue: u32,
     modes: Vec<XdpMode>,
     rings: RingSizes,
-    rules: Rules,
+    what: Takes,
     name: String,
+}
+
+/// What a port receives.
+#[derive(Debug, Clone)]
+enum Takes {
+    /// What these rules take, by a program made from them.
+    Rules(Rules),
+    /// What this program redirects to its map of sockets.
+    Program(Arc<XdpProgram>),
 }
 
 const _: fn() = || {
@@ -163,9 +173,17 @@ impl Port {
             queue: 0,
             modes: XdpMode::ALL.to_vec(),
             rings: RingSizes::default(),
-            rules,
+            what: Takes::Rules(rules),
             name: "netmem".to_owned(),
         }
+    }
+
+    /// Starts the description of a port on queue 0 of `interface` that receives what `program`, made
+    /// by the caller, redirects to its socket.
+    #[must_use]
+    pub fn with_program(interface: &str, program: Arc<XdpProgram>) -> PortBuilder {
+        let what = Takes::Program(program);
+        PortBuilder { what, ..Self::builder(interface, Rules::new([])) }
     }
 }
 
@@ -221,10 +239,13 @@ impl PortBuilder {
         if let Some(foreign) = &link.xdp {
             return Err(already_attached(&link, foreign));
         }
-        let mut program = XdpProgram::load(&self.name, &self.rules, self.queue + 1)?;
+        let program = match &self.what {
+            Takes::Rules(rules) => Arc::new(XdpProgram::load(&self.name, rules, self.queue + 1)?),
+            Takes::Program(program) => Arc::clone(program),
+        };
         let mut refused = Vec::new();
         for &mode in &self.modes {
-            let attempt = self.try_mode(mode, &link, handle, &mut program);
+            let attempt = self.try_mode(mode, &link, handle, &program);
             match attempt {
                 Ok(mut port) => {
                     port.report_mut().refused = refused;
@@ -246,7 +267,7 @@ impl PortBuilder {
         mode: XdpMode,
         link: &Link,
         handle: &PoolHandle,
-        program: &mut XdpProgram,
+        program: &XdpProgram,
     ) -> std::result::Result<Port, Attempt> {
         let fd = umem::open(handle.pool())?;
         let rings: Rings = umem::map_rings(fd.as_fd(), &self.rings)?;

@@ -11,7 +11,7 @@
 
 mod compile;
 
-use std::os::fd::BorrowedFd;
+use std::{os::fd::BorrowedFd, sync::Arc};
 
 use netmem_bpf::{AttachMode, Map, MapKind, MapSpec, Program, XdpAction, XdpLink};
 use netmem_wire::filter::Rules;
@@ -27,7 +27,8 @@ use crate::{
 pub struct XdpProgram {
     program: Program,
     sockets: Map,
-    counters: std::sync::Arc<Map>,
+    /// `None` for a program that was not made from rules.
+    counters: Option<Arc<Map>>,
     classes: Vec<String>,
 }
 
@@ -53,7 +54,16 @@ impl XdpProgram {
             frags: netmem_bpf::Frags::No,
         };
         let program = Program::load(&spec).map_err(refused)?;
-        Ok(Self { program, sockets, counters: std::sync::Arc::new(counters), classes })
+        Ok(Self { program, sockets, counters: Some(Arc::new(counters)), classes })
+    }
+
+    /// Takes a program that the caller has made, and the XSKMAP through which it redirects to
+    /// sockets: for what rules cannot say. It must take queues as keys, and answer
+    /// [`XdpAction::Pass`] for what it does not redirect, unless it means to take that away.
+    #[must_use]
+    pub fn from_parts(program: Program, sockets: Map) -> Self {
+        let counters = None;
+        Self { program, sockets, counters, classes: Vec::new() }
     }
 
     /// Names the socket that gets what is taken on `queue`. It must be bound to that queue.
@@ -80,7 +90,7 @@ impl XdpProgram {
     /// # Errors
     /// When the map cannot be read.
     pub fn classes(&self) -> Result<Vec<(String, u64)>> {
-        read_classes(&self.counters, &self.classes)
+        read_classes(self.counters.as_deref(), &self.classes)
     }
 
     pub(super) fn attach(
@@ -91,7 +101,7 @@ impl XdpProgram {
         match XdpLink::attach(&self.program, link.index, mode) {
             Ok(attached) => Ok(Attachment {
                 link: attached,
-                counters: std::sync::Arc::clone(&self.counters),
+                counters: self.counters.clone(),
                 classes: self.classes.clone(),
             }),
             Err(error) => Err(self.attach_error(link, mode, error)),
@@ -129,13 +139,13 @@ pub(super) fn already_attached(on: &Link, foreign: &AttachedProgram) -> Error {
 #[derive(Debug)]
 pub(crate) struct Attachment {
     link: XdpLink,
-    counters: std::sync::Arc<Map>,
+    counters: Option<Arc<Map>>,
     classes: Vec<String>,
 }
 
 impl Attachment {
     pub(crate) fn classes(&self) -> Result<Vec<(String, u64)>> {
-        read_classes(&self.counters, &self.classes)
+        read_classes(self.counters.as_deref(), &self.classes)
     }
 
     pub(crate) fn is_attached(&self) -> Result<bool> {
@@ -143,7 +153,8 @@ impl Attachment {
     }
 }
 
-fn read_classes(counters: &Map, classes: &[String]) -> Result<Vec<(String, u64)>> {
+fn read_classes(counters: Option<&Map>, classes: &[String]) -> Result<Vec<(String, u64)>> {
+    let Some(counters) = counters else { return Ok(Vec::new()) };
     let read = |(index, name): (u32, &String)| {
         let sum = counters.sum_u64(index);
         let sum = sum.map_err(|error| Error::bpf("read counter of class", name, error))?;
