@@ -69,15 +69,7 @@ impl FakeKernel {
         let (tx, kernel_tx, tx_flags) = pair(sizes.tx, start);
         let (kernel_completion, completion, _) = pair(sizes.completion, start);
         let calls = Calls::default();
-        let report = PortReport {
-            interface: "fake".to_owned(),
-            ifindex: 0,
-            queue: 0,
-            mode: XdpMode::Native,
-            refused: Vec::new(),
-            need_wakeup: true,
-            tx_budget: None,
-        };
+        let report = PortReport::new("fake", 0, 0, XdpMode::Native);
         let port = Port::on_fake((fill, rx, tx, completion), calls.clone(), handle.clone(), report);
         let kernel = Self {
             fill: kernel_fill,

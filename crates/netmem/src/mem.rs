@@ -29,8 +29,8 @@ pub(crate) mod span;
 
 pub use audit::{Audit, Walk};
 pub use packet::{Packet, PacketMut};
-pub(crate) use pool::Slot;
 pub use pool::{Counts, Drain, Pool, PoolConfig, PoolHandle, PoolStatistics};
+pub(crate) use pool::{Slot, XDP_PACKET_HEADROOM};
 pub use reason::{DropReason, Drops};
 pub use region::{PageTier, Region, RegionReport};
 pub use span::NoRoom;

@@ -13,13 +13,19 @@
 //! ring mappings, socket. A mapped ring keeps the socket and its queue busy, so rings are unmapped
 //! before the socket is closed, and both are hidden from forked children.
 
+mod bound;
 mod builder;
 mod port;
 pub mod program;
+mod report;
 pub(crate) mod ring;
+mod set;
 mod socket;
 mod umem;
 
 pub use crate::sys::xsk::{Statistics, XdpDesc};
-pub use builder::{PortBuilder, PortReport, RefusedMode, RingSizes, XdpMode};
+pub use bound::{BoundPort, PortControl, UnstartedPort};
+pub use builder::{PortBuilder, Queues};
 pub use port::{Closed, Port, Progress};
+pub use report::{BusyPoll, MultiBuffer, PortReport, RefusedMode, RingSizes, XdpMode};
+pub use set::PortSet;

@@ -86,6 +86,16 @@ pub(crate) fn ignore_outgoing(fd: BorrowedFd<'_>) -> io::Result<()> {
     set_option(fd, libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, &1i32)
 }
 
+/// Lets the calls on a socket poll the driver (kernel 5.11).
+pub(crate) fn set_busy_poll(fd: BorrowedFd<'_>, timeout_us: u32, budget: u16) -> io::Result<()> {
+    const SO_PREFER_BUSY_POLL: i32 = 69;
+    const SO_BUSY_POLL_BUDGET: i32 = 70;
+    let budget = i32::from(budget);
+    set_option(fd, libc::SOL_SOCKET, SO_PREFER_BUSY_POLL, &1i32)?;
+    set_option(fd, libc::SOL_SOCKET, libc::SO_BUSY_POLL, &timeout_us)?;
+    set_option(fd, libc::SOL_SOCKET, SO_BUSY_POLL_BUDGET, &budget)
+}
+
 fn set_option<T>(fd: BorrowedFd<'_>, level: i32, option: i32, value: &T) -> io::Result<()> {
     // SAFETY: the kernel reads `size_of::<T>()` bytes of `value`, which lives across the call.
     check(unsafe {

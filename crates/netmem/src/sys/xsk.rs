@@ -11,6 +11,14 @@ use super::{check, socklen};
 pub(crate) const XDP_COPY: u16 = 1 << 1;
 pub(crate) const XDP_ZEROCOPY: u16 = 1 << 2;
 pub(crate) const XDP_USE_NEED_WAKEUP: u16 = 1 << 3;
+pub(crate) const XDP_USE_SG: u16 = 1 << 4;
+const XDP_SHARED_UMEM: u16 = 1 << 0;
+
+pub(crate) const XDP_UMEM_UNALIGNED_CHUNK_FLAG: u32 = 1 << 0;
+/// The kernel computes checksums that a device cannot, in copy mode (kernel 6.8).
+pub(crate) const XDP_UMEM_TX_SW_CSUM: u32 = 1 << 1;
+/// `tx_metadata_len` counts (kernel 6.11; before, it counted without).
+pub(crate) const XDP_UMEM_TX_METADATA_LEN: u32 = 1 << 2;
 
 const AF_XDP: u16 = 44;
 const _: () = assert!(AF_XDP as i32 == libc::AF_XDP);
@@ -182,8 +190,26 @@ fn get_option<T: Default>(fd: BorrowedFd<'_>, option: i32) -> io::Result<(T, lib
     Ok((value, len))
 }
 
-pub(crate) fn bind(fd: BorrowedFd<'_>, ifindex: u32, queue_id: u32, flags: u16) -> io::Result<()> {
-    let address = SockaddrXdp { family: AF_XDP, flags, ifindex, queue_id, shared_umem_fd: 0 };
+/// Which UMEM a socket is bound with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum BindTo<'fd> {
+    /// Its own, in the mode that the flags name.
+    Own { flags: u16 },
+    /// That of another socket, which is bound already: the mode is inherited.
+    Umem(BorrowedFd<'fd>),
+}
+
+pub(crate) fn bind(
+    fd: BorrowedFd<'_>,
+    ifindex: u32,
+    queue_id: u32,
+    to: &BindTo<'_>,
+) -> io::Result<()> {
+    let (flags, shared_umem_fd) = match to {
+        BindTo::Own { flags } => (*flags, 0),
+        BindTo::Umem(donor) => (XDP_SHARED_UMEM, donor.as_raw_fd().cast_unsigned()),
+    };
+    let address = SockaddrXdp { family: AF_XDP, flags, ifindex, queue_id, shared_umem_fd };
     // SAFETY: the kernel reads `size_of::<SockaddrXdp>()` bytes of `address`.
     check(unsafe {
         libc::bind(fd.as_raw_fd(), ptr::from_ref(&address).cast(), socklen::<SockaddrXdp>())

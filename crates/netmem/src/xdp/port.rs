@@ -25,7 +25,12 @@ mod pass;
 mod teardown;
 mod wake;
 
-use std::{collections::VecDeque, hint, time::Duration};
+use std::{
+    collections::VecDeque,
+    hint,
+    os::fd::{AsFd, BorrowedFd},
+    time::Duration,
+};
 
 use self::pass::{Memory, Pass};
 pub use self::teardown::Closed;
@@ -104,6 +109,17 @@ impl Port {
         handle: PoolHandle,
         report: PortReport,
     ) -> Self {
+        Self::resume(rings, kernel, handle, report, 0)
+    }
+
+    /// A port whose fill ring was given `filled` slots before (X1).
+    pub(crate) fn resume(
+        rings: Rings,
+        kernel: Kernel,
+        handle: PoolHandle,
+        report: PortReport,
+        filled: u32,
+    ) -> Self {
         let pool = handle.pool();
         let memory = Memory::of(pool);
         let fill_size = rings.fill.size();
@@ -116,7 +132,7 @@ impl Port {
             handle,
             report,
             counts: Counts::default(),
-            rx_side: 0,
+            rx_side: filled,
             refill_at,
             tx_side: 0,
             quarantined: 0,
@@ -145,18 +161,6 @@ impl Port {
 
     pub(crate) fn attach(&mut self, attachment: Attachment) {
         self.attachment = Some(attachment);
-    }
-
-    pub(crate) fn kernel(&self) -> &Kernel {
-        &self.kernel
-    }
-
-    pub(crate) fn kernel_mut(&mut self) -> &mut Kernel {
-        &mut self.kernel
-    }
-
-    pub(crate) fn report_mut(&mut self) -> &mut PortReport {
-        &mut self.report
     }
 
     /// What was got: mode, why nothing better, interface and queue.
@@ -324,6 +328,18 @@ impl Port {
             self.counts.dropped[DropReason::BadDescriptor] += 1;
         }
         &descs[..good]
+    }
+}
+
+/// For poll(2) and epoll(7): readable when packets wait in the rx ring, writable when the tx ring has
+/// room. Before waiting call [`Device::flush`] with nothing left in the rx ring, so that the kernel is
+/// awake and has slots to receive into.
+///
+/// # Panics
+/// The port of a fake kernel, which exists in tests only, has none.
+impl AsFd for Port {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.kernel.fd().expect("a port of the fake kernel has no descriptor")
     }
 }
 

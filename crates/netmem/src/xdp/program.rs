@@ -13,10 +13,10 @@ mod compile;
 
 use std::{os::fd::BorrowedFd, sync::Arc};
 
-use netmem_bpf::{AttachMode, Map, MapKind, MapSpec, Program, XdpAction, XdpLink};
+use netmem_bpf::{AttachMode, Frags, LoadSpec, Map, MapKind, MapSpec, Program, XdpAction, XdpLink};
 use netmem_wire::filter::Rules;
 
-use super::builder::Attempt;
+use super::{BoundPort, set::Attempt};
 use crate::{
     Error, Result,
     link::{self, AttachedProgram, Link},
@@ -38,6 +38,12 @@ impl XdpProgram {
     /// # Errors
     /// Without CAP_BPF and CAP_NET_ADMIN, or when the rules are too long for a program.
     pub fn load(name: &str, rules: &Rules, queues: u32) -> Result<Self> {
+        Self::load_with(name, rules, queues, Frags::No)
+    }
+
+    /// As [`load`](Self::load), for packets of several fragments too, or not: drivers refuse a program
+    /// without it where the MTU may need them, kernels before 5.18 one with it.
+    pub(super) fn load_with(name: &str, rules: &Rules, queues: u32, frags: Frags) -> Result<Self> {
         let classes: Vec<String> = rules.classes().map(ToString::to_string).collect();
         let refused = |error| Error::bpf("load filter", name, error);
         let map = |kind, value_bytes, max_entries, name| {
@@ -48,11 +54,7 @@ impl XdpProgram {
         let counters = map(MapKind::PerCpuArray, 8, count, "netmem_classes").map_err(refused)?;
         let instructions = compile::compile(rules, &sockets, &counters)
             .map_err(|error| Error::refused("compile filter", name, error.to_string()))?;
-        let spec = netmem_bpf::LoadSpec {
-            name,
-            instructions: &instructions,
-            frags: netmem_bpf::Frags::No,
-        };
+        let spec = LoadSpec { name, instructions: &instructions, frags };
         let program = Program::load(&spec).map_err(refused)?;
         Ok(Self { program, sockets, counters: Some(Arc::new(counters)), classes })
     }
@@ -93,19 +95,24 @@ impl XdpProgram {
         read_classes(self.counters.as_deref(), &self.classes)
     }
 
+    /// Registers the sockets of all `ports`, which are of one interface, and attaches the program.
     pub(super) fn attach(
-        &self,
+        this: &Arc<Self>,
         link: &Link,
         mode: AttachMode,
-    ) -> std::result::Result<Attachment, Attempt> {
-        match XdpLink::attach(&self.program, link.index, mode) {
-            Ok(attached) => Ok(Attachment {
-                link: attached,
-                counters: self.counters.clone(),
-                classes: self.classes.clone(),
-            }),
-            Err(error) => Err(self.attach_error(link, mode, error)),
+        ports: &mut [BoundPort],
+    ) -> std::result::Result<(), Attempt> {
+        for port in &*ports {
+            this.set_socket(port.report().queue, port.fd())?;
         }
+        let attached = XdpLink::attach(&this.program, link.index, mode);
+        let attached = attached.map_err(|error| this.attach_error(link, mode, error))?;
+        let attached = Arc::new(Attached { link: attached, program: Arc::clone(this) });
+        for port in ports {
+            let queue = port.report().queue;
+            port.attach(Attachment { attached: Arc::clone(&attached), queue });
+        }
+        Ok(())
     }
 
     fn attach_error(&self, on: &Link, mode: AttachMode, error: netmem_bpf::Error) -> Attempt {
@@ -135,21 +142,36 @@ pub(super) fn already_attached(on: &Link, foreign: &AttachedProgram) -> Error {
     ))
 }
 
-/// A program on an interface; dropping it takes the program off.
+/// A program on an interface, which the ports of its queues share; it comes off with the last.
+#[derive(Debug)]
+struct Attached {
+    link: XdpLink,
+    program: Arc<XdpProgram>,
+}
+
+/// One port's part of a program on an interface; dropping it ends the traffic to the port.
 #[derive(Debug)]
 pub(crate) struct Attachment {
-    link: XdpLink,
-    counters: Option<Arc<Map>>,
-    classes: Vec<String>,
+    attached: Arc<Attached>,
+    queue: u32,
 }
 
 impl Attachment {
     pub(crate) fn classes(&self) -> Result<Vec<(String, u64)>> {
-        read_classes(self.counters.as_deref(), &self.classes)
+        self.attached.program.classes()
     }
 
     pub(crate) fn is_attached(&self) -> Result<bool> {
-        self.link.is_attached().map_err(|error| Error::bpf("look at", "xdp link", error))
+        let is_attached = self.attached.link.is_attached();
+        is_attached.map_err(|error| Error::bpf("look at", "xdp link", error))
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        // What is taken on this queue passes to the kernel from here on. An entry that is not there
+        // any more is as good.
+        let _ = self.attached.program.sockets.delete(&self.queue.to_ne_bytes());
     }
 }
 

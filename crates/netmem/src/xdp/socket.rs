@@ -1,6 +1,7 @@
 //! The system-call side of a port: a real AF_XDP socket, or the fake that plays the kernel in tests.
 
 use std::{
+    cell::Cell,
     fs, io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::PathBuf,
@@ -8,8 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Statistics;
-use crate::sys::{socket, xsk};
+use super::{PortReport, Statistics};
+use crate::{
+    Error, Result,
+    sys::{socket, xsk},
+};
 
 /// How long the close of a socket may take to free its queue: it is asynchronous in the kernel, a few
 /// milliseconds, and more than half a second on processors that are busy with other work.
@@ -47,9 +51,50 @@ pub(crate) struct Socket {
     pub(crate) namespace: Option<PathBuf>,
     /// Whether the kernel could ever have used the rings.
     pub(crate) is_bound: bool,
+    /// Whether another descriptor of the same socket stays open when this is closed.
+    has_twin: bool,
+    pacer: Option<Pacer>,
+}
+
+/// When to poll the driver again.
+#[derive(Debug)]
+struct Pacer {
+    every: Duration,
+    next: Cell<Option<Instant>>,
+}
+
+impl Socket {
+    /// A socket that is not bound yet, for the queue that `report` names in this namespace.
+    pub(crate) fn new(fd: OwnedFd, report: &PortReport) -> Self {
+        let PortReport { ifindex, queue, .. } = *report;
+        let pacer = report.busy_poll.map(|poll| Pacer { every: poll.every, next: Cell::new(None) });
+        let namespace = current_namespace();
+        Self { fd, ifindex, queue, namespace, is_bound: false, has_twin: false, pacer }
+    }
+
+    /// A second descriptor of the socket, for who closes it last and sees the queue free.
+    pub(crate) fn share(&mut self) -> Result<Self> {
+        let fd = self.fd.try_clone();
+        let fd = fd.map_err(|error| Error::os("copy", "AF_XDP socket", error))?;
+        self.has_twin = true;
+        let Self { ifindex, queue, is_bound, .. } = *self;
+        let namespace = self.namespace.clone();
+        Ok(Self { fd, ifindex, queue, namespace, is_bound, has_twin: false, pacer: None })
+    }
 }
 
 impl Kernel {
+    /// Whether the driver is to be polled now, because it does not interrupt. Reads the clock.
+    pub(crate) fn is_poll_due(&self) -> bool {
+        let Self::Socket(Socket { pacer: Some(pacer), .. }) = self else { return false };
+        let now = Instant::now();
+        let is_due = pacer.next.get().is_none_or(|next| now >= next);
+        if is_due {
+            pacer.next.set(Some(now + pacer.every));
+        }
+        is_due
+    }
+
     pub(crate) fn kick_tx(&self) -> Wake {
         let result = match self {
             Self::Socket(socket) => xsk::kick_tx(socket.fd.as_fd()),
@@ -103,12 +148,6 @@ impl Kernel {
         }
     }
 
-    pub(crate) fn set_bound(&mut self) {
-        if let Self::Socket(socket) = self {
-            socket.is_bound = true;
-        }
-    }
-
     pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::Socket(socket) => Some(socket.fd.as_fd()),
@@ -120,8 +159,9 @@ impl Kernel {
     /// seen free: only then will the kernel not write to the slots that it had (D5).
     pub(crate) fn close_and_see_free(&mut self, look: bool) -> bool {
         match std::mem::replace(self, Self::Closed) {
-            Self::Socket(Socket { fd, ifindex, queue, namespace, is_bound }) => {
+            Self::Socket(Socket { fd, ifindex, queue, namespace, is_bound, has_twin, .. }) => {
                 drop(fd);
+                let look = look && !has_twin;
                 // Another namespace's interface of that index would tell nothing of ours.
                 let is_here = namespace.is_some() && namespace == current_namespace();
                 !is_bound || look && is_here && queue_is_free(ifindex, queue)

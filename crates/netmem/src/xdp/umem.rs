@@ -11,30 +11,91 @@ use std::{
 };
 
 use super::{
-    RingSizes,
+    PortReport, RingSizes,
+    builder::UmemOptions,
     port::Rings,
     ring::{Consumer, Entry, Producer, RingMemory},
 };
 use crate::{
     Error, Result,
-    mem::{PageTier, Pool, Region},
+    mem::{PageTier, Pool, Region, XDP_PACKET_HEADROOM},
     sys::{
         mmap::Mapping,
         socket as sys_socket, to_usize,
-        xsk::{self, RingKind, RingOffset, UmemReg},
+        xsk::{self, BindTo, MmapOffsets, RingKind, RingOffset, UmemReg},
     },
 };
 
+/// `struct xsk_tx_metadata`: what may stand in front of a packet that is sent (kernel 6.8; with the
+/// launch time, since 6.14, 24 bytes).
+const TX_METADATA_BYTES: u32 = 24;
 /// How long the pages of a closed socket may count against RLIMIT_MEMLOCK: the kernel unpins them
 /// later (`xdp_umem_release_deferred` in net/xdp/xdp_umem.c, kernel 6.18).
 const UNPINNED_WITHIN: Duration = Duration::from_secs(1);
 
-/// Opens a socket and registers the pool's slots with it.
-pub(crate) fn open(pool: &Pool) -> Result<OwnedFd> {
-    let frame_bytes = pool.config().frame_bytes;
-    let len_bytes = u64::from(pool.slots()) * u64::from(frame_bytes);
-    let target = format!("of {} frames of {frame_bytes} bytes", pool.slots());
-    let fd = xsk::open().map_err(|error| {
+/// What the kernel is told of a pool's memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shape {
+    frame_bytes: u32,
+    headroom_bytes: u32,
+    tx_metadata_bytes: u32,
+}
+
+impl Shape {
+    pub(crate) fn of(pool: &Pool, options: UmemOptions) -> Result<Self> {
+        let frame_bytes = pool.config().frame_bytes;
+        let refuse = |why: String| {
+            let target = format!("of frames of {frame_bytes} bytes");
+            Err(Error::refused("register umem", target, why))
+        };
+        // `xdp_umem_reg` in net/xdp/xdp_umem.c, kernel 6.18; unaligned chunks have no other limits.
+        if !(2048..=4096).contains(&frame_bytes) {
+            return refuse(
+                "AF_XDP takes frames of 2048 to 4096 bytes, longer packets span several".into(),
+            );
+        }
+        let headroom_bytes = options.headroom_bytes;
+        if headroom_bytes >= frame_bytes - XDP_PACKET_HEADROOM {
+            return refuse(format!(
+                "a headroom of {headroom_bytes} bytes leaves no room for packets"
+            ));
+        }
+        let tx_metadata_bytes = if options.has_tx_metadata { TX_METADATA_BYTES } else { 0 };
+        Ok(Self { frame_bytes, headroom_bytes, tx_metadata_bytes })
+    }
+
+    /// How many bytes of a received packet one frame holds.
+    pub(crate) fn packet_bytes(&self) -> u32 {
+        self.frame_bytes - XDP_PACKET_HEADROOM - self.headroom_bytes
+    }
+
+    /// Registers the pool's slots with a socket.
+    fn register(&self, fd: BorrowedFd<'_>, region: &Region, slots: u32) -> io::Result<()> {
+        let mut flags = 0;
+        if !self.frame_bytes.is_power_of_two() {
+            flags |= xsk::XDP_UMEM_UNALIGNED_CHUNK_FLAG;
+        }
+        if self.tx_metadata_bytes > 0 {
+            flags |= xsk::XDP_UMEM_TX_METADATA_LEN | xsk::XDP_UMEM_TX_SW_CSUM;
+        }
+        let reg = UmemReg {
+            addr: region.base().as_ptr() as u64,
+            len: u64::from(slots) * u64::from(self.frame_bytes),
+            chunk_size: self.frame_bytes,
+            headroom: self.headroom_bytes,
+            flags,
+            tx_metadata_len: self.tx_metadata_bytes,
+        };
+        // SAFETY: the span is the region's (R1, R2); the port holds the region until the socket is
+        // closed and the queue seen free, else the slots stay out of use (R3, D5); slots that the
+        // kernel owns are not borrowed (P2).
+        unsafe { xsk::register_umem(fd, &reg) }
+    }
+}
+
+/// Opens a socket, without memory of its own.
+pub(crate) fn open_socket() -> Result<OwnedFd> {
+    xsk::open().map_err(|error| {
         let error_is_family = error.raw_os_error() == Some(libc::EAFNOSUPPORT);
         let error = Error::os("open", "AF_XDP socket", error);
         error.with_hint(if error_is_family {
@@ -42,14 +103,21 @@ pub(crate) fn open(pool: &Pool) -> Result<OwnedFd> {
         } else {
             "opening AF_XDP sockets needs CAP_NET_RAW"
         })
-    })?;
+    })
+}
+
+/// Opens a socket and registers the pool's slots with it.
+pub(crate) fn open(pool: &Pool, shape: &Shape) -> Result<OwnedFd> {
+    let len_bytes = u64::from(pool.slots()) * u64::from(shape.frame_bytes);
+    let target = format!("of {} frames of {} bytes", pool.slots(), shape.frame_bytes);
+    let fd = open_socket()?;
     // Never fatal: with CAP_IPC_LOCK the limit does not count, and if it counts, the registration
     // below says so.
     let _ = sys_socket::lift_memlock();
     let limit = sys_socket::memlock_bytes().unwrap_or(None);
     let deadline = Instant::now() + UNPINNED_WITHIN;
     loop {
-        let Err(error) = register(fd.as_fd(), pool.region(), len_bytes, frame_bytes) else {
+        let Err(error) = shape.register(fd.as_fd(), pool.region(), pool.slots()) else {
             return Ok(fd);
         };
         let is_short = error.raw_os_error() == Some(libc::ENOBUFS);
@@ -69,22 +137,18 @@ pub(crate) fn open(pool: &Pool) -> Result<OwnedFd> {
     }
 }
 
-fn register(
-    fd: BorrowedFd<'_>,
-    region: &Region,
-    len_bytes: u64,
-    frame_bytes: u32,
-) -> io::Result<()> {
-    let addr = region.base().as_ptr() as u64;
-    let reg = UmemReg { addr, len: len_bytes, chunk_size: frame_bytes, ..UmemReg::default() };
-    // SAFETY: the span is the region's (R1, R2); the port holds the region until the socket is closed
-    // and the queue seen free, else the slots stay out of use (R3, D5); slots that the kernel owns
-    // are not borrowed (P2).
-    unsafe { xsk::register_umem(fd, &reg) }
+/// Asks the kernel to let this socket's calls poll the driver, where the report says so.
+pub(crate) fn set_busy_poll(fd: BorrowedFd<'_>, report: &PortReport) -> Result<()> {
+    let Some(busy_poll) = report.busy_poll else { return Ok(()) };
+    sys_socket::set_busy_poll(fd, busy_poll.timeout_us, busy_poll.budget).map_err(|error| {
+        let is_permission = error.raw_os_error() == Some(libc::EPERM);
+        let error = Error::os("set busy polling of", report.to_string(), error);
+        if is_permission { error.with_hint("busy polling needs CAP_NET_ADMIN") } else { error }
+    })
 }
 
-/// Sets the four ring sizes and maps the rings.
-pub(crate) fn map_rings(fd: BorrowedFd<'_>, sizes: &RingSizes) -> Result<Rings> {
+/// Sets the four ring sizes.
+pub(crate) fn set_ring_sizes(fd: BorrowedFd<'_>, sizes: &RingSizes) -> Result<()> {
     let kinds = [
         (RingKind::Fill, sizes.fill, "fill ring"),
         (RingKind::Completion, sizes.completion, "completion ring"),
@@ -95,19 +159,29 @@ pub(crate) fn map_rings(fd: BorrowedFd<'_>, sizes: &RingSizes) -> Result<Rings> 
         xsk::set_ring_size(fd, kind, entries)
             .map_err(|error| Error::os("set size of", format!("{name} to {entries}"), error))?;
     }
-    let offsets = xsk::mmap_offsets(fd)
-        .map_err(|error| Error::os("read ring layout of", "AF_XDP socket", error))?;
+    Ok(())
+}
+
+/// Maps the four rings, where they stand.
+pub(crate) fn map_rings(fd: BorrowedFd<'_>, sizes: &RingSizes) -> Result<Rings> {
+    let offsets = ring_layout(fd)?;
+    let completion = map(fd, xsk::PGOFF_COMPLETION_RING, &offsets.completion, sizes.completion)?;
     Ok(Rings {
         fill: Producer::new(map(fd, xsk::PGOFF_FILL_RING, &offsets.fill, sizes.fill)?),
         rx: Consumer::new(map(fd, xsk::PGOFF_RX_RING, &offsets.rx, sizes.rx)?),
         tx: Producer::new(map(fd, xsk::PGOFF_TX_RING, &offsets.tx, sizes.tx)?),
-        completion: Consumer::new(map(
-            fd,
-            xsk::PGOFF_COMPLETION_RING,
-            &offsets.completion,
-            sizes.completion,
-        )?),
+        completion: Consumer::new(completion),
     })
+}
+
+/// Maps the fill ring alone.
+pub(crate) fn map_fill_ring(fd: BorrowedFd<'_>, entries: u32) -> Result<Producer<u64>> {
+    let offsets = ring_layout(fd)?;
+    Ok(Producer::new(map(fd, xsk::PGOFF_FILL_RING, &offsets.fill, entries)?))
+}
+
+fn ring_layout(fd: BorrowedFd<'_>) -> Result<MmapOffsets> {
+    xsk::mmap_offsets(fd).map_err(|error| Error::os("read ring layout of", "AF_XDP socket", error))
 }
 
 fn map<T: Entry>(
@@ -132,9 +206,10 @@ pub(crate) fn probe_bind(ifindex: u32, queue: u32) -> io::Result<()> {
     let region =
         Region::builder(4096).tiers(&[PageTier::Base4K]).build().map_err(io::Error::other)?;
     let fd = xsk::open()?;
-    register(fd.as_fd(), &region, 4096, 4096)?;
+    let shape = Shape { frame_bytes: 4096, headroom_bytes: 0, tx_metadata_bytes: 0 };
+    shape.register(fd.as_fd(), &region, 1)?;
     for kind in [RingKind::Fill, RingKind::Completion, RingKind::Rx] {
         xsk::set_ring_size(fd.as_fd(), kind, 2)?;
     }
-    xsk::bind(fd.as_fd(), ifindex, queue, xsk::XDP_COPY)
+    xsk::bind(fd.as_fd(), ifindex, queue, &BindTo::Own { flags: xsk::XDP_COPY })
 }

@@ -43,7 +43,7 @@ impl Port {
     #[inline(never)]
     pub(super) fn wake(&mut self) {
         self.kick();
-        if self.rings.fill.needs_wakeup() {
+        if self.rings.fill.needs_wakeup() || self.kernel.is_poll_due() {
             self.kernel.kick_rx();
         }
     }

@@ -45,7 +45,7 @@ use crate::{
     link::Link,
     mem::{PageTier, Pool, PoolConfig, Region},
     sys::xsk,
-    xdp::{RingSizes, program::XdpProgram, umem},
+    xdp::{RingSizes, builder::UmemOptions, program::XdpProgram, umem},
 };
 
 mod perfmon;
@@ -95,7 +95,7 @@ impl<'r> Run<'r> {
         assert_eq!(verdict, wanted, "class {class} of {frame:02x?} by\n{}", self.rules);
         self.counts[class] += 1;
         let index = u32::try_from(class).unwrap();
-        let counted = self.program.counters.sum_u64(index).unwrap();
+        let counted = self.program.counters.as_ref().unwrap().sum_u64(index).unwrap();
         let rules = self.rules;
         assert_eq!(counted, self.counts[class], "class {class} of {frame:02x?} by\n{rules}");
         (class, verdict)
@@ -265,11 +265,14 @@ fn with_socket(test: &str, check: impl FnOnce(BorrowedFd<'_>) + Send) {
         Route::open().unwrap().set_state("lo", AdminState::Up).unwrap();
         let region = Region::builder(16 * 2048).tiers(&[PageTier::Base4K]).build().unwrap();
         let pool = Pool::new(region, PoolConfig::default()).unwrap();
-        let socket = umem::open(&pool).unwrap();
+        let shape = umem::Shape::of(&pool, UmemOptions::default()).unwrap();
+        let socket = umem::open(&pool, &shape).unwrap();
         let sizes = RingSizes { rx: 2, tx: 2, fill: 2, completion: 2 };
+        umem::set_ring_sizes(socket.as_fd(), &sizes).unwrap();
         let _rings = umem::map_rings(socket.as_fd(), &sizes).unwrap();
         let lo = Link::by_name("lo").unwrap().index;
-        xsk::bind(socket.as_fd(), lo, 0, xsk::XDP_COPY).unwrap();
+        let to = xsk::BindTo::Own { flags: xsk::XDP_COPY };
+        xsk::bind(socket.as_fd(), lo, 0, &to).unwrap();
         check(socket.as_fd());
     };
     NetNs::create().unwrap().run(check).unwrap();

@@ -1,0 +1,244 @@
+//! Ports that are bound and take packets, and are not started yet.
+//!
+//! ```text
+//!   BoundPort --start--> Port                          one thread does everything
+//!       '------split---> PortControl + UnstartedPort   a control thread or process keeps the program,
+//!                                '--start--> Port      a worker moves packets
+//! ```
+//!
+//! Binding needs privileges and the interface's namespace, moving packets needs neither: so a bound
+//! port is `Send`, and its two halves can live in two threads, or in two processes
+//! ([`handover`](super::handover)). The slots in its fill ring are the device's (P2) from the bind on.
+//!
+//! # Teardown of a split port (D5)
+//!
+//! [`PortControl::detach`] ends the traffic; the worker closes its [`Port`]: it takes back what it can
+//! see and quarantines the rest, because the control's descriptor still holds the queue; then
+//! [`PortControl::close`] closes the socket and sees the queue free. Memory whose queue was seen free
+//! is not the kernel's any more, whatever its pool says.
+
+use std::{
+    os::fd::{AsFd, BorrowedFd},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    Port, PortReport, RingSizes, Statistics,
+    program::Attachment,
+    socket::{Kernel, Socket},
+    umem,
+};
+use crate::{
+    Error, Result,
+    mem::{Pool, PoolHandle},
+};
+
+/// A port that takes packets and has nobody yet who looks at them.
+#[derive(Debug)]
+pub struct BoundPort {
+    // Dropped in this order (D5): program, then rings and socket.
+    attachment: Option<Attachment>,
+    port: UnstartedPort,
+}
+
+/// The half of a split port that keeps the program on the interface.
+#[derive(Debug)]
+pub struct PortControl {
+    attachment: Option<Attachment>,
+    kernel: Kernel,
+    report: PortReport,
+}
+
+/// The half of a split port that moves packets, once it is started.
+#[derive(Debug)]
+pub struct UnstartedPort {
+    /// `None` once it is somebody else's.
+    socket: Option<Socket>,
+    rings: RingSizes,
+    /// Slots in the fill ring at the bind: with the device since (X1).
+    filled: u32,
+    report: PortReport,
+    pool: Arc<Pool>,
+}
+
+impl BoundPort {
+    pub(super) fn new(port: UnstartedPort) -> Self {
+        Self { attachment: None, port }
+    }
+
+    pub(super) fn attach(&mut self, attachment: Attachment) {
+        self.attachment = Some(attachment);
+    }
+
+    pub(super) fn report_mut(&mut self) -> &mut PortReport {
+        &mut self.port.report
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.port.fd()
+    }
+
+    /// What was got: mode, why nothing better, interface and queue.
+    #[must_use]
+    pub fn report(&self) -> &PortReport {
+        self.port.report()
+    }
+
+    /// The pool that the port was bound over.
+    #[must_use]
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.port.pool
+    }
+
+    /// Starts the port in the calling thread, which owns it from then on (K7).
+    ///
+    /// # Errors
+    /// When `handle` is of another pool than the port was bound over (K8), or the rings cannot be
+    /// mapped.
+    pub fn start(self, handle: &PoolHandle) -> Result<Port> {
+        let mut port = self.port.start(handle)?;
+        if let Some(attachment) = self.attachment {
+            port.attach(attachment);
+        }
+        Ok(port)
+    }
+
+    /// Divides the port between who keeps it up and who uses it.
+    ///
+    /// # Errors
+    /// When the socket's descriptor cannot be duplicated.
+    pub fn split(mut self) -> Result<(PortControl, UnstartedPort)> {
+        let socket = self.port.socket.as_mut().expect(HELD);
+        let kernel = Kernel::Socket(socket.share()?);
+        let report = self.port.report.clone();
+        Ok((PortControl { attachment: self.attachment, kernel, report }, self.port))
+    }
+
+    /// Takes the port down again; its slots come back when the queue is seen free (D5).
+    pub fn close(self) {
+        drop(self.attachment);
+        self.port.close();
+    }
+}
+
+impl PortControl {
+    /// What was got: mode, why nothing better, interface and queue.
+    #[must_use]
+    pub fn report(&self) -> &PortReport {
+        &self.report
+    }
+
+    /// The kernel's own counters of the socket.
+    ///
+    /// # Errors
+    /// When the socket option is refused.
+    pub fn statistics(&self) -> Result<Statistics> {
+        let result = self.kernel.statistics();
+        result.map_err(|error| Error::os("read statistics of", self.report.to_string(), error))
+    }
+
+    /// Packets per class of the filter, over all queues of the interface.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn classes(&self) -> Result<Vec<(String, u64)>> {
+        self.attachment.as_ref().map_or_else(|| Ok(Vec::new()), Attachment::classes)
+    }
+
+    /// Whether the XDP program still sits on the interface: another process can force it off.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub fn is_attached(&self) -> Result<bool> {
+        self.attachment.as_ref().map_or(Ok(false), Attachment::is_attached)
+    }
+
+    /// Ends the traffic to this port: what comes for it passes to the kernel from here on. The program
+    /// comes off with the last port of the interface.
+    pub fn detach(&mut self) {
+        drop(self.attachment.take());
+    }
+
+    /// Closes the socket, after the other half has gone. `true` when the queue was then seen free: the
+    /// kernel does not use the memory any more.
+    #[must_use]
+    pub fn close(mut self) -> bool {
+        self.detach();
+        self.kernel.close_and_see_free(true)
+    }
+}
+
+impl UnstartedPort {
+    /// Fills the fill ring with up to `share` slots, before the bind.
+    pub(super) fn fill(
+        socket: Socket,
+        rings: RingSizes,
+        report: PortReport,
+        handle: &PoolHandle,
+        share: u32,
+    ) -> Result<Self> {
+        let mut fill = umem::map_fill_ring(socket.fd.as_fd(), rings.fill)?;
+        let filled = handle.take_for_device(rings.fill.min(share), |offset| fill.push(offset));
+        fill.publish();
+        let pool = Arc::clone(handle.pool());
+        Ok(Self { socket: Some(socket), rings, filled, report, pool })
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_ref().expect(HELD).fd.as_fd()
+    }
+
+    pub(super) fn set_bound(&mut self) {
+        self.socket.as_mut().expect(HELD).is_bound = true;
+    }
+
+    /// What was got: mode, why nothing better, interface and queue.
+    #[must_use]
+    pub fn report(&self) -> &PortReport {
+        &self.report
+    }
+
+    /// Starts the port in the calling thread, which owns it from then on (K7).
+    ///
+    /// # Errors
+    /// When `handle` is of another pool than the port was bound over (K8), or the rings cannot be
+    /// mapped.
+    pub fn start(mut self, handle: &PoolHandle) -> Result<Port> {
+        if !Arc::ptr_eq(&self.pool, handle.pool()) {
+            let why = "the handle is of another pool than the port was bound over";
+            return Err(Error::refused("start port on", self.report.to_string(), why));
+        }
+        let rings = umem::map_rings(self.fd(), &self.rings)?;
+        let kernel = Kernel::Socket(self.socket.take().expect(HELD));
+        Ok(Port::resume(rings, kernel, handle.clone(), self.report.clone(), self.filled))
+    }
+
+    fn close(mut self) {
+        self.end(Duration::from_millis(200));
+    }
+
+    /// Ends a port that nobody started: as a started one, in the calling thread.
+    fn end(&mut self, patience: Duration) {
+        let Some(socket) = self.socket.take() else { return };
+        let handle = self.pool.handle();
+        match umem::map_rings(socket.fd.as_fd(), &self.rings) {
+            Ok(rings) => {
+                let kernel = Kernel::Socket(socket);
+                let report = self.report.clone();
+                let port = Port::resume(rings, kernel, handle, report, self.filled);
+                if patience.is_zero() { drop(port) } else { _ = port.close() }
+            }
+            Err(_) => handle.quarantine(u64::from(self.filled)),
+        }
+    }
+}
+
+impl Drop for UnstartedPort {
+    /// Nothing is waited for: what the kernel may still use is quarantined.
+    fn drop(&mut self) {
+        self.end(Duration::ZERO);
+    }
+}
+
+const HELD: &str = "a port has its socket until it is started or ended";

@@ -1,0 +1,394 @@
+//! From descriptions to bound ports: several interfaces and queues over one pool.
+//!
+//! Each mode of an interface's list is tried in order, for all of its queues together, with fresh
+//! sockets where the last ones were bound; what was refused, and why, stands in the [`PortReport`].
+//!
+//! # One registration per class of device
+//!
+//! Copy or zero copy, need_wakeup and multi-buffer belong to the UMEM: a socket that binds to another
+//! one's UMEM (`XDP_SHARED_UMEM`) inherits all three and may name none (`xsk_bind` in net/xdp/xsk.c,
+//! kernel 6.18). So the first port of a class registers the pool's memory, later ones of the same class
+//! share that UMEM, each with fill and completion rings of its own, and a device of another class has
+//! the same memory registered once more. A slot has one owner all the same (P2): which ring it is in.
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    BoundPort, MultiBuffer, PortBuilder, PortReport, RefusedMode, UnstartedPort, XdpMode,
+    builder::Takes,
+    program::{XdpProgram, already_attached},
+    socket::Socket,
+    umem::{self, Shape},
+};
+use crate::{
+    Error, Result,
+    error::errno_text,
+    link::Link,
+    mem::{Pool, PoolHandle},
+    sys::xsk::{self, BindTo},
+};
+
+/// How long a bind is tried again while the queue is busy.
+const BIND_WITHIN: Duration = Duration::from_millis(500);
+/// An Ethernet header and two VLAN tags: what a frame may have in front of the MTU's bytes.
+const L2_BYTES: u32 = 14 + 4 + 4;
+
+/// Ports over one pool, on any number of interfaces.
+///
+/// ```no_run
+/// # use netmem::{mem::{Pool, PoolConfig, Region}, xdp::{Port, PortSet, Queues}};
+/// # use netmem_wire::filter::Rules;
+/// # fn main() -> Result<(), netmem::Error> {
+/// let region = Region::builder(8192 * 2048).build()?;
+/// let pool = Pool::new(region, PoolConfig::default())?;
+/// let handle = pool.handle();
+/// let ports = PortSet::new(&handle)
+///     .port(Port::builder("eth1", Rules::new([])).queues(Queues::All))
+///     .port(Port::builder("eth2", Rules::new([])).queues(Queues::All))
+///     .bind()?;
+/// // One worker for each queue: the bound ports are `Send`, the started ones are not (K7).
+/// for port in ports {
+///     let pool = std::sync::Arc::clone(&pool);
+///     std::thread::spawn(move || port.start(&pool.handle()).map(|port| port.close()));
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct PortSet<'h> {
+    handle: &'h PoolHandle,
+    builders: Vec<PortBuilder>,
+}
+
+impl<'h> PortSet<'h> {
+    /// Starts a set of ports over `handle`'s pool.
+    #[must_use]
+    pub fn new(handle: &'h PoolHandle) -> Self {
+        Self { handle, builders: Vec::new() }
+    }
+
+    /// Adds the ports that `builder` describes.
+    #[must_use]
+    pub fn port(mut self, builder: PortBuilder) -> Self {
+        self.builders.push(builder);
+        self
+    }
+
+    /// Binds all of them, in the calling thread's network namespace: in the order of the descriptions,
+    /// and of the queues in each.
+    ///
+    /// # Errors
+    /// As [`PortBuilder::bind`]; nothing stays bound or attached then.
+    pub fn bind(self) -> Result<Vec<BoundPort>> {
+        let plans = self.builders.iter().map(|builder| Plan::of(builder, self.handle.pool()));
+        let plans = plans.collect::<Result<Vec<_>>>()?;
+        let count: usize = plans.iter().map(|plan| plan.queues.len()).sum();
+        let share = self.handle.pool().slots() / u32::try_from(count.max(1)).unwrap_or(u32::MAX);
+        let mut binder = Binder { handle: self.handle, share, umems: Vec::new() };
+        let mut ports = Vec::new();
+        for plan in &plans {
+            match binder.interface(plan) {
+                Ok(more) => ports.extend(more),
+                Err(error) => {
+                    // The donors first: they keep their queues busy.
+                    drop(binder);
+                    ports.into_iter().for_each(BoundPort::close);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(ports)
+    }
+}
+
+/// A description, and what it meets on this machine.
+#[derive(Debug)]
+struct Plan<'b> {
+    builder: &'b PortBuilder,
+    link: Link,
+    queues: Vec<u32>,
+    shape: Shape,
+}
+
+impl<'b> Plan<'b> {
+    fn of(builder: &'b PortBuilder, pool: &Pool) -> Result<Self> {
+        builder.rings.check()?;
+        let shape = Shape::of(pool, builder.umem)?;
+        let link = Link::by_name(&builder.interface)?;
+        let queues = builder.queues.on(&link)?;
+        if let Some(foreign) = &link.xdp {
+            return Err(already_attached(&link, foreign));
+        }
+        Ok(Self { builder, link, queues, shape })
+    }
+
+    /// The longest frame that the MTU allows, in bytes.
+    fn longest_bytes(&self) -> u32 {
+        self.link.mtu_bytes.saturating_add(L2_BYTES)
+    }
+
+    /// With and without packets of several frames, in the order to try.
+    fn choices(&self) -> &'static [bool] {
+        match self.builder.multi_buffer {
+            MultiBuffer::Always => &[true],
+            MultiBuffer::Auto if self.longest_bytes() > self.shape.packet_bytes() => &[true, false],
+            MultiBuffer::Auto | MultiBuffer::Never => &[false],
+        }
+    }
+}
+
+/// What a UMEM decides for every socket on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Class {
+    is_zero_copy: bool,
+    multi_buffer: bool,
+    shape: Shape,
+}
+
+/// A socket whose UMEM others may bind to, as long as they are bound in the same call.
+#[derive(Debug)]
+struct Umem {
+    class: Class,
+    donor: OwnedFd,
+}
+
+/// One try: the queues of an interface, in this mode.
+#[derive(Debug, Clone, Copy)]
+struct Try<'a> {
+    plan: &'a Plan<'a>,
+    mode: XdpMode,
+    class: Class,
+}
+
+struct Binder<'h> {
+    handle: &'h PoolHandle,
+    /// How many slots each port gets at the start: no port takes what another needs.
+    share: u32,
+    umems: Vec<Umem>,
+}
+
+impl Binder<'_> {
+    fn interface(&mut self, plan: &Plan<'_>) -> Result<Vec<BoundPort>> {
+        let mut programs = Programs { plan, loaded: [None, None] };
+        let mut refused = Vec::new();
+        for &mode in &plan.builder.modes {
+            let mut why = Vec::new();
+            for &multi_buffer in plan.choices() {
+                let is_zero_copy = mode == XdpMode::ZeroCopy;
+                let class = Class { is_zero_copy, multi_buffer, shape: plan.shape };
+                let this = Try { plan, mode, class };
+                let got = programs.get(multi_buffer);
+                match got.and_then(|program| self.mode(this, program)) {
+                    Ok(mut ports) => {
+                        let advice = advice(plan, multi_buffer, &why);
+                        for port in &mut ports {
+                            port.report_mut().refused.clone_from(&refused);
+                            port.report_mut().advice.clone_from(&advice);
+                        }
+                        return Ok(ports);
+                    }
+                    Err(Attempt::Fatal(error)) => return Err(error),
+                    Err(Attempt::Refused(words)) if multi_buffer => {
+                        why.push(format!("multi-buffer: {words}"));
+                    }
+                    Err(Attempt::Refused(words)) => why.push(words),
+                }
+            }
+            refused.push(RefusedMode { mode, why: why.join("; ") });
+        }
+        Err(nothing_left(plan, &refused))
+    }
+
+    /// Binds all queues in one mode and attaches the program last; all or none.
+    fn mode(
+        &mut self,
+        this: Try<'_>,
+        program: &Arc<XdpProgram>,
+    ) -> std::result::Result<Vec<BoundPort>, Attempt> {
+        let known = self.umems.len();
+        let mut ports = Vec::new();
+        let attempt = self.queues(this, &mut ports).and_then(|()| {
+            XdpProgram::attach(program, &this.plan.link, this.mode.attach_mode(), &mut ports)
+        });
+        match attempt {
+            Ok(()) => Ok(ports),
+            Err(attempt) => {
+                // Waits until the queues are free, for the next mode to bind to; a donor would keep
+                // its own busy.
+                self.umems.truncate(known);
+                ports.into_iter().for_each(BoundPort::close);
+                Err(attempt)
+            }
+        }
+    }
+
+    fn queues(
+        &mut self,
+        this: Try<'_>,
+        ports: &mut Vec<BoundPort>,
+    ) -> std::result::Result<(), Attempt> {
+        for &queue in &this.plan.queues {
+            ports.push(self.queue(this, queue)?);
+        }
+        Ok(())
+    }
+
+    fn queue(&mut self, this: Try<'_>, queue: u32) -> std::result::Result<BoundPort, Attempt> {
+        let Try { plan: Plan { builder, link, .. }, mode, class } = this;
+        let donor = self.umems.iter().position(|umem| umem.class == class);
+        let fd = match donor {
+            Some(_) => umem::open_socket()?,
+            None => umem::open(self.handle.pool(), &class.shape)?,
+        };
+        umem::set_ring_sizes(fd.as_fd(), &builder.rings)?;
+        let budget = builder.rings.tx.max(32);
+        let tx_budget = xsk::set_tx_budget(fd.as_fd(), budget).ok().map(|()| budget);
+        let report = PortReport {
+            tx_budget: tx_budget.filter(|_| !class.is_zero_copy),
+            multi_buffer: class.multi_buffer,
+            shares_umem: donor.is_some(),
+            busy_poll: builder.busy_poll,
+            ..PortReport::new(&builder.interface, link.index, queue, mode)
+        };
+        umem::set_busy_poll(fd.as_fd(), &report)?;
+        let socket = Socket::new(fd, &report);
+        // The fill ring has its slots before the bind: zero-copy drivers take them in it.
+        let mut port = UnstartedPort::fill(socket, builder.rings, report, self.handle, self.share)?;
+        let flags = if class.multi_buffer { xsk::XDP_USE_SG } else { 0 };
+        let to = match donor {
+            Some(donor) => BindTo::Umem(self.umems[donor].donor.as_fd()),
+            None => BindTo::Own { flags: mode.bind_flags() | flags },
+        };
+        bind(&port, &to)?;
+        port.set_bound();
+        if donor.is_none() {
+            let donor = port.fd().try_clone_to_owned();
+            let donor = donor.map_err(|error| Error::os("copy", "AF_XDP socket", error))?;
+            self.umems.push(Umem { class, donor });
+        }
+        Ok(BoundPort::new(port))
+    }
+}
+
+/// The interface's program, without and with support for packets of several fragments.
+struct Programs<'a> {
+    plan: &'a Plan<'a>,
+    loaded: [Option<Arc<XdpProgram>>; 2],
+}
+
+impl Programs<'_> {
+    fn get(&mut self, multi_buffer: bool) -> std::result::Result<&Arc<XdpProgram>, Attempt> {
+        let Plan { builder, queues, .. } = self.plan;
+        let frags = if multi_buffer { netmem_bpf::Frags::Yes } else { netmem_bpf::Frags::No };
+        let slot = &mut self.loaded[usize::from(multi_buffer)];
+        if slot.is_none() {
+            *slot = Some(match &builder.takes {
+                Takes::Program(program) => Arc::clone(program),
+                Takes::Rules(rules) => {
+                    let count = queues.iter().max().map_or(1, |queue| queue + 1);
+                    let loaded = XdpProgram::load_with(&builder.name, rules, count, frags);
+                    Arc::new(loaded.map_err(|error| match multi_buffer {
+                        // Without it may do, on a kernel before 5.18.
+                        true => Attempt::Refused(error.to_string()),
+                        false => Attempt::Fatal(error),
+                    })?)
+                }
+            });
+        }
+        Ok(slot.as_ref().expect("set above"))
+    }
+}
+
+fn bind(port: &UnstartedPort, to: &BindTo<'_>) -> std::result::Result<(), Attempt> {
+    let report = port.report();
+    let deadline = Instant::now() + BIND_WITHIN;
+    loop {
+        let Err(error) = xsk::bind(port.fd(), report.ifindex, report.queue, to) else {
+            return Ok(());
+        };
+        if error.raw_os_error() == Some(libc::EBUSY) && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(3));
+            continue;
+        }
+        return Err(bind_refusal(report, error));
+    }
+}
+
+fn bind_refusal(report: &PortReport, error: io::Error) -> Attempt {
+    let errno = error.raw_os_error();
+    let is_zero_copy = report.mode == XdpMode::ZeroCopy;
+    if is_zero_copy && errno != Some(libc::ENODEV) {
+        // The kernel gives a number only, and a driver may answer any: the reading is ours. What
+        // has nothing to do with zero copy, such as a privilege, refuses the next mode as well.
+        let reading = match errno {
+            Some(libc::EOPNOTSUPP) if report.multi_buffer => {
+                "the driver offers copy mode only, or zero copy for packets of one frame only"
+            }
+            Some(libc::EOPNOTSUPP) => "the driver offers copy mode only",
+            Some(libc::EBUSY) => "another AF_XDP socket has this queue",
+            _ => "the driver refuses this set-up for zero copy",
+        };
+        return Attempt::Refused(format!("bind: {} (our reading: {reading})", errno_text(&error)));
+    }
+    if report.multi_buffer && errno == Some(libc::EINVAL) {
+        let reading = "packets of several frames need kernel 6.6";
+        return Attempt::Refused(format!("bind: {} (our reading: {reading})", errno_text(&error)));
+    }
+    let hint = match errno {
+        Some(libc::EBUSY) => Some("another AF_XDP socket has this queue"),
+        Some(libc::EINVAL) => {
+            Some("the queue number must be below the number of queues in use: ethtool -l")
+        }
+        Some(libc::ENETDOWN) => Some("the interface is down: ip link set up"),
+        Some(libc::EPERM) => Some("binding AF_XDP sockets needs CAP_NET_RAW"),
+        _ => None,
+    };
+    let error = Error::os("bind", report.to_string(), error);
+    Attempt::Fatal(match hint {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    })
+}
+
+/// What a user should know about ports that were got.
+fn advice(plan: &Plan<'_>, multi_buffer: bool, why: &[String]) -> Vec<String> {
+    let mut advice = Vec::new();
+    let (longest, holds) = (plan.longest_bytes(), plan.shape.packet_bytes());
+    if longest > holds && !multi_buffer {
+        let refused = if why.is_empty() { String::new() } else { format!(" ({})", why.join("; ")) };
+        advice.push(format!(
+            "the kernel drops packets longer than {holds} bytes, and the MTU of {} allows \
+             {longest}{refused}",
+            plan.link.name
+        ));
+    }
+    advice
+}
+
+fn nothing_left(plan: &Plan<'_>, refused: &[RefusedMode]) -> Error {
+    let target = match plan.queues[..] {
+        [queue] => format!("{} queue {queue}", plan.link.name),
+        _ => format!("{} ({} queues)", plan.link.name, plan.queues.len()),
+    };
+    let reasons: Vec<_> = refused.iter().map(|r| format!("{}: {}", r.mode.name(), r.why)).collect();
+    let why = if reasons.is_empty() { "no mode was named".into() } else { reasons.join("; ") };
+    Error::refused("open port on", target, why)
+}
+
+/// Why one mode could not be had: the next may work, or none will.
+pub(super) enum Attempt {
+    Refused(String),
+    Fatal(Error),
+}
+
+impl From<Error> for Attempt {
+    fn from(error: Error) -> Self {
+        Self::Fatal(error)
+    }
+}

@@ -1,0 +1,10 @@
+//! Ports on several interfaces and queues over one pool, on veth pairs in namespaces of their own:
+//! shared UMEMs, split ports, teardown and what is left when something fails.
+//!
+//! Planted and caught: a donor kept open while its set is taken down again; a worker's half that claims
+//! to have seen the queue free; slots of the fill ring counted twice at the start.
+#![allow(clippy::unwrap_used, reason = "a test: an error where none may be is a failure")]
+
+mod bed;
+mod sets;
+mod split;
