@@ -30,7 +30,7 @@ pub(crate) mod span;
 pub use audit::{Audit, Walk};
 pub use packet::{Packet, PacketMut};
 pub use pool::{Counts, Drain, Pool, PoolConfig, PoolHandle, PoolStatistics};
-pub(crate) use pool::{Slot, XDP_PACKET_HEADROOM};
+pub(crate) use pool::{Seed, Slot, XDP_PACKET_HEADROOM};
 pub use reason::{DropReason, Drops};
 pub use region::{PageTier, Region, RegionReport};
 pub use span::NoRoom;

@@ -15,6 +15,7 @@
 
 mod bound;
 mod builder;
+pub mod handover;
 mod port;
 pub mod program;
 mod report;

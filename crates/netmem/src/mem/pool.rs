@@ -18,12 +18,13 @@
 //! Invariants kept here: P1, P2, P4, P7, P8 (ARCHITECTURE.md); P3 is `shared`'s.
 
 mod handle;
+mod seed;
 mod statistics;
 
 use std::sync::PoisonError;
 
-pub(crate) use self::handle::Ending;
 use self::statistics::HandleStatistics;
+pub(crate) use self::{handle::Ending, seed::Seed};
 pub use self::{
     handle::PoolHandle,
     statistics::{Counts, PoolStatistics},

@@ -18,6 +18,8 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use rustix::fs::{SealFlags, fcntl_add_seals, fcntl_get_seals, fstat};
+
 use crate::{
     Error, Result,
     error::errno_text,
@@ -31,6 +33,8 @@ pub const GUARD_BYTES: usize = 64 << 10;
 pub const HUGE_1G_FROM_BYTES: usize = 512 << 20;
 
 const BASE_PAGE_BYTES: usize = 4096;
+/// Who has mapped the file need not fear that its pages go.
+const FIXED_SIZE: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
 
 /// A size of page, in the order in which they are tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -206,7 +210,9 @@ impl RegionBuilder {
         let fd = match self.sharing {
             Sharing::Private => None,
             Sharing::Memfd => {
-                Some(memfd(c"netmem-region", bytes, tier.huge_shift()).map_err(refuse)?)
+                let fd = memfd(c"netmem-region", bytes, tier.huge_shift()).map_err(refuse)?;
+                fcntl_add_seals(&fd, FIXED_SIZE).map_err(|error| refuse(error.into()))?;
+                Some(fd)
             }
         };
         let what = match (&fd, tier.huge_shift()) {
@@ -264,6 +270,33 @@ impl Region {
     #[must_use]
     pub fn len_bytes(&self) -> usize {
         self.report.bytes
+    }
+
+    /// Maps a region that another process has made with [`Sharing::Memfd`].
+    ///
+    /// # Errors
+    /// When the file has not that size, could still change it, or cannot be mapped.
+    pub(crate) fn of_memfd(fd: OwnedFd, report: RegionReport) -> Result<Arc<Self>> {
+        let target = format!("{} bytes of another process", report.bytes);
+        let map = || -> io::Result<(Mapping, NonNull<u8>)> {
+            let is_fixed = fcntl_get_seals(&fd)?.contains(FIXED_SIZE);
+            if !is_fixed || usize::try_from(fstat(&fd)?.st_size).ok() != Some(report.bytes) {
+                return Err(io::Error::from_raw_os_error(libc::EINVAL));
+            }
+            let page_bytes = report.tier.page_bytes();
+            let mut mapping = Mapping::reserve(report.bytes + page_bytes + GUARD_BYTES)?;
+            let start = mapping.start().as_ptr() as usize;
+            let offset = start.next_multiple_of(page_bytes) - start;
+            mapping.place(offset, report.bytes, Place::Shared(fd.as_fd()))?;
+            populate(&mapping, offset, report.bytes)?;
+            mapping.advise(offset, report.bytes, libc::MADV_DONTFORK)?;
+            let base = NonNull::new((start + offset) as *mut u8).expect("a mapping is not at 0");
+            let base = mapping.start().with_addr(base.addr());
+            Ok((mapping, base))
+        };
+        let (reservation, base) = map().map_err(|error| Error::os("map", target, error))?;
+        let divided = AtomicBool::new(false);
+        Ok(Arc::new(Self { base, report, fd: Some(fd), divided, _reservation: reservation }))
     }
 
     /// What was got, and why nothing better.

@@ -165,7 +165,9 @@ impl Drop for Mapping {
 pub(crate) fn memfd(name: &CStr, len_bytes: usize, huge_shift: Option<u32>) -> io::Result<OwnedFd> {
     let huge = huge_shift.map_or(0, |shift| libc::MFD_HUGETLB | (shift << libc::MAP_HUGE_SHIFT));
     // SAFETY: `name` is a nul-terminated string that lives across the call.
-    let fd = check(unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | huge) })?;
+    let fd = check(unsafe {
+        libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING | huge)
+    })?;
     // SAFETY: the descriptor is new and nobody else owns it.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
     let len = i64::try_from(len_bytes).map_err(io::Error::other)?;

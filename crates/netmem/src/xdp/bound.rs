@@ -54,12 +54,12 @@ pub struct PortControl {
 #[derive(Debug)]
 pub struct UnstartedPort {
     /// `None` once it is somebody else's.
-    socket: Option<Socket>,
-    rings: RingSizes,
+    pub(super) socket: Option<Socket>,
+    pub(super) rings: RingSizes,
     /// Slots in the fill ring at the bind: with the device since (X1).
-    filled: u32,
-    report: PortReport,
-    pool: Arc<Pool>,
+    pub(super) filled: u32,
+    pub(super) report: PortReport,
+    pub(super) pool: Arc<Pool>,
 }
 
 impl BoundPort {

@@ -72,6 +72,12 @@ impl Socket {
         Self { fd, ifindex, queue, namespace, is_bound: false, has_twin: false, pacer }
     }
 
+    /// A bound socket that the process which made it has a descriptor of, too.
+    pub(crate) fn of_other_process(fd: OwnedFd, report: &PortReport) -> Self {
+        let (is_bound, has_twin) = (true, true);
+        Self { namespace: None, is_bound, has_twin, ..Self::new(fd, report) }
+    }
+
     /// A second descriptor of the socket, for who closes it last and sees the queue free.
     pub(crate) fn share(&mut self) -> Result<Self> {
         let fd = self.fd.try_clone();

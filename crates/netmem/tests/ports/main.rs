@@ -2,9 +2,11 @@
 //! shared UMEMs, split ports, teardown and what is left when something fails.
 //!
 //! Planted and caught: a donor kept open while its set is taken down again; a worker's half that claims
-//! to have seen the queue free; slots of the fill ring counted twice at the start.
+//! to have seen the queue free; slots of the fill ring counted twice at the start; a worker process whose pool hands out
+//! slots that are with a device.
 #![allow(clippy::unwrap_used, reason = "a test: an error where none may be is a failure")]
 
 mod bed;
+mod processes;
 mod sets;
 mod split;
