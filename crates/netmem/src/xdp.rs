@@ -22,6 +22,8 @@ mod report;
 pub(crate) mod ring;
 mod set;
 mod socket;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 mod umem;
 
 pub use crate::sys::xsk::{Statistics, XdpDesc};

@@ -6,9 +6,13 @@
 //! and then nothing, so the batch that finds nothing looks at that flag, and the others need not.
 
 use std::io;
+#[cfg(feature = "tokio")]
+use std::time::Duration;
 
 use super::Port;
 use crate::{Error, xdp::socket::Wake};
+#[cfg(feature = "tokio")]
+use crate::{Result, device::Device};
 
 impl Port {
     /// Wakes the kernel for the tx ring where it has to be (D4), reaping between its turns.
@@ -46,6 +50,14 @@ impl Port {
         if self.rings.fill.needs_wakeup() || self.kernel.is_poll_due() {
             self.kernel.kick_rx();
         }
+    }
+
+    /// What has to be done before the thread waits for this port in some other way than
+    /// [`Device::wait`]; `true` when there are packets, and nothing to wait for.
+    #[cfg(feature = "tokio")]
+    pub(in crate::xdp) fn rest(&mut self) -> Result<bool> {
+        self.wait(Duration::ZERO)?;
+        Ok(self.rings.rx.available(1) > 0)
     }
 
     pub(super) fn fail(&mut self, operation: &'static str, cause: io::Error) {
