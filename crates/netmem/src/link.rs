@@ -1,14 +1,16 @@
 //! What the kernel says of one interface: by rtnetlink its index, address, size, carrier and the XDP
 //! program that sits on it, and why it refuses to attach one; by ethtool and netdev netlink what stands
-//! behind it ([`LinkDetails`]).
+//! behind it ([`LinkDetails`]); and what happens to it later ([`LinkWatch`]).
 //!
 //! A [`Link`] is what was so at one moment. Only the attributes that are used are read; a newer
 //! kernel's others are passed over.
 
 mod details;
 mod ethtool;
+mod event;
 mod netdev;
 mod netlink;
+mod watch;
 
 use std::{fmt, io, os::fd::AsRawFd};
 
@@ -22,7 +24,9 @@ use self::netlink::{Connection, Refusal, attributes, malformed, string};
 pub use self::{
     details::{LinkDetails, Told, Untold},
     ethtool::{Channels, DriverRings},
+    event::LinkEvent,
     netdev::{RxMetadata, XdpFeatures, XskFeatures},
+    watch::LinkWatch,
 };
 use crate::{Error, Result};
 
@@ -128,6 +132,13 @@ impl Link {
             let error = Error::os("find interface", name, error);
             error.with_hint("names are those of this network namespace: ip link shows them")
         })
+    }
+
+    /// Asks for an interface by index, in the connection's network namespace.
+    fn by_index(connection: &mut Connection, index: u32) -> std::result::Result<Self, Refusal> {
+        let mut request = LinkMessage::default();
+        request.header.index = index;
+        Self::ask(connection, &request)
     }
 
     fn ask(

@@ -126,6 +126,17 @@ impl Ethtool {
         asked.map_err(|refusal: Refusal| Untold::from_request(&refusal))?;
         answer.ok_or(Untold::Absent)
     }
+
+    /// Sets how many receive and transmit queues are in use.
+    #[cfg(test)]
+    pub(super) fn set_channels(&mut self, ifindex: u32, rx: u32, tx: u32) -> Told<()> {
+        const MSG_CHANNELS_SET: u8 = 18;
+        let count = |kind, value: u32| DefaultNla::new(kind, value.to_ne_bytes().to_vec());
+        let request = vec![header(ifindex), count(CHANNELS_RX, rx), count(CHANNELS_TX, tx)];
+        self.family
+            .ask(MSG_CHANNELS_SET, request, |_| Ok(()))
+            .map_err(|refusal| Untold::from_request(&refusal))
+    }
 }
 
 fn header(ifindex: u32) -> DefaultNla {
