@@ -71,7 +71,8 @@ impl Untold {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LinkDetails {
-    /// The driver's name; of a virtual interface its kind, such as `veth`.
+    /// The driver's name; of a virtual interface its kind, such as `veth`. It finds the driver's
+    /// [`quirks`](crate::xdp::quirks).
     pub driver: Told<String>,
     /// Channels in use and the most there can be.
     pub channels: Told<Channels>,
