@@ -3,6 +3,7 @@
 //! - `ring` is the index arithmetic over shared memory, `umem` registers a pool with a socket,
 //!   `socket` makes the system calls;
 //! - [`program`] turns a typed filter into the XDP program that decides which packets come here;
+//! - [`quirks`] is what is known of drivers, [`check_rings`] whether ring sizes fit;
 //! - [`Port`] is one queue of one interface as a [`Device`](crate::device::Device), built by a
 //!   [`PortBuilder`].
 //!
@@ -13,11 +14,13 @@
 //! ring mappings, socket. A mapped ring keeps the socket and its queue busy, so rings are unmapped
 //! before the socket is closed, and both are hidden from forked children.
 
+mod advice;
 mod bound;
 mod builder;
 pub mod handover;
 mod port;
 pub mod program;
+pub mod quirks;
 mod report;
 pub(crate) mod ring;
 mod set;
@@ -27,6 +30,7 @@ pub mod tokio;
 mod umem;
 
 pub use crate::sys::xsk::{Statistics, XdpDesc};
+pub use advice::{Advice, check_rings, queues_without_socket};
 pub use bound::{BoundPort, PortControl, UnstartedPort};
 pub use builder::{PortBuilder, Queues};
 pub use port::{Closed, Port, Progress};
