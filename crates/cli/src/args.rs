@@ -12,6 +12,8 @@ use netmem_wire::{
     filter::{Expr, Ipv4Net, Ipv6Net, ParseError, ResponderConfig},
 };
 
+use crate::sandbox::{SUBCOMMAND, User};
+
 /// Zero-copy packets and the machine's network memory.
 #[derive(Debug, Parser)]
 #[command(name = "netmem", version, propagate_version = true)]
@@ -36,6 +38,20 @@ pub enum Command {
     Read(ReadArgs),
     /// Answer ARP, neighbor solicitations and ping for addresses on an interface, past the kernel's stack
     Respond(RespondArgs),
+    /// The packet path of another command, started by it
+    #[command(name = SUBCOMMAND, hide = true)]
+    Worker(WorkerArgs),
+}
+
+/// `netmem __worker`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct WorkerArgs {
+    /// Process id of the command that starts it
+    #[arg(long, value_name = "PID")]
+    pub parent: u32,
+    /// User to become [default: stays]
+    #[arg(long, value_name = "UID:GID")]
+    pub user: Option<User>,
 }
 
 /// `netmem detach`.

@@ -14,6 +14,7 @@ pub mod read;
 pub mod report;
 pub mod respond;
 pub mod responder;
+pub mod sandbox;
 mod stop;
 
 use std::io::Write;
@@ -54,6 +55,7 @@ where
         Command::List(args) => list::run(&args, out),
         Command::Read(args) => read::run(&args, out, notes),
         Command::Respond(args) => respond::run(&args, out, notes),
+        Command::Worker(args) => sandbox::run(&args, notes),
     }
 }
 
