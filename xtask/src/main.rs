@@ -17,6 +17,7 @@ mod report;
 mod skips;
 mod soak;
 mod test;
+mod vm;
 mod workspace;
 
 use std::env;
@@ -72,6 +73,7 @@ const TASKS: &[Task] = &[
         help: loom::HELP,
         run: loom::run,
     },
+    Task { name: "vm", summary: "other kernels and drivers", help: vm::HELP, run: vm::run },
 ];
 
 fn main() -> ExitCode {

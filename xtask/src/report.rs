@@ -78,6 +78,11 @@ impl Report {
         self.add(name, Tally::of_step(findings.is_empty()), false, start.elapsed());
     }
 
+    /// Adds tests that ran elsewhere and were judged there.
+    pub(crate) fn ran(&mut self, name: &str, tally: Tally, took: Duration) {
+        self.add(name, tally, true, took);
+    }
+
     /// Counts up to `tests` passed tests of the last step as skipped: they said so themselves.
     pub(crate) fn last_skipped(&mut self, tests: usize) {
         let Some(row) = self.rows.last_mut() else { return };
