@@ -6,7 +6,8 @@
 //!                                '--start--> Port      a worker moves packets
 //! ```
 //!
-//! Binding needs privileges and the interface's namespace, moving packets needs neither: so a bound
+//! The rings are mapped before the bind: kernels before 6.4 map none of a bound socket (`xsk_mmap` in
+//! net/xdp/xsk.c). Binding needs privileges and the interface's namespace, moving packets needs neither: so a bound
 //! port is `Send`, and its two halves can live in two threads, or in two processes
 //! ([`handover`](super::handover)). The slots in its fill ring are the device's (P2) from the bind on.
 //!
@@ -20,11 +21,11 @@
 use std::{
     os::fd::{AsFd, BorrowedFd},
     sync::Arc,
-    time::Duration,
 };
 
 use super::{
     Port, PortReport, RingSizes, Statistics,
+    port::Rings,
     program::Attachment,
     socket::{Kernel, Socket},
     umem,
@@ -53,9 +54,8 @@ pub struct PortControl {
 /// The half of a split port that moves packets, once it is started.
 #[derive(Debug)]
 pub struct UnstartedPort {
-    /// `None` once it is somebody else's.
-    pub(super) socket: Option<Socket>,
-    pub(super) rings: RingSizes,
+    /// `None` once they are somebody else's. The rings are unmapped before the socket is closed (D5).
+    pub(super) held: Option<(Rings, Socket)>,
     /// Slots in the fill ring at the bind: with the device since (X1).
     pub(super) filled: u32,
     pub(super) report: PortReport,
@@ -94,8 +94,7 @@ impl BoundPort {
     /// Starts the port in the calling thread, which owns it from then on (K7).
     ///
     /// # Errors
-    /// When `handle` is of another pool than the port was bound over (K8), or the rings cannot be
-    /// mapped.
+    /// When `handle` is of another pool than the port was bound over (K8).
     pub fn start(self, handle: &PoolHandle) -> Result<Port> {
         let mut port = self.port.start(handle)?;
         if let Some(attachment) = self.attachment {
@@ -109,7 +108,7 @@ impl BoundPort {
     /// # Errors
     /// When the socket's descriptor cannot be duplicated.
     pub fn split(mut self) -> Result<(PortControl, UnstartedPort)> {
-        let socket = self.port.socket.as_mut().expect(HELD);
+        let (_, socket) = self.port.held.as_mut().expect(HELD);
         let kernel = Kernel::Socket(socket.share()?);
         let report = self.port.report.clone();
         Ok((PortControl { attachment: self.attachment, kernel, report }, self.port))
@@ -170,7 +169,7 @@ impl PortControl {
 }
 
 impl UnstartedPort {
-    /// Fills the fill ring with up to `share` slots, before the bind.
+    /// Maps the rings and fills the fill ring with up to `share` slots, before the bind.
     pub(super) fn fill(
         socket: Socket,
         rings: RingSizes,
@@ -178,19 +177,20 @@ impl UnstartedPort {
         handle: &PoolHandle,
         share: u32,
     ) -> Result<Self> {
-        let mut fill = umem::map_fill_ring(socket.fd.as_fd(), rings.fill)?;
-        let filled = handle.take_for_device(rings.fill.min(share), |offset| fill.push(offset));
+        let mut rings = umem::map_rings(socket.fd.as_fd(), &rings)?;
+        let fill = &mut rings.fill;
+        let filled = handle.take_for_device(fill.size().min(share), |offset| fill.push(offset));
         fill.publish();
         let pool = Arc::clone(handle.pool());
-        Ok(Self { socket: Some(socket), rings, filled, report, pool })
+        Ok(Self { held: Some((rings, socket)), filled, report, pool })
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_ref().expect(HELD).fd.as_fd()
+        self.held.as_ref().expect(HELD).1.fd.as_fd()
     }
 
     pub(super) fn set_bound(&mut self) {
-        self.socket.as_mut().expect(HELD).is_bound = true;
+        self.held.as_mut().expect(HELD).1.is_bound = true;
     }
 
     /// What was got: mode, why nothing better, interface and queue.
@@ -202,42 +202,32 @@ impl UnstartedPort {
     /// Starts the port in the calling thread, which owns it from then on (K7).
     ///
     /// # Errors
-    /// When `handle` is of another pool than the port was bound over (K8), or the rings cannot be
-    /// mapped.
+    /// When `handle` is of another pool than the port was bound over (K8).
     pub fn start(mut self, handle: &PoolHandle) -> Result<Port> {
         if !Arc::ptr_eq(&self.pool, handle.pool()) {
             let why = "the handle is of another pool than the port was bound over";
             return Err(Error::refused("start port on", self.report.to_string(), why));
         }
-        let rings = umem::map_rings(self.fd(), &self.rings)?;
-        let kernel = Kernel::Socket(self.socket.take().expect(HELD));
-        Ok(Port::resume(rings, kernel, handle.clone(), self.report.clone(), self.filled))
+        Ok(self.resume(handle).expect(HELD))
+    }
+
+    /// Makes it a started port of the calling thread; `None` when it is somebody else's.
+    fn resume(&mut self, handle: &PoolHandle) -> Option<Port> {
+        let (rings, socket) = self.held.take()?;
+        let kernel = Kernel::Socket(socket);
+        Some(Port::resume(rings, kernel, handle.clone(), self.report.clone(), self.filled))
     }
 
     fn close(mut self) {
-        self.end(Duration::from_millis(200));
-    }
-
-    /// Ends a port that nobody started: as a started one, in the calling thread.
-    fn end(&mut self, patience: Duration) {
-        let Some(socket) = self.socket.take() else { return };
-        let handle = self.pool.handle();
-        match umem::map_rings(socket.fd.as_fd(), &self.rings) {
-            Ok(rings) => {
-                let kernel = Kernel::Socket(socket);
-                let report = self.report.clone();
-                let port = Port::resume(rings, kernel, handle, report, self.filled);
-                if patience.is_zero() { drop(port) } else { _ = port.close() }
-            }
-            Err(_) => handle.quarantine(u64::from(self.filled)),
-        }
+        let port = self.resume(&self.pool.handle());
+        port.map(Port::close);
     }
 }
 
 impl Drop for UnstartedPort {
     /// Nothing is waited for: what the kernel may still use is quarantined.
     fn drop(&mut self) {
-        self.end(Duration::ZERO);
+        drop(self.resume(&self.pool.handle()));
     }
 }
 

@@ -11,7 +11,7 @@
 //! [`Sharing::Memfd`](crate::mem::region::Sharing::Memfd), whose pages both map. From then on the
 //! slots are the worker's (P2): the parent's pool hands out nothing more.
 //!
-//! Both ends are one program of one version: what is received is checked for being whole and in range,
+//! The worker maps the rings of bound sockets, which kernels before 6.4 refuse. Both ends are one program of one version: what is received is checked for being whole and in range,
 //! not against malice. A worker that is done for says so by its end; the parent closes its halves
 //! ([`PortControl::close`](super::PortControl::close)) and sees the queues free (D5).
 
@@ -31,7 +31,7 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 
-use super::{BusyPoll, PortReport, RingSizes, UnstartedPort, XdpMode, socket::Socket};
+use super::{BusyPoll, PortReport, RingSizes, UnstartedPort, XdpMode, socket::Socket, umem};
 use crate::{
     Error, Result,
     mem::{PageTier, Pool, PoolConfig, PoolHandle, Region, RegionReport, Seed},
@@ -73,9 +73,11 @@ pub fn send(stream: &UnixStream, ports: Vec<UnstartedPort>, handle: &PoolHandle)
     numbers.put(ports.len() as u64);
     let mut sockets = Vec::new();
     for mut port in ports {
-        numbers.port(&port);
         // From here on its slots are the worker's, whether or not it gets them.
-        sockets.extend(port.socket.take().map(|socket| socket.fd));
+        if let Some((rings, socket)) = port.held.take() {
+            numbers.port(rings.sizes(), port.filled, &port.report);
+            sockets.push(socket.fd);
+        }
     }
     let mut fds = vec![memory];
     fds.extend(sockets.iter().map(AsFd::as_fd));
@@ -112,10 +114,11 @@ pub fn receive(stream: &UnixStream) -> Result<HandedOver> {
     let memory = fds.next().ok_or_else(|| lost(io::ErrorKind::UnexpectedEof.into()))?;
     let pool = Pool::grow(Region::of_memfd(memory, report)?, &seed)?;
     let mut started = Vec::new();
-    for (fd, (rings, filled, report)) in fds.zip(ports) {
-        rings.check()?;
-        let socket = Some(Socket::of_other_process(fd, &report));
-        started.push(UnstartedPort { socket, rings, filled, report, pool: Arc::clone(&pool) });
+    for (fd, (sizes, filled, report)) in fds.zip(ports) {
+        sizes.check()?;
+        let rings = umem::map_rings(fd.as_fd(), &sizes).map_err(too_old)?;
+        let held = Some((rings, Socket::of_other_process(fd, &report)));
+        started.push(UnstartedPort { held, filled, report, pool: Arc::clone(&pool) });
     }
     Ok(HandedOver { pool, ports: started })
 }
@@ -149,11 +152,10 @@ impl Numbers {
         }
     }
 
-    fn port(&mut self, port: &UnstartedPort) {
-        let RingSizes { rx, tx, fill, completion } = port.rings;
-        let report = &port.report;
+    fn port(&mut self, sizes: RingSizes, filled: u32, report: &PortReport) {
+        let RingSizes { rx, tx, fill, completion } = sizes;
         let mode = XdpMode::ALL.iter().position(|&mode| mode == report.mode).unwrap_or_default();
-        self.put_all([rx, tx, fill, completion, port.filled].map(u64::from));
+        self.put_all([rx, tx, fill, completion, filled].map(u64::from));
         self.put_all([report.ifindex, report.queue].map(u64::from));
         let flags = [report.need_wakeup, report.multi_buffer, report.shares_umem];
         self.put(mode as u64);
@@ -254,6 +256,14 @@ impl Reader<'_> {
     }
 }
 
+/// Whether this kernel lets another process map the rings of a bound socket: since 6.4.
+fn too_old(error: Error) -> Error {
+    match error.errno() {
+        Some(libc::EBUSY) => error.with_hint("kernels before 6.4 map rings before the bind only"),
+        _ => error,
+    }
+}
+
 fn read_numbers(mut stream: &UnixStream) -> io::Result<Vec<u8>> {
     let mut head = [0; 16];
     stream.read_exact(&mut head)?;
@@ -319,19 +329,16 @@ mod tests {
             busy_poll: Some(poll),
             ..PortReport::new("eth9", 5, 6, XdpMode::Generic)
         };
-        let region = Region::builder(9 * 2048).build().unwrap();
-        let pool = Pool::new(region, config).unwrap();
         let rings = RingSizes { rx: 2, tx: 4, fill: 8, completion: 16 };
-        let port = UnstartedPort { socket: None, rings, filled: 3, report: port_report, pool };
         let mut numbers = Numbers::default();
         numbers.region(&report);
         numbers.seed(&seed);
         numbers.put(1);
-        numbers.port(&port);
+        numbers.port(rings, 3, &port_report);
         let mut reader = Reader(&numbers.0);
         let (got_region, got_seed, got_ports) = reader.all().unwrap();
         assert_eq!((got_region, got_seed), (report, seed));
-        assert_eq!(got_ports, [(rings, 3, port.report.clone())]);
+        assert_eq!(got_ports, [(rings, 3, port_report)]);
         assert!(reader.0.is_empty());
         // Whatever is cut off or changed: no panic, and a cut one is never taken for a whole one.
         for len in 0..numbers.0.len() {

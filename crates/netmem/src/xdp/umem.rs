@@ -174,12 +174,6 @@ pub(crate) fn map_rings(fd: BorrowedFd<'_>, sizes: &RingSizes) -> Result<Rings> 
     })
 }
 
-/// Maps the fill ring alone.
-pub(crate) fn map_fill_ring(fd: BorrowedFd<'_>, entries: u32) -> Result<Producer<u64>> {
-    let offsets = ring_layout(fd)?;
-    Ok(Producer::new(map(fd, xsk::PGOFF_FILL_RING, &offsets.fill, entries)?))
-}
-
 fn ring_layout(fd: BorrowedFd<'_>) -> Result<MmapOffsets> {
     xsk::mmap_offsets(fd).map_err(|error| Error::os("read ring layout of", "AF_XDP socket", error))
 }

@@ -10,7 +10,10 @@ use std::{
 use super::{Port, Rings};
 use crate::{
     mem::{DropReason, Walk},
-    xdp::ring::{Consumer, Producer, RingMemory},
+    xdp::{
+        RingSizes,
+        ring::{Consumer, Producer, RingMemory},
+    },
 };
 
 /// What [`Port::close`] left behind.
@@ -104,6 +107,13 @@ impl Drop for Port {
 }
 
 impl Rings {
+    /// How many entries each ring has.
+    pub(crate) fn sizes(&self) -> RingSizes {
+        let Self { fill, rx, tx, completion } = self;
+        let (fill, completion) = (fill.size(), completion.size());
+        RingSizes { rx: rx.size(), tx: tx.size(), fill, completion }
+    }
+
     /// Rings without memory, for a port that is closed.
     fn unmapped() -> Self {
         Self {
