@@ -8,7 +8,7 @@ use crate::{differential, fuzz, gate, lab, lint, soak, test};
 pub(crate) const HELP: &str = "\
 usage: cargo xtask ci
 
-Runs lint, test, fuzz, differential, lab, gate and a short soak, then the
+Runs lint, test, fuzz, differential, lab, gate and two short soaks, then the
 built command itself (`netmem lab --json`).
 A failing step does not stop the others; the exit code is 1 if any failed.
 With CI=true a test that could not run is a failure unless .ci/impossible

@@ -6,7 +6,7 @@
 //! seconds do not, so a change of 1 % is a change of the code, or of what compiled it.
 
 mod figures;
-mod measure;
+pub(crate) mod measure;
 
 use std::fs;
 

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a terminal program")]
 
+mod bench;
 mod ci;
 mod differential;
 mod fuzz;
@@ -67,6 +68,12 @@ const TASKS: &[Task] = &[
     Task { name: "lab", summary: "scenarios in own namespaces", help: lab::HELP, run: lab::run },
     Task { name: "gate", summary: "instructions per packet", help: gate::HELP, run: gate::run },
     Task { name: "soak", summary: "rings past 2^32", help: soak::HELP, run: soak::run },
+    Task {
+        name: "bench",
+        summary: "programs beside their peers",
+        help: bench::HELP,
+        run: bench::run,
+    },
     Task {
         name: "loom",
         summary: "model checks of rings and pool",

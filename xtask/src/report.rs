@@ -39,7 +39,6 @@ pub(crate) struct Ran {
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     rows: Vec<Row>,
-    is_silent: bool,
 }
 
 #[derive(Debug)]
@@ -52,11 +51,6 @@ struct Row {
 }
 
 impl Report {
-    /// Leaves stdout to the steps: their output is for a program.
-    pub(crate) fn be_silent(&mut self) {
-        self.is_silent = true;
-    }
-
     /// Runs a command that counts as one test; its output goes straight through.
     pub(crate) fn step(&mut self, name: &str, command: &mut Command) -> Ran {
         self.run(name, command, None)
@@ -100,9 +94,7 @@ impl Report {
 
     /// Prints the table and the sum, and turns them into the exit code.
     pub(crate) fn finish(&self) -> ExitCode {
-        if !self.is_silent {
-            print!("{}", self.table());
-        }
+        print!("{}", self.table());
         if self.total().failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
@@ -112,9 +104,7 @@ impl Report {
     }
 
     fn run(&mut self, name: &str, command: &mut Command, count: Option<Count>) -> Ran {
-        if !self.is_silent {
-            println!("\n$ {}", shown(command));
-        }
+        println!("\n$ {}", shown(command));
         let start = Instant::now();
         let done = match count {
             Some(count) => stream(command, count),

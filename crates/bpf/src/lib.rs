@@ -16,8 +16,9 @@
 //! drop them in any order once the program is loaded. Links are never pinned: when the last
 //! descriptor of a link closes, killed processes included, the kernel detaches the program.
 //!
-//! Kernel: 5.15 or later with `CONFIG_BPF_SYSCALL`; multi-buffer programs ([`Frags::Yes`]) need
-//! 5.18. Loading and attaching need CAP_BPF and CAP_NET_ADMIN, walking ids needs CAP_SYS_ADMIN.
+//! Kernel: 5.15 or later with `CONFIG_BPF_SYSCALL`; multi-buffer programs ([`Frags::Yes`]) and live
+//! frames ([`Program::run_live`], [`Generator`]) need 5.18. Loading and attaching need CAP_BPF and
+//! CAP_NET_ADMIN, walking ids needs CAP_SYS_ADMIN.
 //!
 //! ```no_run
 //! use netmem_bpf::{AttachMode, Frags, LoadSpec, Program, XdpAction, XdpLink};
@@ -47,6 +48,7 @@ compile_error!("netmem-bpf knows the kernel's structs on 64-bit little-endian Li
 pub mod asm;
 mod cpu;
 mod error;
+mod generator;
 mod link;
 mod map;
 mod program;
@@ -55,6 +57,9 @@ mod sys;
 
 pub use cpu::possible_cpus;
 pub use error::Error;
+pub use generator::{Generator, Stamp};
 pub use link::{AttachMode, LinkInfo, LinkType, XdpLink, detach_by_id, link_ids};
 pub use map::{Map, MapInfo, MapKind, MapSpec};
-pub use program::{Frags, LoadSpec, Program, ProgramInfo, TestRun, XdpAction, program_ids};
+pub use program::{
+    Frags, LiveRun, LoadSpec, Program, ProgramInfo, TestRun, XdpAction, program_ids,
+};

@@ -4,7 +4,8 @@
 //! program in the kernel, so the descriptor may go before the link. Programs are loaded under the
 //! licence "Dual MIT/GPL" and may call every helper.
 //!
-//! Kernel: 5.15 or later; [`Frags::Yes`] needs 5.18. A test run needs no interface.
+//! Kernel: 5.15 or later; [`Frags::Yes`] and [`Program::run_live`] need 5.18. A test run needs no
+//! interface.
 
 use std::{
     ffi::CStr,
@@ -28,7 +29,10 @@ const LOG_LINES: usize = 48;
 /// Shortest frame the kernel takes for a test run: an Ethernet header.
 const FRAME_MIN_BYTES: usize = 14;
 const LOAD: &str = "load xdp program";
+/// The most frames of one batch of a live run (`TEST_XDP_MAX_BATCH` in net/bpf/test_run.c).
+const LIVE_BATCH_MAX: u32 = 256;
 const TEST_RUN: &str = "test run xdp program";
+const RUN_LIVE: &str = "run xdp program on live frames";
 
 /// Whether a program can handle packets of several fragments (multi-buffer, jumbo frames).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -118,6 +122,21 @@ pub struct TestRun {
     pub frame_len: usize,
     /// Run time of the program in nanoseconds, as the kernel measured it.
     pub duration_ns: u32,
+}
+
+/// Frames that a program is to be run on and that become real.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LiveRun<'a> {
+    /// The bytes of each frame before the program has seen it: 14 to about 3500.
+    pub frame: &'a [u8],
+    /// How many frames: 1 and up.
+    pub repeat: u32,
+    /// How many frames the kernel handles at once: 1 to 256. What a batch redirects arrives
+    /// together.
+    pub batch: u32,
+    /// The interface, of the caller's network namespace, that the frames seem to come in on, queue
+    /// 0; 0 is the loopback interface.
+    pub ingress_ifindex: u32,
 }
 
 /// What the kernel says of a program.
@@ -265,6 +284,36 @@ impl Program {
         let (code, duration_ns) = sys::prog_test_run(self.as_fd(), frame, out)
             .map_err(|e| Error::new(TEST_RUN, &*self.name, e))?;
         Ok(TestRun { action: code.into(), frame_len: out.len(), duration_ns })
+    }
+
+    /// Runs the program on frames that then go where it says: `Tx` and `Redirect` send them, `Pass`
+    /// gives them to the kernel's stack. Returns the mean time per frame in nanoseconds.
+    ///
+    /// The kernel uses the pages of sent frames again as they are: a later frame holds what the
+    /// program wrote into an earlier one (Documentation/bpf/bpf_prog_run.rst, since 5.18). What
+    /// becomes of a frame is not reported: not a full ring, nor an interface that takes none.
+    ///
+    /// # Errors
+    /// If length, count or batch are out of range, or the kernel refuses: `ENODEV` without such an
+    /// interface, `EINVAL` if that one has no receive queue for XDP or the frame is too long, `EPERM`;
+    /// `EINTR` if a signal came, where some of the frames have gone.
+    pub fn run_live(&self, run: &LiveRun<'_>) -> Result<u32, Error> {
+        let LiveRun { frame, repeat, batch, ingress_ifindex } = *run;
+        let cause = if frame.len() < FRAME_MIN_BYTES {
+            let len = frame.len();
+            format!("frame has {len} bytes, the kernel wants at least {FRAME_MIN_BYTES}")
+        } else if repeat == 0 {
+            "no frame is asked for".to_owned()
+        } else if !(1..=LIVE_BATCH_MAX).contains(&batch) {
+            format!("batch is {batch}, the kernel takes 1 to {LIVE_BATCH_MAX}")
+        } else {
+            let run = sys::prog_run_live(self.as_fd(), frame, repeat, batch, ingress_ifindex);
+            return run.map_err(|e| {
+                let hint = "needs linux 5.18, and a frame that fits a page with its headroom";
+                Error::new(RUN_LIVE, &*self.name, e).hint_on(&[libc::EINVAL], hint)
+            });
+        };
+        Err(Error::invalid(RUN_LIVE, &*self.name, cause))
     }
 }
 

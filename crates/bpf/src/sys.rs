@@ -1,6 +1,6 @@
 //! The bpf(2) system call: one function per command and the kernel's argument structs.
 //!
-//! The crate's only `unsafe` code. Layouts are those of `include/uapi/linux/bpf.h`; the structs end
+//! The crate's only `unsafe` code, with `sys/run.rs`. Layouts are those of `include/uapi/linux/bpf.h`; the structs end
 //! with the last field used here, which the kernel reads as zeros behind it. What holds for every
 //! call, and is cited below:
 //!
@@ -12,6 +12,8 @@
 //!   kernel uses for this map.
 //!
 //! The kernel makes every bpf descriptor close-on-exec.
+
+mod run;
 
 use std::{
     ffi::{CStr, c_int},
@@ -26,12 +28,12 @@ use crate::{
     map::{MapKind, MapSpec},
 };
 
+pub(crate) use run::{prog_run_live, prog_test_run};
+
 const BPF_PROG_TYPE_XDP: u32 = 6;
 const BPF_XDP: u32 = 37;
 /// Times a load is tried again when a signal stopped the verifier.
 const LOAD_RETRIES: usize = 5;
-/// Room for what a program may add to a frame: its headroom and the rest of a (64 KiB) page.
-const FRAME_GROWTH_BYTES: usize = 256 + (64 << 10);
 
 // Commands (`enum bpf_cmd`).
 const MAP_CREATE: c_int = 0;
@@ -39,7 +41,6 @@ const MAP_LOOKUP_ELEM: c_int = 1;
 const MAP_UPDATE_ELEM: c_int = 2;
 const MAP_DELETE_ELEM: c_int = 3;
 const PROG_LOAD: c_int = 5;
-const PROG_TEST_RUN: c_int = 10;
 const PROG_GET_NEXT_ID: c_int = 11;
 const PROG_GET_FD_BY_ID: c_int = 13;
 const OBJ_GET_INFO_BY_FD: c_int = 15;
@@ -225,48 +226,6 @@ pub(crate) fn prog_load(
             done => return done,
         }
     }
-}
-
-#[repr(C)]
-#[derive(Default)]
-struct TestRunAttr {
-    prog_fd: u32,
-    retval: u32,
-    data_size_in: u32,
-    data_size_out: u32,
-    data_in: u64,
-    data_out: u64,
-    repeat: u32,
-    duration: u32,
-}
-const _: () = assert!(size_of::<TestRunAttr>() == 40 && offset_of!(TestRunAttr, data_out) == 24);
-
-/// Runs the program once on `frame`, puts the resulting frame into `out` and returns the
-/// program's return value and its run time in nanoseconds.
-pub(crate) fn prog_test_run(
-    program: BorrowedFd<'_>,
-    frame: &[u8],
-    out: &mut Vec<u8>,
-) -> io::Result<(u32, u32)> {
-    out.clear();
-    out.reserve(frame.len() + FRAME_GROWTH_BYTES);
-    let room = out.spare_capacity_mut();
-    let mut attr = TestRunAttr {
-        prog_fd: raw(program),
-        data_size_in: length(frame)?,
-        data_size_out: length(room)?,
-        data_in: address(frame),
-        data_out: address_mut(room),
-        repeat: 1,
-        ..Default::default()
-    };
-    // SAFETY: the layout is PROG_TEST_RUN's (S1); the kernel reads `frame` and writes at most
-    // `data_size_out` bytes to `room` (S2).
-    unsafe { bpf(PROG_TEST_RUN, &mut attr) }?;
-    // SAFETY: the call succeeded, so the frame fitted (else ENOSPC) and the kernel wrote the
-    // `data_size_out` bytes it reports, from the start of the empty vector's allocation.
-    unsafe { out.set_len(bytes(attr.data_size_out)) };
-    Ok((attr.retval, attr.duration))
 }
 
 #[repr(C)]

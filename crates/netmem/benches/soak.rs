@@ -1,7 +1,7 @@
 //! What `cargo xtask soak` runs: packets through the four rings of the real port on the fake kernel,
 //! until every index has wrapped at 2^32.
 //!
-//! `soak --packets N [--json]` sends N packets. Each carries its 64-bit number and bytes that follow
+//! `soak --packets N [--json FILE]` sends N packets. Each carries its 64-bit number and bytes that follow
 //! from it. The port must lend them in order, each once, as they were delivered; the kernel must get
 //! them in order, each once, as the program changed them. Of 64 numbers one is consumed, one is
 //! dropped, and one is kept and sent by the owned tier: the first two come on top of N. Batches,
@@ -60,9 +60,9 @@ const INTERVAL: Duration = Duration::from_secs(5);
 fn main() -> ExitCode {
     let words: Vec<String> = env::args().skip(1).filter(|word| word != "--bench").collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let (packets, is_json) = match words[..] {
-        ["--packets", packets] => (packets, false),
-        ["--packets", packets, "--json"] => (packets, true),
+    let (packets, json) = match words[..] {
+        ["--packets", packets] => (packets, None),
+        ["--packets", packets, "--json", file] => (packets, Some(file)),
         // `cargo test` and `cargo bench` run this without arguments: nothing to do.
         _ => return ExitCode::SUCCESS,
     };
@@ -70,21 +70,19 @@ fn main() -> ExitCode {
     let start = Instant::now();
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| soak(packets)));
     let seconds = start.elapsed().as_secs_f64();
-    match outcome {
-        Ok(outcome) => {
-            println!("{}", if is_json { outcome.json(seconds) } else { outcome.line(seconds) });
-            ExitCode::SUCCESS
-        }
+    let Ok(outcome) = outcome else {
         // The panic has told why.
-        Err(_) if is_json => {
-            println!("{{\"result\":\"failed\",\"packets\":{packets},\"seconds\":{seconds:.1}}}");
-            ExitCode::FAILURE
-        }
-        Err(_) => {
-            println!("soak: FAILED after {seconds:.1} s");
-            ExitCode::FAILURE
-        }
+        println!("soak: FAILED after {seconds:.1} s");
+        return ExitCode::FAILURE;
+    };
+    println!("{}", outcome.line(seconds));
+    if let Some(file) = json
+        && let Err(error) = fs::write(file, outcome.json(seconds) + "\n")
+    {
+        println!("soak: FAILED: write {file}: {error}");
+        return ExitCode::FAILURE;
     }
+    ExitCode::SUCCESS
 }
 
 /// What a soak has seen.

@@ -31,7 +31,7 @@ pub(super) const BUILD: [&str; 13] = [
 ///
 /// # Errors
 /// Says why nothing can be counted here.
-pub(super) fn valgrind() -> Result<String, String> {
+pub(crate) fn valgrind() -> Result<String, String> {
     let version = said(Command::new("valgrind").arg("--version"))?;
     Ok(version.trim().trim_start_matches("valgrind-").to_owned())
 }
@@ -120,7 +120,7 @@ fn collect(
 }
 
 /// What callgrind collected: its one event is instructions.
-fn total(profile: &str) -> Option<u64> {
+pub(crate) fn total(profile: &str) -> Option<u64> {
     let only = |name: &str| {
         let mut lines = profile.lines().filter_map(|line| line.strip_prefix(name));
         lines.next().filter(|_| lines.next().is_none())
@@ -130,7 +130,7 @@ fn total(profile: &str) -> Option<u64> {
 }
 
 /// Instructions for one more packet, from two runs of (packets, instructions).
-fn slope(few: (u64, u64), many: (u64, u64)) -> Option<f64> {
+pub(crate) fn slope(few: (u64, u64), many: (u64, u64)) -> Option<f64> {
     let packets = u32::try_from(many.0.checked_sub(few.0)?).ok().filter(|&packets| packets > 0)?;
     let instructions = u32::try_from(many.1.checked_sub(few.1)?).ok().filter(|&count| count > 0)?;
     Some(f64::from(instructions) / f64::from(packets))

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "tests may, their helpers too")]
 
 mod links;
+mod live;
 mod maps;
 mod programs;
 
@@ -21,8 +22,9 @@ use std::{
 
 use netmem_bpf::asm::{Alu, Assembler, Cond, Helper, Insn, Reg::*, Size, disassemble, xdp_md};
 use netmem_bpf::{
-    AttachMode, Error, Frags, LinkInfo, LinkType, LoadSpec, Map, MapKind, MapSpec, Program,
-    ProgramInfo, XdpAction, XdpLink, detach_by_id, link_ids, possible_cpus, program_ids,
+    AttachMode, Error, Frags, Generator, LinkInfo, LinkType, LiveRun, LoadSpec, Map, MapKind,
+    MapSpec, Program, ProgramInfo, Stamp, XdpAction, XdpLink, detach_by_id, link_ids,
+    possible_cpus, program_ids,
 };
 use nix::sched::{CloneFlags, CpuSet, sched_setaffinity, unshare};
 use nix::unistd::Pid;
