@@ -27,6 +27,6 @@ mod umem;
 pub use crate::sys::xsk::{Statistics, XdpDesc};
 pub use bound::{BoundPort, PortControl, UnstartedPort};
 pub use builder::{PortBuilder, Queues};
-pub use port::{Closed, Port, Progress};
+pub use port::{Closed, Levels, Port, Progress};
 pub use report::{BusyPoll, MultiBuffer, PortReport, RefusedMode, RingSizes, XdpMode};
 pub use set::PortSet;
