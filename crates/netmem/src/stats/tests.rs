@@ -191,6 +191,7 @@ fn a_reader_beside_a_writer_sees_whole_states() {
                 area.publish(turn.next().unwrap());
             }
         });
+        let _stop = Stop(&stop);
         let end = Instant::now() + Duration::from_millis(1500);
         while Instant::now() < end {
             let read = read_fd(&page).unwrap();
@@ -202,19 +203,24 @@ fn a_reader_beside_a_writer_sees_whole_states() {
             assert!(!area.is_damaged, "{area:?}");
             assert!(area.publishes >= seen, "older than before");
             let n = area.snapshot.worker.unwrap().thread_id;
-            if area.snapshot != of(n) {
-                stop.store(true, Ordering::Relaxed);
-                panic!("torn: {:?}", area.snapshot);
-            }
+            assert_eq!(area.snapshot, of(n), "torn");
             // The first state was published once by hand.
             let published = u32::try_from((area.publishes + 62) % 64).unwrap();
             assert!(area.publishes == 1 || n == published, "{n} of {}", area.publishes);
             whole += u32::from(area.publishes > seen);
             seen = area.publishes;
         }
-        stop.store(true, Ordering::Relaxed);
     });
     assert!(whole > 20 && seen > 10_000, "{whole} states seen, {seen} published");
+}
+
+/// Ends the writer, also when the reader's checks fail: its scope waits for it.
+struct Stop<'flag>(&'flag AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Levels from indices are what the audit finds slot by slot, wherever the packets are.
