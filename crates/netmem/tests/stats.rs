@@ -1,8 +1,8 @@
 //! Pages of other processes: found and read while they are written as fast as can be, not writable by
 //! anybody else, not inherited by programs that are started, and gone with their process.
 //!
-//! Planted and caught: seals not put on; `F_SEAL_FUTURE_WRITE` left out; the descriptor kept on exec;
-//! the mapping left to forked children; a holder taken for the owner; a closed process taken for one
+//! Planted and caught: `F_SEAL_FUTURE_WRITE` left out, and not missed by the reader; the descriptor kept
+//! on exec; the mapping left to forked children; a holder taken for the owner; a closed process taken for one
 //! without a page; the odd and the even store of a publishing writer swapped.
 #![allow(clippy::unwrap_used, reason = "a test: an error where none may be is a failure")]
 

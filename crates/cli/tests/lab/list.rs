@@ -2,9 +2,7 @@
 //!
 //! Planted and caught: the kernel not asked whether there is a link; the first of several links taken;
 //! nobody seen taken for nobody, in `detach` and in `list`; force not needed against a running owner;
-//! sockets of other namespaces listed; a netmem process of another namespace taken for one on the
-//! interface that was asked for; what it tells published only at its start; processes that may not be
-//! looked into left out of what is not known.
+//! sockets of other namespaces listed.
 #![allow(clippy::unwrap_used, reason = "tests: what cannot go on, panics")]
 
 use std::{

@@ -139,6 +139,7 @@ fn areas_are_given_out_again_only_after_all_were() {
     assert!(page.area().is_ok());
 }
 
+/// Kills: a worker that has ended taken for a stale one.
 #[test]
 fn silence_is_seen() {
     let page = Page::create("test", Duration::from_millis(20)).unwrap();
@@ -172,10 +173,9 @@ fn a_file_without_seals_is_not_read() {
 /// A reader beside a writer that publishes as fast as it can gets whole states, each not older than the
 /// one before, or says that it could not.
 ///
-/// Kills: the odd and the even store swapped in `seqlock::write`; `try_read` that does not look at the
-/// sequence again; the number of words in use, or a record, stored before or behind `seqlock::write`.
-/// The fences and memory orders are the model's in `seqlock`: this machine's processor keeps most of
-/// their promises without them.
+/// Kills: `try_read` that does not look at the sequence again. The fences, the memory orders and words
+/// stored outside of the lock are the model's in `seqlock`: an x86-64 processor keeps most of the orders
+/// without them.
 #[test]
 fn a_reader_beside_a_writer_sees_whole_states() {
     let page = page();
@@ -286,7 +286,7 @@ fn word() -> impl Strategy<Value = u64> {
 proptest! {
     /// D6: whatever stands in a page, reading it ends, does not panic, and invents no records.
     ///
-    /// Kills: a record's length not checked against the words that are left, or 0 taken; the number of
+    /// Kills: a record's length not checked against the words that are left, and 0 taken; the number of
     /// drop reasons believed; the number of words in use not bounded.
     #[test]
     fn hostile_pages_are_read_without_harm(

@@ -169,7 +169,7 @@ mod tests {
     /// A second opening of the file, as another process would get it from `/proc`: neither a writable
     /// mapping nor one that could become so.
     ///
-    /// Kills: F_SEAL_FUTURE_WRITE left out of `SEALS`; seals not put on.
+    /// Kills: F_SEAL_FUTURE_WRITE not put on.
     #[test]
     fn nobody_else_maps_it_writable() {
         let mut written = false;
