@@ -255,6 +255,7 @@ impl PortRecord {
             queue: report.queue,
             mode: report.mode.name().into(),
             need_wakeup: report.need_wakeup,
+            busy_poll: report.busy_poll.is_some(),
             ..Self::default()
         };
         record.update(port);
