@@ -10,6 +10,7 @@ pub mod detach;
 pub mod failure;
 pub mod lab;
 pub mod list;
+mod publish;
 pub mod read;
 pub mod report;
 pub mod respond;

@@ -1,11 +1,16 @@
-//! `netmem list`: the XDP programs and AF_XDP sockets of the interfaces of this network namespace.
+//! `netmem list`: the XDP programs and AF_XDP sockets of the interfaces of this network namespace, and
+//! the running netmem processes, of all network namespaces.
 //!
 //! What cannot be known, for want of a kernel option or of a privilege, is a line `not known` and a
 //! `null`, never a "none". The command ends with code 3 then, unless only the details of sockets are
-//! missing that kernels without `CONFIG_XDP_SOCKETS_DIAG` never tell.
+//! missing that kernels without `CONFIG_XDP_SOCKETS_DIAG` never tell, or processes that may not be
+//! looked into might show themselves.
+
+mod processes;
 
 use std::io::{self, Write};
 
+use netmem::stats;
 use netmem_host::{
     netlink::XdpMode,
     process::{Process, ProcessState},
@@ -13,6 +18,7 @@ use netmem_host::{
 };
 use serde::Serialize;
 
+pub use self::processes::{Frames, NetmemMemory, NetmemPort, NetmemProcess, Packets, Ring};
 use crate::{
     Failure, Outcome,
     args::ListArgs,
@@ -28,6 +34,9 @@ pub struct List {
     pub interfaces: Vec<Interface>,
     /// AF_XDP sockets that are bound to no interface or not known to be.
     pub other_sockets: Vec<Socket>,
+    /// The netmem processes that show themselves; of those with a port on the interface, if one was
+    /// asked for.
+    pub processes: Vec<NetmemProcess>,
     /// What is not known.
     pub not_known: Vec<NotKnown>,
 }
@@ -128,7 +137,8 @@ pub struct Memory {
 /// Something that is not known.
 #[derive(Debug, Clone, Serialize)]
 pub struct NotKnown {
-    /// `programs`, `links`, `sockets`, `queues` or `processes`.
+    /// `programs`, `links`, `sockets`, `queues`, `processes` (the holders of those) or `netmem`
+    /// (processes that show themselves).
     pub topic: &'static str,
     /// Why.
     pub why: String,
@@ -140,7 +150,12 @@ pub struct NotKnown {
 /// When there is no such interface, or nothing can be read at all.
 pub fn run(args: &ListArgs, out: &mut dyn Write) -> Result<Outcome, Failure> {
     let survey = survey(args.interface.as_deref())?;
-    let list = List::new(&survey, args.interface.is_some());
+    let mut list = List::new(&survey, args.interface.is_some());
+    let ifindex = args.interface.as_ref().and_then(|_| survey.interfaces.first());
+    let (shown, unknown) =
+        processes::processes(&stats::all()?, ifindex.map(|interface| interface.index));
+    list.processes = shown;
+    list.not_known.extend(unknown.into_iter().map(|why| NotKnown { topic: "netmem", why }));
     let printed = if args.json { report::json(out, &list) } else { print(out, &list) };
     printed.and_then(|()| out.flush()).map_err(Failure::output)?;
     let misses = survey.gaps.iter().any(|gap| gap.topic != Topic::Sockets);
@@ -155,6 +170,7 @@ impl List {
             schema: "netmem.list/1",
             interfaces: shown.map(|interface| Interface::new(interface, blind)).collect(),
             other_sockets: survey.unplaced.iter().map(|s| Socket::new(s, blind)).collect(),
+            processes: Vec::new(),
             not_known: survey.gaps.iter().map(NotKnown::new).collect(),
         }
     }
@@ -299,6 +315,14 @@ fn print(out: &mut dyn Write, list: &List) -> io::Result<()> {
         let queue = if knows_queues { " or a queue of AF_XDP" } else { "" };
         let none = format!("none of this network namespace has an XDP program{queue}");
         row(out, "interface", none)?;
+    }
+    for process in &list.processes {
+        processes::print(out, process)?;
+    }
+    if list.processes.is_empty() {
+        let knows = !list.not_known.iter().any(|gap| gap.topic == "netmem");
+        let none = if knows { "no process of it runs" } else { "no process of it can be seen" };
+        row(out, "netmem", none)?;
     }
     for gap in &list.not_known {
         row(out, "not known", format!("{}: {}", gap.topic, gap.why))?;

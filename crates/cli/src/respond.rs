@@ -25,6 +25,7 @@ use netmem::{
     link::Link,
     mem::{Audit, PageTier, Pool, PoolConfig, PoolHandle, Region},
     packet::{Multicast, Promiscuous},
+    stats::WorkerRecord,
     xdp::Port,
 };
 use netmem_wire::{
@@ -37,6 +38,7 @@ use serde::Serialize;
 use crate::{
     Failure, Outcome,
     args::RespondArgs,
+    publish::Published,
     report::{self, AuditReport, KernelStatistics, Memory, PacketCounts, Xdp},
     responder::{Responder, group_mac, is_one_host},
     stop::Stop,
@@ -64,6 +66,8 @@ pub struct Service {
     pub memory: Memory,
     /// The XDP mode that was got.
     pub xdp: Xdp,
+    /// What the worker did.
+    work: WorkerRecord,
     _promiscuous: Option<Promiscuous>,
     _multicast: Option<Multicast>,
 }
@@ -118,7 +122,11 @@ pub fn run(
     announce(args, &service, notes).map_err(Failure::output)?;
     let interval = Duration::from_secs(u64::from(args.interval));
     let mut due = started + interval;
+    let mut published = Published::start("respond", &service.port, &service.handle, notes);
     let ended = service.run(&stop, &mut |service, now| {
+        if let Some(published) = &mut published {
+            published.tick(now, &service.port, &service.handle, service.work);
+        }
         if interval.is_zero() || now < due {
             return Ok(());
         }
@@ -181,7 +189,8 @@ impl Service {
         let xdp = Xdp::from(port.report());
         let responder = Responder::new(mac, &answers);
         let (_promiscuous, _multicast) = (promiscuous, multicast);
-        Ok(Self { port, handle, responder, memory, xdp, _promiscuous, _multicast })
+        let work = WorkerRecord::default();
+        Ok(Self { port, handle, responder, memory, xdp, work, _promiscuous, _multicast })
     }
 
     /// Answers one batch; returns how many packets there were.
@@ -293,9 +302,12 @@ impl Service {
         while !stop.is_set() {
             if self.step() > 0 {
                 idle = 0;
+                self.work.batches += 1;
             } else {
                 idle += 1;
+                self.work.empty_polls += 1;
                 if idle > SPINS {
+                    self.work.waits += 1;
                     self.port.wait(NAP)?;
                 }
             }

@@ -10,6 +10,8 @@
 //! packets and every program meet; [`xdp`] moves them through AF_XDP sockets; [`loopback`] moves
 //! them inside one thread, for tests and for machines without privilege.
 //!
+//! [`stats`] shows other processes what a program's workers have and did.
+//!
 //! The shortest whole program is `examples/reflector.rs`: 40 lines that send UDP datagrams back over
 //! AF_XDP.
 //!
@@ -61,6 +63,12 @@ pub mod loopback;
 pub mod mem;
 #[cfg(not(loom))]
 pub mod packet;
+#[cfg(not(loom))]
+pub mod stats;
+#[cfg(loom)]
+mod stats {
+    pub(crate) mod seqlock;
+}
 mod sync;
 mod sys;
 #[cfg(not(loom))]

@@ -5,7 +5,7 @@
 //! the planted faults that it has failed on, and names them.
 //!
 //! `cargo xtask loom` builds the crate with `--cfg loom` and runs the tests whose names start with
-//! `loom_`. They check the code of `xdp::ring`, `mem::shared` and `mem::pool` itself, not a copy. Not
+//! `loom_`. They check the code of `xdp::ring`, `mem::shared`, `mem::pool` and `stats::seqlock` itself, not a copy. Not
 //! part of that build are the modules that `lib.rs` leaves out (devices and everything above them),
 //! rings over kernel memory ([`RingMemory::mapped`] and `unmapped`: an atomic of the checker has another
 //! layout), and the tests of `mem::pool` that are not models. The counters in `mem::pool::statistics`
@@ -29,6 +29,31 @@ pub(crate) use loom::sync::{
     Arc, Mutex, MutexGuard,
     atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering, fence},
 };
+
+/// Words that may be loaded and not stored: they can lie in memory that is mapped for reading only.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Loads<'words>(&'words [AtomicU64]);
+
+impl<'words> From<&'words [AtomicU64]> for Loads<'words> {
+    fn from(words: &'words [AtomicU64]) -> Self {
+        Self(words)
+    }
+}
+
+impl Loads<'_> {
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn load(&self, index: usize, order: Ordering) -> u64 {
+        self.0[index].load(order)
+    }
+
+    /// The part `first..first + count`, if there is one.
+    pub(crate) fn part(&self, first: usize, count: usize) -> Option<Self> {
+        Some(Self(self.0.get(first..first.checked_add(count)?)?))
+    }
+}
 
 /// Reads and writes of an array behind pointers, as the model checker sees them: a read that races a
 /// write of the same element fails the model. Without the checker it is nothing, and costs nothing.

@@ -5,6 +5,8 @@
 //! the kernel keeps a pointer to (mappings, the UMEM) is owned by a value whose `Drop` comes after
 //! the kernel has let go (invariants R1 and D5).
 
+#[cfg(not(loom))]
+pub(crate) mod memfd;
 pub(crate) mod mmap;
 pub(crate) mod socket;
 pub(crate) mod xsk;

@@ -33,6 +33,6 @@ pub use crate::sys::xsk::{Statistics, XdpDesc};
 pub use advice::{Advice, check_rings, queues_without_socket};
 pub use bound::{BoundPort, PortControl, UnstartedPort};
 pub use builder::{PortBuilder, Queues};
-pub use port::{Closed, Port, Progress};
+pub use port::{Closed, Levels, Port, Progress};
 pub use report::{BusyPoll, MultiBuffer, PortReport, RefusedMode, RingSizes, XdpMode};
 pub use set::PortSet;

@@ -158,6 +158,82 @@ fn listed() {
     });
 }
 
+/// What the list says of the netmem process `pid`, if it shows itself.
+fn process(list: &Value, pid: u32) -> Option<Value> {
+    let all = list["processes"].as_array().unwrap();
+    all.iter().find(|process| process["pid"] == pid).cloned()
+}
+
+/// A running responder shows itself: what it does, where, since when, and its packets and memory; in its
+/// own namespace and from others. Killed, it is gone.
+#[test]
+fn shows_itself() {
+    scenario("list::shows_itself", |bed| {
+        let other = crate::support::bed();
+        assert_eq!(bed.lab.server_link().index, other.lab.server_link().index);
+        let mut respond = Respond::start(bed, &["--frames", "1024", "--pages", "4k"]);
+        let pid = respond.child.id();
+        bed.assert_bursts_answered(2, 64);
+        let since = Instant::now();
+        let shown = loop {
+            let shown = process(&list(bed, &[bed.interface()]), pid);
+            if let Some(shown) = shown.filter(|shown| shown["packets"]["received"] != 0) {
+                break shown;
+            }
+            assert!(since.elapsed() < Duration::from_secs(3), "publishes twice a second");
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        // One more time: then all of the bursts is told.
+        std::thread::sleep(Duration::from_millis(700));
+        let shown = process(&list(bed, &[bed.interface()]), pid).unwrap_or(shown);
+        let is = |key: &str, value: Value| assert_eq!(shown[key], value, "{shown}");
+        is("command", "respond".into());
+        is("state", "running".into());
+        is("complete", true.into());
+        is("workers", 1.into());
+        is("memory", json(r#"[{"bytes":2097152,"page_bytes":4096,"tier":"4k","numa_node":null}]"#));
+        let age_ns = shown["age_ns"].as_u64().unwrap();
+        assert!((500_000_000..20_000_000_000).contains(&age_ns), "{shown}");
+        let port = &shown["ports"][0];
+        assert_eq!(port["interface"], bed.interface(), "{shown}");
+        assert_eq!(port["index"], bed.lab.server_link().index, "{shown}");
+        assert_eq!((&port["queue"], &port["mode"]), (&0.into(), &"native".into()), "{shown}");
+        assert_eq!(port["in_this_namespace"], true, "{shown}");
+        assert_eq!(port["kernel"]["rx_dropped"], 0, "{shown}");
+        let packets = &shown["packets"];
+        let count = |name: &str| packets[name].as_u64().unwrap();
+        assert!(count("received") >= 128 && count("transmitted") >= 128, "{shown}");
+        assert_eq!(port["received"], packets["received"], "{shown}");
+        let owners = shown["frames"]["owners"].as_object().unwrap();
+        let frames: u64 = owners.values().map(|n| n.as_u64().unwrap()).sum();
+        assert_eq!((frames, &shown["frames"]["slots"]), (1024, &1024.into()), "at rest: {shown}");
+
+        let text = bed.netmem_in_server(&["list", bed.interface()]).stdout;
+        for part in
+            [&format!("respond (pid {pid}), started "), "queue 0, native: ", "2 MiB in pages"]
+        {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        // From the other namespace it is not on the interface of that name and index.
+        assert_eq!(process(&list(&other, &[other.interface()]), pid), None);
+        let elsewhere = process(&list(&other, &[]), pid).unwrap();
+        assert_eq!(elsewhere["ports"][0]["in_this_namespace"], false, "{elsewhere}");
+
+        let summary = respond.interrupt();
+        assert_eq!(summary.code, Some(0), "{summary:?}");
+        assert_eq!(process(&list(&other, &[]), pid), None);
+        let mut respond = Respond::start(bed, &[]);
+        let pid = respond.child.id();
+        let since = Instant::now();
+        while process(&list(bed, &[]), pid).is_none() {
+            assert!(since.elapsed() < Duration::from_secs(3), "publishes at its start");
+        }
+        respond.child.kill().unwrap();
+        respond.child.wait().unwrap();
+        assert_eq!(process(&list(bed, &[]), pid), None, "SIGKILL leaves nothing");
+    });
+}
+
 /// A running owner is left alone without force; with force its program goes, and it says so and ends.
 #[test]
 fn detach_by_force() {
@@ -324,8 +400,11 @@ fn not_known() {
         assert_eq!(program["attached_by"], "link", "{list}");
         assert!(program["owners"].is_null(), "{list}");
         assert!(topics(&list).contains(&"processes".to_owned()), "{list}");
+        assert!(topics(&list).contains(&"netmem".to_owned()), "{list}");
+        assert_eq!(process(&list, pid), None, "{list}");
         let ran = by("-sys_ptrace", &["list", bed.interface()]);
         assert!(ran.stdout.contains("held by a process that is not known"), "{ran:?}");
+        assert!(ran.stdout.contains("no process of it can be seen"), "{ran:?}");
 
         // Nobody seen is not nobody.
         let refused = by("-sys_ptrace", &["detach", bed.interface()]);

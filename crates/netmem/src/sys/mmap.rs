@@ -57,6 +57,15 @@ impl Mapping {
         Self::from_mmap(start, len_bytes)
     }
 
+    /// Maps the first `len_bytes` of `fd`, shared, for reading.
+    pub(crate) fn readable(fd: BorrowedFd<'_>, len_bytes: usize) -> io::Result<Self> {
+        let (flags, protection) = (libc::MAP_SHARED, libc::PROT_READ);
+        // SAFETY: no address is named, so no existing mapping can be affected.
+        let start =
+            unsafe { libc::mmap(ptr::null_mut(), len_bytes, protection, flags, fd.as_raw_fd(), 0) };
+        Self::from_mmap(start, len_bytes)
+    }
+
     fn from_mmap(start: *mut libc::c_void, len_bytes: usize) -> io::Result<Self> {
         if start == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());

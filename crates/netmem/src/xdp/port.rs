@@ -21,6 +21,7 @@
 //!   release a run is checked by one reduction ([`Memory::holds_all`]), and only a run that fails it
 //!   is looked at one by one. A bad one is counted, never lent, and its slot is quarantined.
 
+mod levels;
 mod pass;
 mod teardown;
 mod wake;
@@ -33,7 +34,7 @@ use std::{
 };
 
 use self::pass::{Memory, Pass};
-pub use self::teardown::Closed;
+pub use self::{levels::Levels, teardown::Closed};
 use super::{
     PortReport, Statistics, XdpDesc,
     program::Attachment,
