@@ -124,6 +124,12 @@ impl Walk {
         Self { counts: self.counts, ..Self::default() }
     }
 
+    /// What its owner's packets began and ended as.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
     pub(crate) fn count(&mut self, counts: &Counts) {
         self.counts.add(counts);
     }

@@ -199,6 +199,13 @@ impl UnstartedPort {
         &self.report
     }
 
+    /// Whether this kernel lets another process map the rings of a bound socket: since 6.4.
+    #[must_use]
+    pub fn can_be_handed_over(&self) -> bool {
+        let Some((rings, socket)) = &self.held else { return false };
+        umem::map_rings(socket.fd.as_fd(), &rings.sizes()).is_ok()
+    }
+
     /// Starts the port in the calling thread, which owns it from then on (K7).
     ///
     /// # Errors

@@ -123,6 +123,26 @@ pub fn receive(stream: &UnixStream) -> Result<HandedOver> {
     Ok(HandedOver { pool, ports: started })
 }
 
+/// Sends one descriptor, which stays open here.
+///
+/// # Errors
+/// When the other end is gone.
+pub fn send_descriptor(stream: &UnixStream, descriptor: impl AsFd) -> Result<()> {
+    let sent = send_fds(stream, &[descriptor.as_fd()]);
+    sent.map_err(|error| Error::os("send", "a descriptor to another process", error))
+}
+
+/// Receives what [`send_descriptor`] has sent.
+///
+/// # Errors
+/// When the other end is gone, or sent something else.
+pub fn receive_descriptor(stream: &UnixStream) -> Result<OwnedFd> {
+    let target = "a descriptor from another process";
+    let fds = receive_fds(stream, 1).map_err(|error| Error::os("receive", target, error))?;
+    let one = <[OwnedFd; 1]>::try_from(fds);
+    one.map(|[fd]| fd).map_err(|_| Error::refused("receive", target, "more than one came"))
+}
+
 /// Numbers on their way out: little-endian words and counted bytes.
 #[derive(Debug, Default)]
 struct Numbers(Vec<u8>);

@@ -23,6 +23,9 @@ pub struct Closed {
     pub walk: Walk,
     /// Slots that could not be proven free and stay out of use until the region goes.
     pub quarantined: u64,
+    /// Of these, how many the kernel had or may have had at the end: they are free in truth when
+    /// somebody else sees the queue free ([`PortControl::close`](crate::xdp::PortControl::close)).
+    pub with_kernel: u64,
 }
 
 impl Port {
@@ -33,13 +36,14 @@ impl Port {
     /// (D5); those that are not are quarantined.
     #[must_use]
     pub fn close(mut self) -> Closed {
-        self.retire(Duration::from_millis(200));
+        let with_kernel = self.retire(Duration::from_millis(200));
         let walk = self.walk_at_end();
-        Closed { walk, quarantined: self.quarantined }
+        Closed { walk, quarantined: self.quarantined, with_kernel }
     }
 
-    /// Detaches the program, empties the rings and gives the slots back. Runs once.
-    fn retire(&mut self, patience: Duration) {
+    /// Detaches the program, empties the rings and gives the slots back. Runs once. Returns how many the
+    /// kernel may still use.
+    fn retire(&mut self, patience: Duration) -> u64 {
         drop(self.attachment.take());
         let mut purged = self.purge_rx();
         let deadline = Instant::now() + patience;
@@ -67,14 +71,17 @@ impl Port {
         self.counts.dropped[DropReason::QueuePurge] += u64::from(self.tx_side);
         self.rings = Rings::unmapped();
         let known = waiting.into_iter().chain(unsent);
-        let lost = if self.kernel.close_and_see_free(!patience.is_zero()) {
+        let with_kernel = if self.kernel.close_and_see_free(!patience.is_zero()) {
             self.handle.return_from_device(known);
-            inside + sending
+            self.quarantine(inside + sending);
+            0
         } else {
-            known.count() as u64 + inside + sending
+            let lost = known.count() as u64 + inside + sending;
+            self.quarantine(lost);
+            lost
         };
-        self.quarantine(lost);
         (self.rx_side, self.tx_side) = (0, 0);
+        with_kernel
     }
 
     /// Drops what waits in the rx ring, without refilling; returns the addresses.

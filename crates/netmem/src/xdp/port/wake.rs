@@ -5,14 +5,10 @@
 //! The fill ring's flag is set by a driver that has no slots to receive into. It delivers what it has
 //! and then nothing, so the batch that finds nothing looks at that flag, and the others need not.
 
-use std::io;
-#[cfg(feature = "tokio")]
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use super::Port;
-use crate::{Error, xdp::socket::Wake};
-#[cfg(feature = "tokio")]
-use crate::{Result, device::Device};
+use crate::{Error, Result, device::Device, xdp::socket::Wake};
 
 impl Port {
     /// Wakes the kernel for the tx ring where it has to be (D4), reaping between its turns.
@@ -52,10 +48,13 @@ impl Port {
         }
     }
 
-    /// What has to be done before the thread waits for this port in some other way than
-    /// [`Device::wait`]; `true` when there are packets, and nothing to wait for.
-    #[cfg(feature = "tokio")]
-    pub(in crate::xdp) fn rest(&mut self) -> Result<bool> {
+    /// Does what has to be done before the thread waits for this port in some other way than
+    /// [`Device::wait`], such as with poll(2) for several ports; `true` when there are packets, and
+    /// nothing to wait for.
+    ///
+    /// # Errors
+    /// When the interface is gone or the socket failed for good.
+    pub fn rest(&mut self) -> Result<bool> {
         self.wait(Duration::ZERO)?;
         Ok(self.rings.rx.available(1) > 0)
     }
