@@ -35,7 +35,7 @@ use netlink_packet_core::{
 use netlink_sys::{Socket, SocketAddr};
 use nix::libc;
 
-pub use self::ethtool::{Ethtool, Feature, FeatureState, OffloadsOff};
+pub use self::ethtool::{DeviceRings, Ethtool, Feature, FeatureState, OffloadsOff, RingCounts};
 pub use self::link::{LinkFlags, LinkInfo, OperState, XdpAttached, XdpMode};
 pub use self::netdev::{Netdev, Queue};
 pub use self::route::{AdminState, Ipv4Interface, LinkSpec, Route};

@@ -21,6 +21,8 @@ pub mod handover;
 mod port;
 pub mod program;
 pub mod quirks;
+#[cfg(any(test, feature = "test-util"))]
+pub mod raw;
 mod report;
 pub(crate) mod ring;
 mod set;

@@ -6,7 +6,7 @@
 //!
 //! Kernel: `CONFIG_ETHTOOL_NETLINK`, 5.8.
 
-use netlink_packet_core::DefaultNla;
+use netlink_packet_core::{DefaultNla, parse_u32};
 
 use super::generic::{Family, nest, text};
 use super::{attributes, string};
@@ -15,12 +15,18 @@ use crate::error::{Cause, Error, Result};
 // include/uapi/linux/ethtool_netlink.h
 const MSG_FEATURES_GET: u8 = 11;
 const MSG_FEATURES_SET: u8 = 12;
+const MSG_RINGS_GET: u8 = 15;
+const MSG_RINGS_SET: u8 = 16;
 const HEADER: u16 = 1;
 const HEADER_DEV_NAME: u16 = 2;
 const FEATURES_HW: u16 = 2;
 const FEATURES_WANTED: u16 = 3;
 const FEATURES_ACTIVE: u16 = 4;
 const FEATURES_NOCHANGE: u16 = 5;
+const RINGS_RX_MAX: u16 = 2;
+const RINGS_TX_MAX: u16 = 5;
+const RINGS_RX: u16 = 6;
+const RINGS_TX: u16 = 9;
 const BITSET_BITS: u16 = 3;
 const BITSET_BITS_BIT: u16 = 1;
 const BIT_NAME: u16 = 2;
@@ -64,6 +70,24 @@ pub struct OffloadsOff {
     pub turned_off: Vec<String>,
     /// The offloads that are still on: the device does not let them be changed.
     pub still_on: Vec<String>,
+}
+
+/// Entries of a device's own rings.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RingCounts {
+    /// Of each receive ring.
+    pub rx: u32,
+    /// Of each transmit ring.
+    pub tx: u32,
+}
+
+/// What a device says of its rings; 0 where it says nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DeviceRings {
+    /// As they are.
+    pub now: RingCounts,
+    /// The largest that the device takes.
+    pub max: RingCounts,
 }
 
 impl Ethtool {
@@ -150,6 +174,41 @@ impl Ethtool {
         Ok(OffloadsOff { turned_off, still_on })
     }
 
+    /// Returns how many entries the device's own rings have, and could have.
+    ///
+    /// # Errors
+    /// There is no such interface (`ENODEV`), the driver has no rings to tell of (`EOPNOTSUPP`), or
+    /// the reply is not understood.
+    pub fn rings(&mut self, interface: &str) -> Result<DeviceRings> {
+        let request = vec![nest(HEADER, &[text(HEADER_DEV_NAME, interface)])];
+        self.family
+            .query(MSG_RINGS_GET, request, parse_rings)
+            .and_then(|replies| {
+                let rings = replies.into_iter().next();
+                rings.ok_or_else(|| Cause::Malformed("no reply".to_owned()))
+            })
+            .map_err(|cause| Error::new("read rings of", interface, cause))
+    }
+
+    /// Sets how many entries the device's own rings have. Drivers round up, and may take the link
+    /// down for a while.
+    ///
+    /// # Errors
+    /// As [`rings`](Self::rings); or the driver does not take the sizes (`EINVAL`), or not while it is
+    /// in use (`EBUSY`).
+    pub fn set_rings(&mut self, interface: &str, rings: RingCounts) -> Result<()> {
+        let count = |kind, entries: u32| DefaultNla::new(kind, entries.to_ne_bytes().to_vec());
+        let request = vec![
+            nest(HEADER, &[text(HEADER_DEV_NAME, interface)]),
+            count(RINGS_RX, rings.rx),
+            count(RINGS_TX, rings.tx),
+        ];
+        self.family
+            .query(MSG_RINGS_SET, request, |_| Ok(()))
+            .map(drop)
+            .map_err(|cause| Error::new("set rings of", interface, cause))
+    }
+
     fn request(&mut self, interface: &str, wishes: &[(&str, Feature)]) -> Result<()> {
         let bits: Vec<_> = wishes
             .iter()
@@ -211,6 +270,22 @@ fn parse_features(body: &[u8]) -> Result<Vec<FeatureState>, Cause> {
         name: name.clone(),
     });
     Ok(states.collect())
+}
+
+fn parse_rings(body: &[u8]) -> Result<DeviceRings, Cause> {
+    let mut rings = DeviceRings::default();
+    for attribute in attributes(body) {
+        let (kind, value) = attribute?;
+        let field = match kind {
+            RINGS_RX_MAX => &mut rings.max.rx,
+            RINGS_TX_MAX => &mut rings.max.tx,
+            RINGS_RX => &mut rings.now.rx,
+            RINGS_TX => &mut rings.now.tx,
+            _ => continue,
+        };
+        *field = parse_u32(value)?;
+    }
+    Ok(rings)
 }
 
 /// Reads a bitset in its verbose form: with a mask, every bit in the mask is listed; without, the
@@ -290,6 +365,23 @@ mod tests {
             state("fixed", On, Off, false),
         ];
         assert_eq!(parse_features(&body).unwrap(), expected);
+    }
+
+    #[test]
+    fn rings_are_read_and_a_short_number_is_refused() {
+        let count = |kind, entries: u32| DefaultNla::new(kind, entries.to_ne_bytes().to_vec());
+        let emit = |reply: &[DefaultNla]| {
+            let mut body = vec![0; reply.buffer_len()];
+            reply.emit(&mut body);
+            body
+        };
+        let body = emit(&[count(2, 4096), count(5, 2048), count(6, 256), count(9, 128)]);
+        let expected = DeviceRings {
+            now: RingCounts { rx: 256, tx: 128 },
+            max: RingCounts { rx: 4096, tx: 2048 },
+        };
+        assert_eq!(parse_rings(&body).unwrap(), expected);
+        assert!(parse_rings(&emit(&[DefaultNla::new(6, vec![1, 2])])).is_err());
     }
 
     #[test]

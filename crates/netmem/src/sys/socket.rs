@@ -163,7 +163,12 @@ fn message(part: &mut libc::iovec) -> libc::mmsghdr {
 /// Waits until `fd` is readable, an error is pending, a signal came or `timeout` is over; the
 /// returned events are 0 in the last two cases.
 pub(crate) fn wait_readable(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<i16> {
-    let mut entry = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    wait_for(fd, libc::POLLIN, timeout)
+}
+
+/// Waits for any of `events`, as [`wait_readable`] does.
+pub(crate) fn wait_for(fd: BorrowedFd<'_>, events: i16, timeout: Duration) -> io::Result<i16> {
+    let mut entry = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
     let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     // SAFETY: one entry is passed, with count 1, and it lives across the call.
     match check(unsafe { libc::poll(&raw mut entry, 1, timeout_ms) }) {

@@ -178,7 +178,7 @@ fn ring_layout(fd: BorrowedFd<'_>) -> Result<MmapOffsets> {
     xsk::mmap_offsets(fd).map_err(|error| Error::os("read ring layout of", "AF_XDP socket", error))
 }
 
-fn map<T: Entry>(
+pub(super) fn map<T: Entry>(
     fd: BorrowedFd<'_>,
     file_offset: i64,
     offset: &RingOffset,
