@@ -33,6 +33,7 @@ use super::{
     Region,
     audit::{Owner, Walk},
     shared::SharedStack,
+    span::FrameSize,
 };
 use crate::{
     Error, Result,
@@ -45,7 +46,8 @@ pub(crate) const XDP_PACKET_HEADROOM: u32 = 256;
 /// The shape of a [`Pool`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolConfig {
-    /// The size of a slot in bytes: a power of two, 256 to 65,536 (AF_XDP takes 2,048 or 4,096).
+    /// The size of a slot in bytes, 256 to 65,536. AF_XDP takes 2,048 to 4,096; a size that is no
+    /// power of two is its unaligned mode, in which each packet costs more.
     pub frame_bytes: u32,
     /// How many slots to use; `None` for as many as the region holds.
     pub frames: Option<u32>,
@@ -97,6 +99,7 @@ const QUARANTINED: u8 = 3;
 pub struct Pool {
     region: Arc<Region>,
     config: PoolConfig,
+    frame_size: FrameSize,
     slots: u32,
     owners: Box<[AtomicU8]>,
     shared: SharedStack,
@@ -128,10 +131,8 @@ impl Pool {
     pub fn new(region: Arc<Region>, config: PoolConfig) -> Result<Arc<Self>> {
         let refuse = |why: String| Error::refused("make pool", "packet memory", why);
         let PoolConfig { frame_bytes, frames, cache, refill, headroom_bytes } = config;
-        if !frame_bytes.is_power_of_two() || !(256..=65536).contains(&frame_bytes) {
-            return Err(refuse(format!(
-                "frames of {frame_bytes} bytes: not a power of two from 256 to 65536"
-            )));
+        if !(256..=65536).contains(&frame_bytes) {
+            return Err(refuse(format!("frames of {frame_bytes} bytes: not from 256 to 65536")));
         }
         let room = u32::try_from(region.len_bytes() / frame_bytes as usize).unwrap_or(u32::MAX - 1);
         let slots = frames.unwrap_or(room);
@@ -149,6 +150,7 @@ impl Pool {
         Ok(Arc::new(Self {
             region,
             config,
+            frame_size: FrameSize::of(frame_bytes),
             slots,
             owners: (0..slots).map(|_| AtomicU8::new(IN_POOL)).collect(),
             shared: SharedStack::new(slots),
@@ -164,6 +166,11 @@ impl Pool {
     #[cfg(not(loom))] // whose `Arc` cannot be a receiver
     pub fn handle(self: &Arc<Self>) -> PoolHandle {
         PoolHandle::of(self)
+    }
+
+    #[inline]
+    pub(crate) fn frame_size(&self) -> FrameSize {
+        self.frame_size
     }
 
     /// The memory behind the pool.

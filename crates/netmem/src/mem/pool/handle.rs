@@ -105,24 +105,23 @@ impl PoolHandle {
 
     /// Takes up to `max` slots for a device, handing each to `give` as its UMEM offset in bytes.
     pub(crate) fn take_for_device(&self, max: u32, mut give: impl FnMut(u64)) -> u32 {
-        let shift = self.0.pool.config.frame_bytes.trailing_zeros();
+        let size = self.0.pool.frame_size;
         for n in 0..max {
             let Some(slot) = self.take() else { return n };
             if cfg!(debug_assertions) {
                 self.0.pool.transfer(slot, &[IN_POOL], IN_DEVICE);
             }
-            give(u64::from(slot) << shift);
+            give(size.start_of(slot));
         }
         max
     }
 
     /// Takes slots back from a device, named by any UMEM offset inside them.
     pub(crate) fn return_from_device(&self, offsets: impl Iterator<Item = u64>) {
-        let shift = self.0.pool.config.frame_bytes.trailing_zeros();
+        let size = self.0.pool.frame_size;
         let mut count = 0;
         for offset in offsets {
-            #[allow(clippy::cast_possible_truncation, reason = "slot numbers are u32")]
-            let slot = (offset >> shift) as u32;
+            let slot = size.slot_of(offset);
             if cfg!(debug_assertions) {
                 self.0.pool.transfer(slot, &[IN_DEVICE], IN_POOL);
             }

@@ -161,8 +161,10 @@ fn sizes_out_of_range_are_refused() {
     let region = || Region::builder(8192).tiers(&[PageTier::Base4K]).build().unwrap();
     let refused = |config: PoolConfig| Pool::new(region(), config).unwrap_err().to_string();
     let good = PoolConfig::default();
-    assert!(refused(PoolConfig { frame_bytes: 3000, ..good }).contains("power of two"));
-    assert!(refused(PoolConfig { frame_bytes: 0, ..good }).contains("power of two"));
+    for frame_bytes in [0, 255, 65537] {
+        let why = refused(PoolConfig { frame_bytes, headroom_bytes: 0, ..good });
+        assert!(why.contains("from 256 to 65536"), "{why}");
+    }
     assert!(refused(PoolConfig { frames: Some(0), ..good }).contains("0 frames"));
     assert!(refused(PoolConfig { frames: Some(5), ..good }).contains("room for 1 to 4"));
     assert!(refused(PoolConfig { cache: 1, ..good }).contains("out of range"));
@@ -171,4 +173,38 @@ fn sizes_out_of_range_are_refused() {
     let _first = Pool::new(Arc::clone(&shared), good).unwrap();
     assert!(Pool::new(shared, good).unwrap_err().to_string().contains("another pool's"));
     assert!(refused(PoolConfig { headroom_bytes: 2049, ..good }).contains("out of range"));
+}
+
+/// Slots of any size follow each other without a gap, none is cut by the region's end, and each offset
+/// inside of one leads back to it.
+#[test]
+fn slots_of_any_size_follow_each_other() {
+    for frame_bytes in [256, 257, 2048, 3000, 4001, 4096, 65535, 65536] {
+        let region = Region::builder(1 << 20).tiers(&[PageTier::Base4K]).build().unwrap();
+        let base = region.base().addr().get();
+        let room = u32::try_from(region.len_bytes()).unwrap() / frame_bytes;
+        let config = PoolConfig { frame_bytes, headroom_bytes: 0, ..PoolConfig::default() };
+        let pool = Pool::new(region, config).unwrap();
+        let handle = pool.handle();
+        assert_eq!(pool.slots(), room);
+        let mut packets: Vec<Packet> = std::iter::from_fn(|| handle.alloc()).collect();
+        let mut starts: Vec<u64> =
+            packets.iter().map(|p| (p.bytes().as_ptr().addr() - base) as u64).collect();
+        starts.sort_unstable();
+        let size = pool.frame_size();
+        assert!(starts.iter().copied().eq((0..room).map(|slot| size.start_of(slot))));
+        for (slot, start) in (0..).zip(starts) {
+            for headroom in [0, 1, frame_bytes / 2, frame_bytes - 1] {
+                let offset = start + u64::from(headroom);
+                assert_eq!((size.slot_of(offset), size.headroom_of(offset)), (slot, headroom));
+            }
+        }
+        assert_eq!(size.slot_of(u64::MAX), u32::MAX, "no slot's number");
+        for packet in &mut packets {
+            assert_eq!(packet.tailroom(), frame_bytes as usize);
+            packet.put(frame_bytes).unwrap().fill(7);
+        }
+        packets.into_iter().for_each(Packet::consume);
+        assert_closed(&pool, &[&handle], 0);
+    }
 }
