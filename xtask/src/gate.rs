@@ -60,6 +60,7 @@ const CASES: &[Case] = &[
     Case { name: "receive-byte", package: "netmem", function: "gate_receive_byte", limit: None },
     Case { name: "receive-table", package: "netmem", function: "gate_receive_table", limit: None },
     Case { name: "reflect", package: "netmem", function: "gate_reflect", limit: Some(46.0) },
+    Case { name: "forward", package: "netmem", function: "gate_forward", limit: None },
     Case { name: "answer98", package: "cli", function: "gate_answer", limit: Some(120.0) },
     Case { name: "echo98", package: "cli", function: "gate_echo", limit: Some(160.0) },
     Case { name: "echo1514", package: "cli", function: "gate_echo", limit: None },

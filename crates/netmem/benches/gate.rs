@@ -27,6 +27,7 @@ fn main() {
         "receive-byte" => (gate_receive_byte, Sends::None),
         "receive-table" => (gate_receive_table, Sends::None),
         "reflect" => (gate_reflect, Sends::All),
+        "forward" => return forward_packets(batch, packets),
         other => panic!("no case {other}"),
     };
     move_packets(run, sends, batch, packets);
@@ -75,6 +76,31 @@ fn move_packets(run: Case, sends: Sends, batch: u32, packets: u64) {
     }
 }
 
+/// From one port out of another over the same pool, completions reaped.
+fn forward_packets(batch: u32, packets: u64) {
+    let region = Region::builder(8192 * 2048).build().expect("16 MiB");
+    let handle = Pool::new(region, PoolConfig::default()).expect("a pool").handle();
+    let start = u32::MAX - 5000;
+    let (mut port, mut kernel) = FakeKernel::port(&handle, RingSizes::default(), start);
+    let (mut out, mut out_kernel) = FakeKernel::port(&handle, RingSizes::default(), start);
+    let mut frame = [0u8; 64];
+    frame[..12].copy_from_slice(&[2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13]);
+    let mut reflected = frame;
+    reflected[..12].copy_from_slice(&[8, 9, 10, 11, 12, 13, 2, 3, 4, 5, 6, 7]);
+    let table = black_box([Verdict::Transmit; 4]);
+    let mut done = 0;
+    while done < packets {
+        for _ in 0..batch {
+            assert!(kernel.deliver(&frame), "the fill ring is topped up");
+        }
+        let received = gate_forward(&mut port, &mut out, batch, &table);
+        assert_eq!(received, batch, "every packet has its verdict");
+        let sent = out_kernel.send(|bytes| assert!(bytes == reflected, "changed: {bytes:02x?}"));
+        assert_eq!((sent, out_kernel.complete(usize::MAX)), (batch as usize, sent));
+        done += u64::from(batch);
+    }
+}
+
 /// Receive and recycle: the verdict depends on how many bytes the packet has.
 #[inline(never)]
 fn gate_receive(port: &mut Port, batch: u32, table: &[Verdict; 4]) -> u32 {
@@ -106,15 +132,26 @@ fn gate_receive_table(port: &mut Port, batch: u32, table: &[Verdict; 4]) -> u32 
 #[inline(never)]
 fn gate_reflect(port: &mut Port, batch: u32, table: &[Verdict; 4]) -> u32 {
     let consumed = u8::from(table[1] != Verdict::Transmit);
-    let decide = |packet: &mut PacketMut<'_>| {
-        let Some(addresses) = packet.bytes_mut().first_chunk_mut::<14>() else {
-            return Verdict::Drop(DropReason::PktTooSmall);
-        };
-        let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, ..] = *addresses;
-        addresses[..12].copy_from_slice(&[s0, s1, s2, s3, s4, s5, d0, d1, d2, d3, d4, d5]);
-        if addresses[12] == consumed { Verdict::Consume } else { Verdict::Transmit }
+    port.receive(batch, &mut (), |packet| swap(packet, consumed)).received
+}
+
+/// Forward: as reflect, out of another port.
+#[inline(never)]
+fn gate_forward(port: &mut Port, out: &mut Port, batch: u32, table: &[Verdict; 4]) -> u32 {
+    let consumed = u8::from(table[1] != Verdict::Transmit);
+    let decide = |packet: &mut PacketMut<'_>| swap(packet, consumed + 1);
+    port.receive_to(out, batch, &mut (), decide).map_or(0, |tally| tally.received)
+}
+
+/// Swaps the Ethernet addresses; the verdict depends on a byte behind them.
+#[inline(always)]
+fn swap(packet: &mut PacketMut<'_>, consumed: u8) -> Verdict {
+    let Some(addresses) = packet.bytes_mut().first_chunk_mut::<14>() else {
+        return Verdict::Drop(DropReason::PktTooSmall);
     };
-    port.receive(batch, &mut (), decide).received
+    let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, ..] = *addresses;
+    addresses[..12].copy_from_slice(&[s0, s1, s2, s3, s4, s5, d0, d1, d2, d3, d4, d5]);
+    if addresses[12] == consumed { Verdict::Consume } else { Verdict::Transmit }
 }
 
 #[inline]

@@ -23,8 +23,13 @@
 //! - **K7** a started device is `!Send`: it belongs to its worker thread.
 //! - **K8** a packet whose memory a device does not cover is given back.
 //!
-//! `Transmit` answers through the device that the packet came from. To send through another one over
-//! the same pool, `Keep` the packet and hand it to the other device's [`Device::transmit`].
+//! `Transmit` answers through the device that the packet came from. Between two AF_XDP ports over the
+//! same pool, [`Port::receive_to`](crate::xdp::Port::receive_to) sends in place through the other one;
+//! between other devices over the same pool, `Keep` the packet and hand it to the other's
+//! [`Device::transmit`].
+//!
+//! A packet is a chain of frames, of one nearly always. Every verdict is on the whole chain, which is
+//! counted once: it is sent whole or not at all.
 
 use std::{collections::VecDeque, fmt, time::Duration};
 
@@ -40,7 +45,8 @@ pub enum Verdict {
     Consume,
     /// It is dropped, for this reason.
     Drop(DropReason),
-    /// It goes out where it came in, as it is now: changed bytes, moved front and back.
+    /// It goes out where it came in, as it is now: changed bytes, moved front and back. Frames of a chain
+    /// that have no bytes are left out.
     Transmit,
     /// It becomes an owned packet and goes to the sink that the call names.
     Keep,
@@ -98,6 +104,18 @@ impl fmt::Display for ForeignPacket {
 }
 
 impl std::error::Error for ForeignPacket {}
+
+/// A port that cannot send what another one receives, because it is of another pool (K8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ForeignPort;
+
+impl fmt::Display for ForeignPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("send received packets to another port: it is of another pool")
+    }
+}
+
+impl std::error::Error for ForeignPort {}
 
 /// A way to move packets, owned by one thread.
 pub trait Device {

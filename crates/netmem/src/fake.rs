@@ -13,8 +13,11 @@ use std::{
 };
 
 use crate::{
-    mem::{PoolHandle, Region},
-    sys::to_usize,
+    mem::{PoolHandle, Region, span::FrameSize},
+    sys::{
+        to_usize,
+        xsk::{XDP_PKT_CONTD, XSK_UNALIGNED_BUF_OFFSET_SHIFT},
+    },
     xdp::{
         Port, PortReport, RingSizes, XdpDesc, XdpMode,
         ring::{Consumer, Heap, Producer, pair},
@@ -22,7 +25,7 @@ use crate::{
 };
 
 /// The kernel leaves this in front of a packet.
-const HEADROOM: u64 = 256;
+const HEADROOM: u32 = 256;
 
 /// The kernel's side of a port's rings.
 #[derive(Debug)]
@@ -34,12 +37,12 @@ pub struct FakeKernel {
     fill_flags: Arc<Heap<u64>>,
     tx_flags: Arc<Heap<XdpDesc>>,
     region: Arc<Region>,
-    frame_mask: u64,
+    size: FrameSize,
     umem_bytes: u64,
     /// Slots taken by hand from the fill ring, not delivered.
     taken: BTreeSet<u64>,
-    /// Taken from the tx ring, not completed.
-    sending: VecDeque<u64>,
+    /// Taken from the tx ring, not completed, and whether the packet ends there.
+    sending: VecDeque<(u64, bool)>,
     calls: Calls,
 }
 
@@ -79,7 +82,7 @@ impl FakeKernel {
             fill_flags,
             tx_flags,
             region: Arc::clone(handle.pool().region()),
-            frame_mask: u64::from(handle.pool().config().frame_bytes - 1),
+            size: handle.pool().frame_size(),
             umem_bytes: u64::from(handle.pool().slots())
                 * u64::from(handle.pool().config().frame_bytes),
             taken: BTreeSet::new(),
@@ -102,16 +105,55 @@ impl FakeKernel {
     /// # Panics
     /// When the frame does not fit into a slot behind the headroom.
     pub fn deliver(&mut self, frame: &[u8]) -> bool {
-        assert!(HEADROOM + frame.len() as u64 <= self.frame_mask + 1, "frame too long");
-        if self.rx.free(1) == 0 {
+        self.deliver_chain(&[frame])
+    }
+
+    /// Receives a packet of these frames, one slot for each, all in the rx ring at once; `false` when
+    /// the fill or the rx ring leaves no room for all of them, and the packet is lost.
+    ///
+    /// # Panics
+    /// When a frame does not fit into a slot behind the headroom.
+    pub fn deliver_chain(&mut self, frames: &[&[u8]]) -> bool {
+        let count = u32::try_from(frames.len()).expect("shorter than a ring");
+        let is_closed = self.calls.is_closed();
+        if is_closed || self.rx.free(count) < count || self.fill.available(count) < count {
             return false;
         }
-        let Some(slot) = self.take() else { return false };
-        let addr = slot + HEADROOM;
-        self.write(addr, frame);
-        let len = u32::try_from(frame.len()).expect("shorter than a slot");
-        self.publish(XdpDesc { addr, len, options: 0 });
+        for (behind, frame) in (0..count).rev().zip(frames) {
+            let headroom = u64::from(HEADROOM);
+            assert!(headroom + frame.len() as u64 <= u64::from(self.size.bytes()), "too long");
+            let start = self.take().expect("available");
+            self.write(start + headroom, frame);
+            let len = u32::try_from(frame.len()).expect("shorter than a slot");
+            let options = if behind > 0 { XDP_PKT_CONTD } else { 0 };
+            self.rx.push(XdpDesc { addr: self.address(start, HEADROOM), len, options });
+        }
+        self.rx.publish();
         true
+    }
+
+    /// As [`deliver`](Self::deliver), of a packet that an XDP program has put `metadata` in front of.
+    ///
+    /// # Panics
+    /// When the frame does not fit behind the headroom, or the metadata into it.
+    pub fn deliver_with_metadata(&mut self, metadata: &[u8], frame: &[u8]) -> bool {
+        assert!(metadata.len() <= HEADROOM as usize, "metadata too long");
+        let start = self.next_fill();
+        if let Some(start) = start.filter(|_| self.deliver(frame)) {
+            self.write(start + u64::from(HEADROOM) - metadata.len() as u64, metadata);
+            return true;
+        }
+        false
+    }
+
+    /// How the kernel names the byte at `headroom` in the slot that starts at `start`.
+    #[must_use]
+    pub fn address(&self, start: u64, headroom: u32) -> u64 {
+        if self.size.is_aligned() {
+            start + u64::from(headroom)
+        } else {
+            start | u64::from(headroom) << XSK_UNALIGNED_BUF_OFFSET_SHIFT
+        }
     }
 
     /// Takes the next slot of the fill ring, as a driver does long before it receives into it.
@@ -121,24 +163,44 @@ impl FakeKernel {
         Some(slot)
     }
 
-    fn take(&mut self) -> Option<u64> {
+    /// The slot that the next packet is received into.
+    fn next_fill(&mut self) -> Option<u64> {
         if self.calls.is_closed() || self.fill.available(1) == 0 {
             return None;
         }
         let [head, _] = self.fill.segments(1);
-        let slot = head[0] & !self.frame_mask;
+        let headroom = self.size.headroom_of(head[0]);
+        assert!(
+            self.size.is_aligned() || headroom == 0,
+            "the kernel would not mask {:#x}",
+            head[0]
+        );
+        Some(head[0] - u64::from(headroom))
+    }
+
+    fn take(&mut self) -> Option<u64> {
+        let start = self.next_fill()?;
         self.fill.pass(1);
         self.fill.release();
-        Some(slot)
+        Some(start)
     }
 
     /// Puts a descriptor into the rx ring: one anywhere inside of a slot that
-    /// [`take_fill`](Self::take_fill) has given, or one that no kernel would write, outside of the UMEM
-    /// or longer than a frame. `false` for any other: it could name a slot that is not the kernel's.
+    /// [`take_fill`](Self::take_fill) has given, its address as [`address`](Self::address) has it, or one
+    /// that no kernel would write, outside of the UMEM or longer than a frame. `false` for any other: it
+    /// could name a slot that is not the kernel's.
     pub fn deliver_raw(&mut self, desc: XdpDesc) -> bool {
-        let is_bad = desc.addr >= self.umem_bytes || u64::from(desc.len) > self.frame_mask + 1;
-        let fits = (desc.addr & self.frame_mask) + u64::from(desc.len) <= self.frame_mask + 1;
-        let is_ours = fits && self.taken.remove(&(desc.addr & !self.frame_mask));
+        let frame_bytes = u64::from(self.size.bytes());
+        let (start, headroom) = if self.size.is_aligned() {
+            let headroom = u64::from(self.size.headroom_of(desc.addr));
+            (desc.addr - headroom, headroom)
+        } else {
+            let headroom = desc.addr >> XSK_UNALIGNED_BUF_OFFSET_SHIFT;
+            (desc.addr & ((1 << XSK_UNALIGNED_BUF_OFFSET_SHIFT) - 1), headroom)
+        };
+        let is_bad = start >= self.umem_bytes || u64::from(desc.len) > frame_bytes;
+        let fits = headroom + u64::from(desc.len) <= frame_bytes;
+        let is_ours = fits && self.taken.remove(&start);
         if is_bad || is_ours {
             self.publish(desc);
         }
@@ -153,31 +215,89 @@ impl FakeKernel {
         }
     }
 
-    /// Takes every packet of the tx ring, shows its bytes to `visit`, and leaves it incomplete.
+    /// Takes every packet of the tx ring, shows its bytes to `visit`, and leaves it incomplete. Returns
+    /// how many there were.
+    ///
+    /// # Panics
+    /// When a descriptor is one that the kernel would refuse.
     pub fn send(&mut self, mut visit: impl FnMut(&[u8])) -> usize {
+        self.send_chains(|frames| match frames {
+            [frame] => visit(frame),
+            _ => visit(&frames.concat()),
+        })
+    }
+
+    /// As [`send`](Self::send), showing the frames of each packet apart.
+    ///
+    /// # Panics
+    /// As `send`.
+    pub fn send_chains(&mut self, mut visit: impl FnMut(&[&[u8]])) -> usize {
         if self.calls.is_closed() {
             return 0;
         }
         let count = self.tx.available(u32::MAX);
         let descs = self.tx.segments(count).concat();
-        for desc in &descs {
-            visit(self.bytes(desc.addr, desc.len as usize));
-            self.sending.push_back(desc.addr);
+        let is_last = |desc: &XdpDesc| desc.options & XDP_PKT_CONTD == 0;
+        let mut sent = 0;
+        for packet in descs.split_inclusive(is_last) {
+            assert!(packet.last().is_some_and(is_last), "a chain without its end: {packet:?}");
+            assert!(packet.len() <= 18, "a chain of {} frames", packet.len());
+            if let [desc] = packet {
+                visit(&[self.frame(desc)]);
+            } else {
+                visit(&packet.iter().map(|desc| self.frame(desc)).collect::<Vec<_>>());
+            }
+            self.sending.extend(packet.iter().map(|desc| (desc.addr, is_last(desc))));
+            sent += 1;
         }
         self.tx.pass(count);
         self.tx.release();
-        descs.len()
+        sent
+    }
+
+    /// The bytes of a descriptor of the tx ring, checked as the kernel does (`xp_aligned_validate_desc`,
+    /// `xp_unaligned_validate_desc` in net/xdp/xsk_queue.h, kernel 6.18).
+    fn frame(&self, desc: &XdpDesc) -> &[u8] {
+        let end = desc.addr + u64::from(desc.len);
+        let room = u64::from(self.size.bytes() - self.size.headroom_of(desc.addr));
+        let is_valid = desc.len > 0 && desc.options <= XDP_PKT_CONTD && end <= self.umem_bytes;
+        assert!(is_valid && u64::from(desc.len) <= room, "{desc:?}");
+        self.bytes(desc.addr, desc.len as usize)
     }
 
     /// Completes up to `max` of the packets taken by [`send`](Self::send); returns how many.
     pub fn complete(&mut self, max: usize) -> usize {
-        let room = self.completion.free(u32::MAX) as usize;
-        let count = max.min(room).min(self.sending.len());
-        for addr in self.sending.drain(..count) {
-            self.completion.push(addr);
+        let mut completed = 0;
+        while completed < max {
+            let Some(last) = self.sending.iter().position(|&(_, is_last)| is_last) else { break };
+            if !self.complete_range(0..last + 1) {
+                break;
+            }
+            completed += 1;
         }
         self.completion.publish();
-        count
+        completed
+    }
+
+    /// Completes the packet that was taken last, as the kernel does when its socket buffer is freed
+    /// first; `false` when there is none, or no room.
+    pub fn complete_newest(&mut self) -> bool {
+        let others = self.sending.iter().rev().skip(1).position(|&(_, is_last)| is_last);
+        let first = others.map_or(0, |behind| self.sending.len() - 1 - behind);
+        let is_done = first < self.sending.len() && self.complete_range(first..self.sending.len());
+        self.completion.publish();
+        is_done
+    }
+
+    fn complete_range(&mut self, range: std::ops::Range<usize>) -> bool {
+        let count = u32::try_from(range.len()).expect("no more than a ring");
+        if self.completion.free(count) < count {
+            return false;
+        }
+        for (addr, _) in self.sending.drain(range) {
+            self.completion.push(addr);
+        }
+        true
     }
 
     /// Says whether the tx and fill rings want to be woken for.

@@ -247,4 +247,32 @@ mod tests {
         assert_eq!((foreign.accepted, foreign.packet.len()), (0, 60));
         assert_eq!(handle.counts().dropped[DropReason::FullRing], 1);
     }
+
+    /// Chains pass through with every frame, changed at both ends, and count as one packet each.
+    #[test]
+    fn chains_pass_through() {
+        let handle = pool(16);
+        let (mut near, mut far) = Loopback::pair(&handle, 8);
+        let mut chain = packets(&handle, 3);
+        let (mut first, rest) = (chain.pop_front().unwrap(), chain);
+        rest.into_iter().for_each(|packet| first.append(packet).unwrap());
+        assert_eq!((first.frame_count(), first.total_len()), (3, 180));
+        assert_eq!(near.transmit(&mut [first].into()).unwrap(), 1);
+        far.receive(64, &mut (), |packet| {
+            packet.pull(1).unwrap();
+            packet.trim(2).unwrap();
+            packet.frame_mut(1).unwrap()[0] = 9;
+            Verdict::Transmit
+        });
+        let mut kept = Vec::new();
+        near.receive(64, &mut kept, |_| Verdict::Keep);
+        let frames: Vec<_> = kept[0].frames().map(|frame| (frame.len(), frame[0])).collect();
+        assert_eq!(frames, [(59, 0), (60, 9), (58, 2)]);
+        let closed = audit(&handle, &[&near, &far]);
+        assert!(closed.is_ok(), "{:?}", closed.findings);
+        assert_eq!((closed.held, closed.counts.consumed), (1, 2));
+        kept.clear();
+        let closed = audit(&handle, &[&near, &far]);
+        assert!(closed.is_ok() && closed.held == 0, "{:?}", closed.findings);
+    }
 }

@@ -28,6 +28,7 @@ mod shared;
 pub(crate) mod span;
 
 pub use audit::{Audit, Walk};
+pub(crate) use packet::Rest;
 pub use packet::{Packet, PacketMut};
 pub use pool::{Counts, Drain, Pool, PoolConfig, PoolHandle, PoolStatistics};
 pub(crate) use pool::{Seed, Slot, XDP_PACKET_HEADROOM};

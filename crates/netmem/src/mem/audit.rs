@@ -77,9 +77,9 @@ impl Owners {
         Owner::ALL.iter().map(|&owner| (owner, self[owner]))
     }
 
-    /// Packets on their way out or with the program: begun and not ended (K6). Descriptors in an rx
-    /// ring are not received yet.
-    fn held(&self) -> u64 {
+    /// Slots of packets on their way out or with the program: begun and not ended (K6). Descriptors in
+    /// an rx ring are not received yet.
+    fn held_slots(&self) -> u64 {
         self[Owner::User] + self[Owner::Tx] + self[Owner::KernelTx] + self[Owner::Completion]
     }
 }
@@ -102,6 +102,8 @@ impl std::ops::IndexMut<Owner> for Owners {
 pub struct Walk {
     found: Vec<(u32, Owner)>,
     unseen: Owners,
+    /// Slots of held packets besides one for each packet.
+    continued: u64,
     counts: Counts,
 }
 
@@ -118,10 +120,15 @@ impl Walk {
         self.unseen[owner] += count;
     }
 
+    /// Names slots of held packets that continue another slot's packet.
+    pub(crate) fn continued(&mut self, count: u64) {
+        self.continued += count;
+    }
+
     /// The counts alone: for a thread whose handle, and with it the cache, is about to end.
     #[must_use]
     pub fn counts_only(&self) -> Self {
-        Self { counts: self.counts, ..Self::default() }
+        Self { counts: self.counts, continued: self.continued, ..Self::default() }
     }
 
     /// What its owner's packets began and ended as.
@@ -222,7 +229,7 @@ impl Audit {
         let mut owners = Owners::default();
         let mut counts = Counts::default();
         let mut findings = Vec::new();
-        let mut unseen = 0;
+        let (mut unseen, mut continued) = (0, 0);
         for walk in std::iter::once(pool.walk()).chain(walks) {
             for (slot, owner) in walk.found {
                 match seen.get_mut(slot as usize) {
@@ -240,6 +247,7 @@ impl Audit {
                 owners[owner] += count;
                 unseen += count;
             }
+            continued += walk.continued;
             counts.add(&walk.counts);
         }
         let nowhere = (0u32..).zip(&seen).filter(|(_, owner)| owner.is_none());
@@ -250,7 +258,7 @@ impl Audit {
         } else if missing < unseen {
             findings.push(Finding::Surplus { count: unseen - missing });
         }
-        let held = owners.held();
+        let held = owners.held_slots().saturating_sub(continued);
         let outstanding = counts.outstanding();
         if outstanding != i128::from(held) {
             findings.push(Finding::Identity { outstanding, held });

@@ -6,11 +6,17 @@
 //! ```
 //!
 //! Both kinds have the same operations: `push`/`pull` move the front, `put`/`trim` the back; one that
-//! does not fit changes nothing (K2). A packet is a chain of frames; chains of more than one frame
-//! come with multi-buffer, and until then [`PacketMut::frame_count`] is 1.
+//! does not fit changes nothing (K2).
+//!
+//! A packet is a chain of frames, each with its own room (K1), of one frame nearly always: longer ones
+//! come by multi-buffer (`XDP_USE_SG`, kernel 6.6) and by [`Packet::append`]. What is said of *the*
+//! bytes and the headroom is of the first frame; `put`, `trim` and the tailroom are of the last.
+
+mod chain;
 
 use std::{marker::PhantomData, ptr::NonNull, slice};
 
+pub(crate) use self::chain::Rest;
 use super::{
     DropReason, PoolHandle, Slot,
     pool::Ending,
@@ -24,6 +30,8 @@ pub struct PacketMut<'a> {
     /// The first byte of the packet; its slot starts `span.headroom` bytes before.
     data: NonNull<u8>,
     span: Span,
+    /// The frames behind the first, where there are any.
+    rest: Option<&'a mut Rest>,
     owner: PhantomData<&'a mut [u8]>,
 }
 
@@ -34,8 +42,8 @@ impl<'a> PacketMut<'a> {
     /// - `data - span.headroom .. + span.frame_bytes` is inside one slot's span of a live region (R1);
     /// - the caller owns that slot (P2) and lends it for `'a`.
     #[inline]
-    pub(crate) unsafe fn new(data: NonNull<u8>, span: Span) -> Self {
-        Self { data, span, owner: PhantomData }
+    pub(crate) unsafe fn new(data: NonNull<u8>, span: Span, rest: Option<&'a mut Rest>) -> Self {
+        Self { data, span, rest, owner: PhantomData }
     }
 
     #[inline]
@@ -49,7 +57,8 @@ impl<'a> PacketMut<'a> {
         (self.data.addr().get() - base.addr().get()) as u64
     }
 
-    /// The packet's bytes.
+    /// The bytes of the packet's first frame: all of it, unless [`frame_count`](Self::frame_count) says
+    /// that there are more.
     #[inline]
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
@@ -58,7 +67,7 @@ impl<'a> PacketMut<'a> {
         unsafe { slice::from_raw_parts(self.data.as_ptr(), self.span.len as usize) }
     }
 
-    /// The packet's bytes, to change in place.
+    /// The bytes of the packet's first frame, to change in place.
     #[inline]
     #[must_use]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
@@ -66,14 +75,14 @@ impl<'a> PacketMut<'a> {
         unsafe { slice::from_raw_parts_mut(self.data.as_ptr(), self.span.len as usize) }
     }
 
-    /// The packet's length in bytes.
+    /// The length of [`bytes`](Self::bytes).
     #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
         self.span.len as usize
     }
 
-    /// Whether the packet has no bytes.
+    /// Whether the first frame has no bytes.
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -87,17 +96,63 @@ impl<'a> PacketMut<'a> {
         self.span.headroom as usize
     }
 
-    /// Free bytes behind the packet.
+    /// Free bytes behind the packet, in its last frame.
     #[inline]
     #[must_use]
     pub fn tailroom(&self) -> usize {
-        self.span.tailroom() as usize
+        self.rest.as_ref().map_or(self.span, |rest| rest.last()).tailroom() as usize
     }
 
-    /// How many frames the packet spans.
+    /// The `n` bytes in front of the packet: what an XDP program has put there with
+    /// `bpf_xdp_adjust_meta` before the packet came, or whatever the slot held. `None` when the headroom
+    /// is smaller.
+    #[inline]
+    #[must_use]
+    #[doc(alias = "data_meta")]
+    pub fn in_front(&self, n: u32) -> Option<&[u8]> {
+        let front = self.span.push(n).ok()?;
+        // SAFETY: `n` is at most the headroom, so the pointer stays inside of the slot (K1).
+        let start = unsafe { self.data.sub((self.span.headroom - front.headroom) as usize) };
+        // SAFETY: the `n` bytes end where the packet starts, in the slot that is lent (K1, `new`), and
+        // are initialised (R1).
+        Some(unsafe { slice::from_raw_parts(start.as_ptr(), n as usize) })
+    }
+
+    /// How many frames the packet spans, 1 or more.
+    #[inline]
     #[must_use]
     pub fn frame_count(&self) -> usize {
-        1
+        1 + self.rest.as_ref().map_or(0, |rest| rest.frames().len())
+    }
+
+    /// The length of all frames together, in bytes.
+    #[inline]
+    #[must_use]
+    pub fn total_len(&self) -> usize {
+        self.len() + self.rest.as_ref().map_or(0, |rest| rest.len_bytes())
+    }
+
+    /// The bytes of one frame, from 0; `None` past the last.
+    #[must_use]
+    pub fn frame(&self, index: usize) -> Option<&[u8]> {
+        match index.checked_sub(1) {
+            None => Some(self.bytes()),
+            Some(behind) => self.rest.as_ref()?.bytes(behind),
+        }
+    }
+
+    /// The bytes of one frame, from 0, to change in place; `None` past the last.
+    #[must_use]
+    pub fn frame_mut(&mut self, index: usize) -> Option<&mut [u8]> {
+        match index.checked_sub(1) {
+            None => Some(self.bytes_mut()),
+            Some(behind) => self.rest.as_mut()?.bytes_mut(behind),
+        }
+    }
+
+    /// The bytes of each frame, in order.
+    pub fn frames(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.frame_count()).filter_map(|index| self.frame(index))
     }
 
     /// Grows the packet by `n` bytes at the front and returns them, with whatever they held.
@@ -114,7 +169,7 @@ impl<'a> PacketMut<'a> {
     /// Takes `n` bytes off the front.
     ///
     /// # Errors
-    /// When the packet is shorter than `n`; nothing changes.
+    /// When the first frame is shorter than `n`; nothing changes.
     #[inline]
     #[doc(alias = "skb_pull")]
     pub fn pull(&mut self, n: u32) -> Result<(), NoRoom> {
@@ -129,6 +184,9 @@ impl<'a> PacketMut<'a> {
     #[inline]
     #[doc(alias = "skb_put")]
     pub fn put(&mut self, n: u32) -> Result<&mut [u8], NoRoom> {
+        if let Some(ref mut rest) = self.rest {
+            return rest.put(n);
+        }
         let start = self.span.len as usize;
         self.set(self.span.put(n)?);
         Ok(&mut self.bytes_mut()[start..])
@@ -137,18 +195,21 @@ impl<'a> PacketMut<'a> {
     /// Takes `n` bytes off the back.
     ///
     /// # Errors
-    /// When the packet is shorter than `n`; nothing changes.
+    /// When the last frame is shorter than `n`; nothing changes.
     #[inline]
     #[doc(alias = "skb_trim")]
     pub fn trim(&mut self, n: u32) -> Result<(), NoRoom> {
+        if let Some(ref mut rest) = self.rest {
+            return rest.trim(n);
+        }
         self.set(self.span.trim(n)?);
         Ok(())
     }
 
-    /// Moves the start of an empty packet `n` bytes towards the back of its slot.
+    /// Moves the start of an empty first frame `n` bytes towards the back of its slot.
     ///
     /// # Errors
-    /// When the packet is not empty or the tailroom is smaller than `n`; nothing changes.
+    /// When the frame is not empty or the tailroom is smaller than `n`; nothing changes.
     #[doc(alias = "skb_reserve")]
     pub fn reserve(&mut self, n: u32) -> Result<(), NoRoom> {
         self.set(self.span.reserve(n)?);
@@ -164,7 +225,7 @@ impl<'a> PacketMut<'a> {
     }
 }
 
-/// An owned packet: a slot of a pool, given back when the packet ends. Thread-confined (K7).
+/// An owned packet: one slot of a pool or more, given back when the packet ends. Thread-confined (K7).
 ///
 /// Every packet ends exactly once (K6): sent by a device, [`consume`](Self::consume)d, or
 /// [`discard`](Self::discard)ed with a reason. One that just goes out of scope counts as discarded
@@ -181,16 +242,25 @@ pub struct Packet {
     /// `None` only inside the call that ends the packet.
     slot: Option<Slot>,
     span: Span,
+    /// The frames behind the first, where there are any.
+    rest: Option<Box<Rest>>,
 }
 
 impl Packet {
-    pub(crate) fn new(handle: PoolHandle, slot: Slot, headroom: u32, len: u32) -> Self {
+    pub(crate) fn new(
+        handle: PoolHandle,
+        slot: Slot,
+        (headroom, len): (u32, u32),
+        rest: Option<Box<Rest>>,
+    ) -> Self {
         let frame_bytes = handle.pool().config().frame_bytes;
         debug_assert!(headroom + len <= frame_bytes);
-        Self { handle, slot: Some(slot), span: Span { len, ..Span::empty(headroom, frame_bytes) } }
+        let span = Span { len, ..Span::empty(headroom, frame_bytes) };
+        Self { handle, slot: Some(slot), span, rest }
     }
 
-    /// The packet's bytes.
+    /// The bytes of the packet's first frame: all of it, unless [`frame_count`](Self::frame_count) says
+    /// that there are more.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         let len = self.span.len as usize;
@@ -199,7 +269,7 @@ impl Packet {
         unsafe { slice::from_raw_parts(self.data().as_ptr(), len) }
     }
 
-    /// The packet's bytes, to change in place.
+    /// The bytes of the packet's first frame, to change in place.
     #[must_use]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         let len = self.span.len as usize;
@@ -207,13 +277,13 @@ impl Packet {
         unsafe { slice::from_raw_parts_mut(self.data().as_ptr(), len) }
     }
 
-    /// The packet's length in bytes.
+    /// The length of [`bytes`](Self::bytes).
     #[must_use]
     pub fn len(&self) -> usize {
         self.span.len as usize
     }
 
-    /// Whether the packet has no bytes.
+    /// Whether the first frame has no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.span.len == 0
@@ -225,10 +295,69 @@ impl Packet {
         self.span.headroom as usize
     }
 
-    /// Free bytes behind the packet.
+    /// Free bytes behind the packet, in its last frame.
     #[must_use]
     pub fn tailroom(&self) -> usize {
-        self.span.tailroom() as usize
+        self.rest.as_ref().map_or(self.span, |rest| rest.last()).tailroom() as usize
+    }
+
+    /// How many frames the packet spans, 1 or more.
+    #[must_use]
+    pub fn frame_count(&self) -> usize {
+        1 + self.rest.as_ref().map_or(0, |rest| rest.frames().len())
+    }
+
+    /// The length of all frames together, in bytes.
+    #[must_use]
+    pub fn total_len(&self) -> usize {
+        self.len() + self.rest.as_ref().map_or(0, |rest| rest.len_bytes())
+    }
+
+    /// The bytes of one frame, from 0; `None` past the last.
+    #[must_use]
+    pub fn frame(&self, index: usize) -> Option<&[u8]> {
+        match index.checked_sub(1) {
+            None => Some(self.bytes()),
+            Some(behind) => self.rest.as_ref()?.bytes(behind),
+        }
+    }
+
+    /// The bytes of one frame, from 0, to change in place; `None` past the last.
+    #[must_use]
+    pub fn frame_mut(&mut self, index: usize) -> Option<&mut [u8]> {
+        match index.checked_sub(1) {
+            None => Some(self.bytes_mut()),
+            Some(behind) => self.rest.as_mut()?.bytes_mut(behind),
+        }
+    }
+
+    /// The bytes of each frame, in order.
+    pub fn frames(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.frame_count()).filter_map(|index| self.frame(index))
+    }
+
+    /// Puts the frames of `behind` behind this packet's. No bytes move: a chain is sent as descriptors
+    /// with `XDP_PKT_CONTD`, which a port bound for multi-buffer takes, up to 18 frames of some bytes.
+    /// `behind` has ended as a packet, and counts as consumed (K6).
+    ///
+    /// # Errors
+    /// `behind`, unchanged, when it is of another pool (K8).
+    pub fn append(&mut self, mut behind: Self) -> Result<(), Self> {
+        if !behind.is_of(&self.handle) {
+            return Err(behind);
+        }
+        let slot = behind.slot.take().expect(LIVE);
+        let mut rest = self.rest.take().unwrap_or_else(|| self.handle.spare_rest());
+        rest.push(slot, behind.span);
+        let mut frames_behind = 0;
+        if let Some(mut tail) = behind.rest.take() {
+            frames_behind = tail.frames().len() as u64;
+            rest.append(&mut tail);
+            self.handle.recycle_rest(tail);
+        }
+        self.rest = Some(rest);
+        behind.handle.appended(&self.handle, frames_behind);
+        Ok(())
     }
 
     /// Grows the packet by `n` bytes at the front and returns them, with whatever they held.
@@ -257,6 +386,9 @@ impl Packet {
     /// When the tailroom is smaller than `n`; nothing changes.
     #[doc(alias = "skb_put")]
     pub fn put(&mut self, n: u32) -> Result<&mut [u8], NoRoom> {
+        if let Some(ref mut rest) = self.rest {
+            return rest.put(n);
+        }
         let start = self.span.len as usize;
         self.span = self.span.put(n)?;
         Ok(&mut self.bytes_mut()[start..])
@@ -268,6 +400,9 @@ impl Packet {
     /// When the packet is shorter than `n`; nothing changes.
     #[doc(alias = "skb_trim")]
     pub fn trim(&mut self, n: u32) -> Result<(), NoRoom> {
+        if let Some(ref mut rest) = self.rest {
+            return rest.trim(n);
+        }
         self.span = self.span.trim(n)?;
         Ok(())
     }
@@ -297,7 +432,7 @@ impl Packet {
     /// Lends the packet as one that lies in a ring.
     pub(crate) fn lend(&mut self) -> PacketMut<'_> {
         // SAFETY: the slot is this packet's (P2) and `self` is borrowed for the view's lifetime.
-        unsafe { PacketMut::new(self.data(), self.span) }
+        unsafe { PacketMut::new(self.data(), self.span, self.rest.as_deref_mut()) }
     }
 
     pub(crate) fn set_span(&mut self, span: Span) {
@@ -309,17 +444,34 @@ impl Packet {
         Arc::ptr_eq(self.handle.pool(), handle.pool())
     }
 
-    /// Gives the packet's slot up to a device: its UMEM offset in bytes, and its length.
-    pub(crate) fn into_device(mut self) -> (u64, u32) {
+    /// How many descriptors send the packet: one for each frame that has bytes.
+    pub(crate) fn descriptors(&self) -> u32 {
+        u32::from(self.span.len > 0) + self.rest.as_ref().map_or(0, |rest| rest.descriptors())
+    }
+
+    /// Gives the packet's slots up to a device: hands each frame to `give`, in order, as its UMEM offset
+    /// in bytes and its length. Frames without bytes, which cannot be sent, go back to the pool.
+    pub(crate) fn into_device(mut self, mut give: impl FnMut(u64, u32)) {
         let slot = self.slot.take().expect(LIVE);
-        self.handle.release_to_device(&slot);
-        let start = u64::from(slot.index()) * u64::from(self.span.frame_bytes);
-        (start + u64::from(self.span.headroom), self.span.len)
+        let size = self.handle.pool().frame_size();
+        let mut hand_over = |slot: &Slot, span: Span| {
+            if span.len > 0 {
+                self.handle.release_to_device(slot);
+                give(size.start_of(slot.index()) + u64::from(span.headroom), span.len);
+            } else {
+                self.handle.give_back(slot);
+            }
+        };
+        hand_over(&slot, self.span);
+        if let Some(rest) = self.rest.take() {
+            rest.frames().iter().for_each(|frame| hand_over(&frame.slot, frame.span));
+            self.handle.end_rest(rest);
+        }
     }
 
     fn end(mut self, ending: Ending) {
         let slot = self.slot.take().expect(LIVE);
-        self.handle.end(&slot, ending);
+        self.handle.end(&slot, self.rest.take(), ending);
     }
 
     fn data(&self) -> NonNull<u8> {
@@ -334,7 +486,8 @@ impl Packet {
 impl Drop for Packet {
     fn drop(&mut self) {
         if let Some(slot) = self.slot.take() {
-            self.handle.end(&slot, Ending::Implicit(DropReason::NotSpecified));
+            let ending = Ending::Implicit(DropReason::NotSpecified);
+            self.handle.end(&slot, self.rest.take(), ending);
         }
     }
 }

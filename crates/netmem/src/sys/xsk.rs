@@ -20,6 +20,12 @@ pub(crate) const XDP_UMEM_TX_SW_CSUM: u32 = 1 << 1;
 /// `tx_metadata_len` counts (kernel 6.11; before, it counted without).
 pub(crate) const XDP_UMEM_TX_METADATA_LEN: u32 = 1 << 2;
 
+/// In `XdpDesc::options`: the packet goes on in the next descriptor.
+pub(crate) const XDP_PKT_CONTD: u32 = 1 << 0;
+/// In the unaligned mode an address that the kernel writes has the chunk's own below this bit, and from
+/// it on how far into the chunk the bytes start.
+pub(crate) const XSK_UNALIGNED_BUF_OFFSET_SHIFT: u32 = 48;
+
 const AF_XDP: u16 = 44;
 const _: () = assert!(AF_XDP as i32 == libc::AF_XDP);
 
@@ -54,7 +60,7 @@ pub struct XdpDesc {
     pub addr: u64,
     /// How many bytes the packet has in this frame.
     pub len: u32,
-    /// `XDP_PKT_CONTD` and later flags; 0 here.
+    /// `XDP_PKT_CONTD`: the packet goes on in the next descriptor. Other flags are not used here.
     pub options: u32,
 }
 const _: () = assert!(size_of::<XdpDesc>() == 16);

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! # Invariants kept here
-//! - **M1, M2, M3** (see [`crate::device`]): [`Pass`] holds the cursors of a batch in locals and
+//! - **M1, M2, M3** (see [`crate::device`]): [`Pass`](pass::Pass) holds the cursors of a batch in locals and
 //!   commits them when it is dropped, by return or by unwinding.
 //! - **X1** slots on the rx side (fill ring, kernel, rx ring, lent) are never more than the fill ring
 //!   has entries: a lent packet always finds room to go back. The consumer index of the fill ring
@@ -18,22 +18,29 @@
 //! - **X2** slots on the tx side are never more than the completion ring has entries: the kernel
 //!   never has to wait for us to reap.
 //! - **X3** the kernel writes descriptors inside of the UMEM. Each is checked in debug builds; in
-//!   release a run is checked by one reduction ([`Memory::holds_all`]), and only a run that fails it
+//!   release a run is checked by one reduction ([`Memory::are_plain`]), and only a run that fails it
 //!   is looked at one by one. A bad one is counted, never lent, and its slot is quarantined.
+//!
+//! Chains and unaligned slots go another way through the same loop: [`chain`].
 
+mod chain;
 mod levels;
 mod pass;
+mod receive;
+mod refill;
 mod teardown;
 mod wake;
 
 use std::{
     collections::VecDeque,
-    hint,
     os::fd::{AsFd, BorrowedFd},
     time::Duration,
 };
 
-use self::pass::{Memory, Pass};
+use self::{
+    chain::{Continued, Lone, MAX_FRAMES},
+    pass::Memory,
+};
 pub use self::{levels::Levels, teardown::Closed};
 use super::{
     PortReport, Statistics, XdpDesc,
@@ -76,6 +83,12 @@ pub struct Port {
     refill_at: u32,
     /// Slots on the tx side (X2): in the tx ring, the kernel or the completion ring.
     tx_side: u32,
+    /// Of these: slots whose packet goes on in another one.
+    continued: Continued,
+    /// What is behind the packet that is lent, if no plain run has it.
+    lone: Lone,
+    /// Slots received besides one for each packet.
+    rx_continued: u64,
     /// Slots lost to bad descriptors or to a kernel that kept them.
     quarantined: u64,
     unkicked: bool,
@@ -123,6 +136,7 @@ impl Port {
     ) -> Self {
         let pool = handle.pool();
         let memory = Memory::of(pool);
+        let handle_slots = pool.slots();
         let fill_size = rings.fill.size();
         let refill_at = fill_size - REFILL_CHUNK.min(fill_size.div_ceil(4));
         let mut port = Self {
@@ -136,6 +150,9 @@ impl Port {
             rx_side: filled,
             refill_at,
             tx_side: 0,
+            continued: Continued::none_of(handle_slots),
+            lone: Lone::default(),
+            rx_continued: 0,
             quarantined: 0,
             unkicked: false,
             fault: None,
@@ -200,11 +217,16 @@ impl Port {
     pub fn progress(&self) -> Progress {
         let completed = self.counts.transmitted;
         Progress {
-            filled: self.counts.received + u64::from(self.rx_side),
+            filled: self.counts.received + self.rx_continued + u64::from(self.rx_side),
             received: self.counts.received,
-            transmitted: completed + u64::from(self.tx_side),
+            transmitted: completed + u64::from(self.sending()),
             completed,
         }
+    }
+
+    /// Packets on the tx side.
+    fn sending(&self) -> u32 {
+        self.tx_side - self.continued.count()
     }
 
     /// Counts slots that nobody can vouch for any more: out of use until the region goes.
@@ -219,56 +241,6 @@ impl Port {
         walk
     }
 
-    /// Takes back the slots that were sent: into the fill ring as far as X1 allows, else to the pool.
-    fn reap(&mut self) {
-        let Rings { completion, fill, .. } = &mut self.rings;
-        let count = completion.available(1).min(self.tx_side);
-        if count == 0 {
-            return;
-        }
-        let wanted = count.min(fill.size().saturating_sub(self.rx_side));
-        let mut room = fill.free(wanted).min(wanted);
-        let mut bad_slots = 0;
-        for segment in completion.segments(count) {
-            let addr = segment.iter().fold(0, |all, &addr| all | addr);
-            if addr >= self.memory.fast_bytes
-                && segment.iter().any(|&addr| addr >= self.memory.bytes)
-            {
-                let good = segment.iter().copied().filter(|&addr| addr < self.memory.bytes);
-                bad_slots += segment.len() as u64 - good.clone().count() as u64;
-                self.handle.return_from_device(good);
-                continue;
-            }
-            let (refill, rest) = segment.split_at(segment.len().min(room as usize));
-            fill.push_all(refill);
-            #[allow(clippy::cast_possible_truncation, reason = "at most `room`")]
-            let refilled = refill.len() as u32;
-            room -= refilled;
-            self.rx_side += refilled;
-            if !rest.is_empty() {
-                self.handle.return_from_device(rest.iter().copied());
-            }
-        }
-        completion.pass(count);
-        completion.release();
-        fill.publish();
-        self.tx_side -= count;
-        self.counts.transmitted += u64::from(count);
-        self.quarantine(bad_slots);
-    }
-
-    /// Tops up the fill ring from the pool (X1).
-    fn refill(&mut self) {
-        let wanted = self.rings.fill.size().saturating_sub(self.rx_side);
-        let wanted = wanted.min(self.rings.fill.free(wanted));
-        let fill = &mut self.rings.fill;
-        let got = self.handle.take_for_device(wanted, |offset| fill.push(offset));
-        if got > 0 {
-            fill.publish();
-            self.rx_side += got;
-        }
-    }
-
     /// Shows the kernel what a batch has done.
     #[inline]
     fn publish(&mut self) {
@@ -279,12 +251,19 @@ impl Port {
         }
     }
 
+    /// Shows the kernel what was queued for sending.
+    fn publish_sent(&mut self) {
+        if self.unkicked {
+            self.rings.tx.publish();
+        }
+    }
+
     /// Makes an owned packet of a lent one. Out of line: the loop over a batch stays small.
     #[inline(never)]
     fn keep(&mut self, addr: u64, span: Span) -> Option<Packet> {
-        #[allow(clippy::cast_possible_truncation, reason = "slot numbers are u32")]
-        let slot = (addr >> self.memory.frame_bytes.trailing_zeros()) as u32;
-        let packet = self.handle.adopt(Slot::claimed(slot), span.headroom, span.len);
+        let slot = Slot::claimed(self.memory.size.slot_of(self.lone.origin + addr));
+        let rest = self.lone.take_rest();
+        let packet = self.handle.adopt(slot, (span.headroom, span.len), rest);
         if packet.is_none() {
             self.counts.dropped[DropReason::BadDescriptor] += 1;
         }
@@ -292,11 +271,14 @@ impl Port {
     }
 
     /// Room in the tx ring behind `sent` entries that are written and not committed: where entry `e`
-    /// is `tx + e`, and up to which `e`. Out of line and by value: the cursors of a batch stay in
+    /// is `tx + e`, and up to which `e`: none, if there is no room for `needed` more. Out of line and by value: the cursors of a batch stay in
     /// registers.
     #[inline(never)]
-    fn tx_run(&mut self, sent: u32) -> (*mut XdpDesc, u32) {
-        let room = self.room(u32::MAX).saturating_sub(sent);
+    fn tx_run(&mut self, sent: u32, needed: u32) -> (*mut XdpDesc, u32) {
+        let mut room = self.room(u32::MAX).saturating_sub(sent);
+        if needed > room.min(MAX_FRAMES) {
+            room = 0;
+        }
         let ring = &self.rings.tx;
         (ring.entry(sent).wrapping_sub(sent as usize), sent + room.min(ring.until_wrap(sent)))
     }
@@ -308,27 +290,17 @@ impl Port {
         self.rings.tx.free(wanted).min(unreaped)
     }
 
+    /// How many descriptors of the rx ring can be looked at for `budget` packets.
+    #[inline]
+    fn left_of(&mut self, budget: u32) -> u32 {
+        self.rings.rx.available(budget).min(budget)
+    }
+
     /// How many of the next `left` packets wrap in none of the rings.
     #[inline]
     fn run(&self, left: u32) -> u32 {
         let rings = &self.rings;
         left.min(rings.rx.until_wrap()).min(rings.fill.until_wrap(0))
-    }
-
-    /// Those of `descs`, which are next in the rx ring, that are inside of the UMEM, up to the first
-    /// that is not (X3). When that is the first, it is passed and counted.
-    #[cold]
-    fn good_prefix<'d>(&mut self, descs: &'d [XdpDesc]) -> &'d [XdpDesc] {
-        let memory = self.memory;
-        let good = descs.iter().take_while(|desc| memory.holds(desc)).count();
-        if good == 0 {
-            self.rings.rx.pass(1);
-            self.rx_side = self.rx_side.saturating_sub(1);
-            self.quarantine(1);
-            self.counts.received += 1;
-            self.counts.dropped[DropReason::BadDescriptor] += 1;
-        }
-        &descs[..good]
     }
 }
 
@@ -351,41 +323,7 @@ impl Device for Port {
         K: Keep + ?Sized,
         F: FnMut(&mut PacketMut<'_>) -> Verdict,
     {
-        if self.tx_side > 0 {
-            self.reap();
-        }
-        if self.rx_side <= self.refill_at {
-            self.refill();
-        }
-        let mut left = self.rings.rx.available(budget).min(budget);
-        let mut tally = Tally::default();
-        if left == 0 {
-            self.wake();
-            return tally;
-        }
-        while left > 0 {
-            // SAFETY: `run` descriptors are available and before the wrap; the slice is used before
-            // they are released below.
-            let mut descs = unsafe { self.rings.rx.run(self.run(left)) };
-            if !self.memory.holds_all(descs) {
-                hint::cold_path();
-                descs = self.good_prefix(descs);
-                if descs.is_empty() {
-                    left -= 1;
-                    continue;
-                }
-            }
-            #[allow(clippy::cast_possible_truncation, reason = "a run has u32 packets")]
-            let run = descs.len() as u32;
-            left -= run;
-            tally.received += run;
-            Pass::over(self, descs).lend_all(sink, &mut verdict, &mut tally);
-        }
-        self.publish();
-        if self.unkicked {
-            self.kick();
-        }
-        tally
+        self.receive_by(None, budget, sink, &mut verdict)
     }
 
     fn transmit(
@@ -395,8 +333,8 @@ impl Device for Port {
         self.reap();
         let mut accepted = 0;
         let mut foreign = None;
-        let room = self.room(u32::try_from(packets.len()).unwrap_or(u32::MAX));
-        while accepted < room {
+        let mut room = self.room(u32::try_from(packets.len()).unwrap_or(u32::MAX));
+        while room > 0 {
             let Some(packet) = packets.pop_front() else { break };
             if !packet.is_of(&self.handle) {
                 foreign = Some(packet);
@@ -406,17 +344,31 @@ impl Device for Port {
                 packet.discard(DropReason::PktTooSmall);
                 continue;
             }
-            let (addr, len) = packet.into_device();
-            self.rings.tx.push(XdpDesc { addr, len, options: 0 });
+            let needed = packet.descriptors();
+            if needed > self.longest_sent() {
+                packet.discard(DropReason::FullRing);
+                continue;
+            }
+            if needed > room {
+                room = self.room(needed);
+                if needed > room {
+                    packets.push_front(packet);
+                    break;
+                }
+            }
+            room -= needed;
+            let mut behind = needed;
+            packet.into_device(|addr, len| {
+                behind -= 1;
+                let desc = XdpDesc { addr, len, options: 0 };
+                if behind > 0 { self.push_continued(desc) } else { self.push_last(desc) }
+            });
             accepted += 1;
         }
         if accepted > 0 {
-            self.tx_side += accepted;
             self.rings.tx.publish();
-            self.unkicked = true;
             self.kick();
         }
-        let accepted = accepted as usize;
         foreign.map_or(Ok(accepted), |packet| Err(ForeignPacket { packet, accepted }))
     }
 
@@ -453,12 +405,9 @@ impl Device for Port {
 
     fn walk(&self) -> Walk {
         let mut walk = self.walk_at_end();
-        let shift = self.memory.frame_bytes.trailing_zeros();
-        #[allow(
-            clippy::cast_possible_truncation,
-            reason = "an address past u32 slots is a finding"
-        )]
-        let slot = |addr: u64| (addr >> shift).min(u64::from(u32::MAX)) as u32;
+        walk.continued(u64::from(self.continued.count()));
+        let memory = self.memory;
+        let slot = |addr: u64| memory.slot_of(addr);
         let rings = &self.rings;
         rings.fill.walk(|addr| walk.found(slot(addr), Owner::Fill));
         rings.rx.walk(|desc| walk.found(slot(desc.addr), Owner::Rx));

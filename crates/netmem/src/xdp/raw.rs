@@ -56,7 +56,7 @@ pub const XDP_USE_NEED_WAKEUP: u16 = xsk::XDP_USE_NEED_WAKEUP;
 /// Bind flag: packets of several frames (kernel 6.6).
 pub const XDP_USE_SG: u16 = xsk::XDP_USE_SG;
 /// In [`XdpDesc::options`]: the packet continues in the next descriptor (kernel 6.6).
-pub const XDP_PKT_CONTD: u32 = 1;
+pub const XDP_PKT_CONTD: u32 = xsk::XDP_PKT_CONTD;
 
 /// How long a bind is tried again while the queue is busy: the close of a socket is asynchronous.
 const BIND_WITHIN: Duration = Duration::from_secs(2);

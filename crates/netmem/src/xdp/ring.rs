@@ -21,12 +21,7 @@
 //! - **N1** (of this module) the pointers of a [`RingMemory`] stay valid while it lives, because it
 //!   owns what they point into; `size` is a power of two and the entries array has that length.
 
-use std::{
-    hint,
-    marker::PhantomData,
-    ptr::{self, NonNull},
-    slice,
-};
+use std::{hint, marker::PhantomData, ptr::NonNull, slice};
 
 use crate::{
     sync::{Accesses, Arc, AtomicU32, Ordering, fence},
@@ -236,6 +231,13 @@ impl<T: Entry> Producer<T> {
         self.cursor = self.cursor.wrapping_add(1);
     }
 
+    /// Writes one entry that the consumer has read, whether or not its index says so yet.
+    #[inline]
+    pub(crate) fn put_back(&mut self, value: T) {
+        self.ring.write(self.cursor, value);
+        self.cursor = self.cursor.wrapping_add(1);
+    }
+
     /// The entry `ahead` of the cursor. What is written from the cursor on, entry by entry across the
     /// wrap of the array and within the free entries, is taken over by [`commit`](Self::commit).
     #[inline]
@@ -377,6 +379,22 @@ impl<T: Entry> Consumer<T> {
         self.ring.ranges(self.cursor, count).map(|range| self.ring.slice(range))
     }
 
+    /// As [`segments`](Self::segments), not tied to the borrow of this side.
+    ///
+    /// # Safety
+    /// The slices are not used after [`release`](Self::release) or after this side is gone.
+    ///
+    /// # Panics
+    /// As `segments`.
+    #[inline]
+    pub(crate) unsafe fn unbound_segments<'any>(&self, count: u32) -> [&'any [T]; 2] {
+        self.segments(count).map(|segment| {
+            // SAFETY: a valid slice of the consumer's entries, which nobody writes while it is used: by
+            // this function's contract (N1, D3).
+            unsafe { slice::from_raw_parts(segment.as_ptr(), segment.len()) }
+        })
+    }
+
     /// The next `count` entries, which are before the wrap, not tied to the borrow of this side.
     ///
     /// # Safety
@@ -443,49 +461,15 @@ impl<T: Entry> Consumer<T> {
     }
 }
 
-/// The bitwise or of all addresses, and of all lengths: what a run of descriptors can reach at most.
-#[cfg(target_arch = "x86_64")]
-#[inline]
-pub(crate) fn or_all(descs: &[XdpDesc]) -> (u64, u32) {
-    // SAFETY: every x86-64 processor has SSE2.
-    unsafe { or_all_sse2(descs) }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "sse2")]
-#[inline]
-fn or_all_sse2(descs: &[XdpDesc]) -> (u64, u32) {
-    use std::arch::x86_64::{
-        __m128i, _mm_cvtsi128_si32, _mm_cvtsi128_si64, _mm_load_si128, _mm_or_si128,
-        _mm_setzero_si128, _mm_unpackhi_epi64,
-    };
-    let or = |all: __m128i, descs: &[XdpDesc]| {
-        descs.iter().fold(all, |all, desc| {
-            let desc: *const __m128i = ptr::from_ref(desc).cast();
-            // SAFETY: a descriptor has the size and the alignment of the vector.
-            _mm_or_si128(all, unsafe { _mm_load_si128(desc) })
-        })
-    };
-    // Sixteen at a time: 1.2 instructions per descriptor instead of 1.8.
-    let (chunks, rest) = descs.as_chunks::<16>();
-    let all = chunks.iter().fold(_mm_setzero_si128(), |all, chunk| or(all, chunk));
-    let all = or(all, rest);
-    let lens = _mm_unpackhi_epi64(all, all);
-    (_mm_cvtsi128_si64(all).cast_unsigned(), _mm_cvtsi128_si32(lens).cast_unsigned())
-}
-
-/// The bitwise or of all addresses, and of all lengths: what a run of descriptors can reach at most.
-#[cfg(not(target_arch = "x86_64"))]
-#[inline]
-pub(crate) fn or_all(descs: &[XdpDesc]) -> (u64, u32) {
-    descs.iter().fold((0, 0), |(addr, len), desc| (addr | desc.addr, len | desc.len))
-}
+pub(crate) use reduce::or_all;
 
 #[cfg(any(test, feature = "test-util"))]
 pub(crate) use heap::{Heap, pair};
 
 #[cfg(any(test, feature = "test-util"))]
 mod heap;
+
+mod reduce;
 
 #[cfg(test)]
 mod tests;

@@ -280,10 +280,10 @@ impl Keep for Sink<'_> {
     }
 }
 
-const PLANNED: &str = "a planned panic";
+pub(crate) const PLANNED: &str = "a planned panic";
 
 /// Keeps planned panics off the terminal.
-fn silence_planned_panics() {
+pub(crate) fn silence_planned_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let before = panic::take_hook();

@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, reason = "a test: an error where none may be is a failure")]
 
 mod books;
+mod chains;
 mod frames;
 mod loopback;
 mod port;

@@ -11,11 +11,14 @@ use super::{
 };
 use crate::{
     mem::{
-        DropReason, Drops, Packet,
+        DropReason, Drops, Packet, Rest,
         audit::{Owner, Walk},
     },
     sync::{Arc, Ordering},
 };
+
+/// How many frame lists of ended chains a thread keeps for the next ones.
+const SPARE_RESTS: usize = 64;
 
 /// A thread's way into a [`Pool`]. `!Send`: make one in the thread that uses it.
 ///
@@ -33,6 +36,11 @@ pub(super) struct Local {
     pub(super) statistics: Arc<HandleStatistics>,
     counts: Cell<Ends>,
     drops: RefCell<Drops>,
+    /// Slots of owned packets behind their first frames.
+    continued: Cell<u64>,
+    /// Frame lists of chains that have ended, for the next ones.
+    #[allow(clippy::vec_box, reason = "packets hold them boxed")]
+    spare_rests: RefCell<Vec<Box<Rest>>>,
     pool: Arc<Pool>,
 }
 
@@ -52,6 +60,8 @@ impl PoolHandle {
             statistics,
             counts: Cell::default(),
             drops: RefCell::default(),
+            continued: Cell::default(),
+            spare_rests: RefCell::default(),
             pool: Arc::clone(pool),
         }))
     }
@@ -72,7 +82,7 @@ impl PoolHandle {
             bump(&self.0.statistics.corrupt, 1);
             return None;
         }
-        Some(Packet::new(self.clone(), Slot(slot), self.0.pool.config.headroom_bytes, 0))
+        Some(Packet::new(self.clone(), Slot(slot), (self.0.pool.config.headroom_bytes, 0), None))
     }
 
     /// What this thread's owned packets began and ended as. Devices add their own counts.
@@ -92,6 +102,7 @@ impl PoolHandle {
     pub fn walk(&self) -> Walk {
         let mut walk = Walk::new();
         walk.count(&self.counts());
+        walk.continued(self.0.continued.get());
         for &slot in self.0.cache.borrow().iter() {
             walk.found(slot, Owner::Free);
         }
@@ -103,42 +114,125 @@ impl PoolHandle {
         self.0.flush();
     }
 
-    /// Takes up to `max` slots for a device, handing each to `give` as its UMEM offset in bytes.
+    /// Takes up to `max` slots for a device, handing each to `give` as its UMEM offset in bytes. `give`
+    /// does not come back to this handle.
     pub(crate) fn take_for_device(&self, max: u32, mut give: impl FnMut(u64)) -> u32 {
         let size = self.0.pool.frame_size;
-        for n in 0..max {
-            let Some(slot) = self.take() else { return n };
+        let mut hand_over = |slot: u32| {
             if cfg!(debug_assertions) {
                 self.0.pool.transfer(slot, &[IN_POOL], IN_DEVICE);
             }
             give(size.start_of(slot));
+        };
+        let mut given = 0;
+        while given < max {
+            // The first by the way that refills an empty cache, then what is cached.
+            let Some(slot) = self.take() else { break };
+            hand_over(slot);
+            let mut cache = self.0.cache.borrow_mut();
+            let rest = (max - given - 1).min(u32::try_from(cache.len()).unwrap_or(u32::MAX));
+            let kept = cache.len() - rest as usize;
+            cache[kept..].iter().rev().for_each(|&slot| hand_over(slot));
+            cache.truncate(kept);
+            bump(&self.0.statistics.fast, rest.into());
+            bump_wrapping(&self.0.statistics.hold, rest);
+            given += 1 + rest;
         }
-        max
+        given
     }
 
     /// Takes slots back from a device, named by any UMEM offset inside them.
     pub(crate) fn return_from_device(&self, offsets: impl Iterator<Item = u64>) {
         let size = self.0.pool.frame_size;
         let mut count = 0;
+        let mut cache = self.0.cache.borrow_mut();
         for offset in offsets {
             let slot = size.slot_of(offset);
             if cfg!(debug_assertions) {
                 self.0.pool.transfer(slot, &[IN_DEVICE], IN_POOL);
             }
-            self.0.put(slot);
+            if cache.len() == self.0.pool.config.cache as usize {
+                self.0.spill(&mut cache);
+            }
+            cache.push(slot);
             count += 1;
         }
-        bump(&self.0.statistics.cached, count);
+        bump_wrapping(&self.0.statistics.release, count);
+        bump(&self.0.statistics.cached, count.into());
     }
 
     /// Turns a slot that a device has delivered into an owned packet; `None` when it is one already:
     /// then the ring named a slot that the device did not have, and it is quarantined.
-    pub(crate) fn adopt(&self, slot: Slot, headroom: u32, len: u32) -> Option<Packet> {
-        if !self.0.pool.transfer(slot.0, &[IN_POOL, IN_DEVICE], USER) {
-            bump(&self.0.statistics.corrupt, 1);
+    pub(crate) fn adopt(
+        &self,
+        slot: Slot,
+        (headroom, len): (u32, u32),
+        rest: Option<Box<Rest>>,
+    ) -> Option<Packet> {
+        let is_ours = |slot: u32| self.0.pool.transfer(slot, &[IN_POOL, IN_DEVICE], USER);
+        let first_is_ours = is_ours(slot.0);
+        let mut lost = u64::from(!first_is_ours);
+        let mut rest = rest;
+        if let Some(rest) = &mut rest {
+            rest.retain(|frame| {
+                let is_ours = is_ours(frame.slot.0);
+                lost += u64::from(!is_ours);
+                is_ours
+            });
+        }
+        if lost > 0 {
+            bump(&self.0.statistics.corrupt, lost);
+            if first_is_ours {
+                self.give_back(&slot);
+            }
+            if let Some(rest) = rest {
+                rest.frames().iter().for_each(|frame| self.give_back(&frame.slot));
+                self.recycle_rest(rest);
+            }
             return None;
         }
-        Some(Packet::new(self.clone(), slot, headroom, len))
+        let behind = rest.as_ref().map_or(0, |rest| rest.frames().len() as u64);
+        self.0.continued.set(self.0.continued.get() + behind);
+        Some(Packet::new(self.clone(), slot, (headroom, len), rest))
+    }
+
+    /// An empty frame list.
+    pub(crate) fn spare_rest(&self) -> Box<Rest> {
+        let spare = self.0.spare_rests.borrow_mut().pop();
+        spare.unwrap_or_else(|| Box::new(Rest::of(&self.0.pool)))
+    }
+
+    /// Takes back a frame list whose slots have another owner now.
+    pub(crate) fn recycle_rest(&self, mut rest: Box<Rest>) {
+        rest.clear();
+        let mut spare_rests = self.0.spare_rests.borrow_mut();
+        if spare_rests.len() < SPARE_RESTS {
+            spare_rests.push(rest);
+        }
+    }
+
+    /// The frames behind the first of an owned packet are nobody's in this program any more.
+    pub(crate) fn end_rest(&self, rest: Box<Rest>) {
+        self.0.continued.set(self.0.continued.get() - rest.frames().len() as u64);
+        self.recycle_rest(rest);
+    }
+
+    /// A packet of this handle became frames of one of `other`'s.
+    pub(crate) fn appended(&self, other: &Self, frames_behind: u64) {
+        let ends = self.0.counts.get();
+        self.0.counts.set(Ends { consumed: ends.consumed + 1, ..ends });
+        self.0.continued.set(self.0.continued.get() - frames_behind);
+        other.0.continued.set(other.0.continued.get() + frames_behind + 1);
+    }
+
+    /// Gives back the slot of an owned packet, or of one of its frames, without counting a packet.
+    pub(crate) fn give_back(&self, slot: &Slot) {
+        if !self.0.pool.transfer(slot.0, &[USER], IN_POOL) {
+            bump(&self.0.statistics.corrupt, 1);
+            return;
+        }
+        bump(&self.0.statistics.cached, 1);
+        self.0.put(slot.0);
     }
 
     /// Turns an owned packet's slot into one that a device holds.
@@ -154,7 +248,7 @@ impl PoolHandle {
     }
 
     /// Ends an owned packet whose program said why.
-    pub(crate) fn end(&self, slot: &Slot, ending: Ending) {
+    pub(crate) fn end(&self, slot: &Slot, rest: Option<Box<Rest>>, ending: Ending) {
         let ends = self.0.counts.get();
         match ending {
             Ending::Consumed => {
@@ -164,19 +258,31 @@ impl PoolHandle {
                 self.0.drops.borrow_mut()[reason] += 1;
             }
         }
+        if matches!(ending, Ending::Implicit(_)) {
+            bump(&self.0.statistics.implicit_drop, 1);
+            self.give_back_shared(slot);
+        } else {
+            self.give_back(slot);
+        }
+        let Some(rest) = rest else { return };
+        for frame in rest.frames() {
+            match ending {
+                Ending::Implicit(_) => self.give_back_shared(&frame.slot),
+                _ => self.give_back(&frame.slot),
+            }
+        }
+        self.end_rest(rest);
+    }
+
+    /// As [`give_back`](Self::give_back), past the cache.
+    fn give_back_shared(&self, slot: &Slot) {
         if !self.0.pool.transfer(slot.0, &[USER], IN_POOL) {
             bump(&self.0.statistics.corrupt, 1);
             return;
         }
-        if matches!(ending, Ending::Implicit(_)) {
-            bump(&self.0.statistics.implicit_drop, 1);
-            bump(&self.0.statistics.ring, 1);
-            bump_wrapping(&self.0.statistics.release, 1);
-            self.0.pool.shared.push(&[slot.0]);
-        } else {
-            bump(&self.0.statistics.cached, 1);
-            self.0.put(slot.0);
-        }
+        bump(&self.0.statistics.ring, 1);
+        bump_wrapping(&self.0.statistics.release, 1);
+        self.0.pool.shared.push(&[slot.0]);
     }
 
     #[inline]

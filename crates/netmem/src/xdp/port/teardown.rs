@@ -7,9 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Port, Rings};
+use super::{Port, Rings, chain::Continued};
 use crate::{
     mem::{DropReason, Walk},
+    sys::xsk::{XDP_PKT_CONTD, XdpDesc},
     xdp::{
         RingSizes,
         ring::{Consumer, Producer, RingMemory},
@@ -62,17 +63,18 @@ impl Port {
         // Slots that the kernel has not taken are known by number. One that was purged may still stand
         // in the fill ring: the kernel publishes what it received before it publishes what it took.
         let mut waiting = BTreeSet::new();
-        self.rings.fill.walk(|addr| _ = waiting.insert(self.memory.slot_start(addr)));
-        purged.iter().for_each(|&addr| _ = waiting.remove(&self.memory.slot_start(addr)));
+        self.rings.fill.walk(|addr| _ = waiting.insert(self.memory.slot_of(addr)));
+        purged.iter().for_each(|slot| _ = waiting.remove(slot));
         let inside = u64::from(self.rx_side).saturating_sub(waiting.len() as u64);
         let mut unsent = Vec::new();
-        self.rings.tx.walk(|desc| unsent.push(desc.addr));
+        self.rings.tx.walk(|desc| unsent.push(self.memory.slot_of(desc.addr)));
         let sending = u64::from(self.tx_side).saturating_sub(unsent.len() as u64);
-        self.counts.dropped[DropReason::QueuePurge] += u64::from(self.tx_side);
+        self.counts.dropped[DropReason::QueuePurge] += u64::from(self.sending());
+        self.continued = Continued::none_of(0);
         self.rings = Rings::unmapped();
         let known = waiting.into_iter().chain(unsent);
         let with_kernel = if self.kernel.close_and_see_free(!patience.is_zero()) {
-            self.handle.return_from_device(known);
+            self.handle.return_from_device(known.map(|slot| self.memory.size.start_of(slot)));
             self.quarantine(inside + sending);
             0
         } else {
@@ -84,22 +86,25 @@ impl Port {
         with_kernel
     }
 
-    /// Drops what waits in the rx ring, without refilling; returns the addresses.
-    fn purge_rx(&mut self) -> Vec<u64> {
+    /// Drops what waits in the rx ring, without refilling; returns the slots. A chain without its end
+    /// is a packet too.
+    fn purge_rx(&mut self) -> Vec<u32> {
         let count = self.rings.rx.available(u32::MAX);
-        let mut good = Vec::new();
-        for desc in self.rings.rx.segments(count).concat() {
-            if self.memory.holds(&desc) {
-                good.push(desc.addr);
-            }
-        }
+        let descs = self.rings.rx.segments(count).concat();
+        let locate = |desc: &XdpDesc| Some(self.memory.locate(desc)?.0);
+        let good: Vec<u32> = descs.iter().filter_map(locate).collect();
+        let goes_on = |desc: &&XdpDesc| desc.options & XDP_PKT_CONTD != 0;
+        let is_cut = u64::from(descs.last().as_ref().is_some_and(goes_on));
+        let continued = descs.iter().filter(goes_on).count() as u64 - is_cut;
+        let packets = u64::from(count) - continued;
         self.quarantine(u64::from(count) - good.len() as u64);
-        self.handle.return_from_device(good.iter().copied());
+        self.handle.return_from_device(good.iter().map(|&slot| self.memory.size.start_of(slot)));
         self.rings.rx.pass(count);
         self.rings.rx.release();
         self.rx_side = self.rx_side.saturating_sub(count);
-        self.counts.received += u64::from(count);
-        self.counts.dropped[DropReason::QueuePurge] += u64::from(count);
+        self.counts.received += packets;
+        self.rx_continued += continued;
+        self.counts.dropped[DropReason::QueuePurge] += packets;
         good
     }
 }

@@ -1,5 +1,7 @@
 //! The real port on the fake kernel's rings: content is checked, and the audit closes every test.
 
+mod chains;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::*;
