@@ -121,7 +121,7 @@ impl<'b> Plan<'b> {
         builder.rings.check()?;
         let shape = Shape::of(pool, builder.umem)?;
         let link = Link::by_name(&builder.interface)?;
-        let queues = builder.queues.on(&link)?;
+        let queues = builder.queues.on(&link, &link.details())?;
         if let Some(foreign) = &link.xdp {
             return Err(already_attached(&link, foreign));
         }
