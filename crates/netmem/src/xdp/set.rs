@@ -156,6 +156,14 @@ impl<'b> Plan<'b> {
         Frame { frame_bytes, headroom_bytes, longest_bytes }
     }
 
+    /// Why a mode is not even tried.
+    fn refusal(&self, mode: XdpMode) -> Option<String> {
+        match mode {
+            XdpMode::ZeroCopy => advice::cut_in_zero_copy(&self.details, self.frame()),
+            XdpMode::Native | XdpMode::Generic => None,
+        }
+    }
+
     /// With and without packets of several frames, in the order to try.
     fn choices(&self) -> &'static [bool] {
         match self.builder.multi_buffer {
@@ -201,6 +209,10 @@ impl Binder<'_> {
         let mut programs = Programs { plan, loaded: [None, None] };
         let mut refused = Vec::new();
         for &mode in &plan.builder.modes {
+            if let Some(why) = plan.refusal(mode) {
+                refused.push(RefusedMode { mode, why });
+                continue;
+            }
             let mut why = Vec::new();
             for &multi_buffer in plan.choices() {
                 let is_zero_copy = mode == XdpMode::ZeroCopy;
@@ -420,3 +432,6 @@ impl From<Error> for Attempt {
         Self::Fatal(error)
     }
 }
+
+#[cfg(test)]
+mod tests;
