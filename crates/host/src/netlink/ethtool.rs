@@ -1,4 +1,5 @@
-//! Device features (checksum, segmentation, VLAN and receive offloads) over ethtool netlink.
+//! Device features (checksum, segmentation, VLAN and receive offloads), sizes of a device's rings and
+//! numbers of channels over ethtool netlink.
 //!
 //! Features are named as `ethtool -k` of kernel `netdev_features_strings` names them, for example
 //! `tx-checksum-ip-generic`; nothing depends on their bit numbers. The kernel drops a wish it
@@ -17,6 +18,7 @@ const MSG_FEATURES_GET: u8 = 11;
 const MSG_FEATURES_SET: u8 = 12;
 const MSG_RINGS_GET: u8 = 15;
 const MSG_RINGS_SET: u8 = 16;
+const MSG_CHANNELS_SET: u8 = 18;
 const HEADER: u16 = 1;
 const HEADER_DEV_NAME: u16 = 2;
 const FEATURES_HW: u16 = 2;
@@ -31,6 +33,8 @@ const BITSET_BITS: u16 = 3;
 const BITSET_BITS_BIT: u16 = 1;
 const BIT_NAME: u16 = 2;
 const BIT_VALUE: u16 = 3;
+const CHANNELS_RX: u16 = 6;
+const CHANNELS_TX: u16 = 7;
 
 /// A connection to the ethtool family in one network namespace.
 ///
@@ -207,6 +211,22 @@ impl Ethtool {
             .query(MSG_RINGS_SET, request, |_| Ok(()))
             .map(drop)
             .map_err(|cause| Error::new("set rings of", interface, cause))
+    }
+
+    /// Sets how many receive and transmit queues are in use, of an interface whose channels do one or
+    /// the other, such as a veth: 1 to as many as it was made with.
+    ///
+    /// # Errors
+    /// There is no such interface (`ENODEV`), it has no channels (`EOPNOTSUPP`), or not so many of that
+    /// kind (`EINVAL`).
+    pub fn set_channels(&mut self, interface: &str, rx: u32, tx: u32) -> Result<()> {
+        let count = |kind, value: u32| DefaultNla::new(kind, value.to_ne_bytes().to_vec());
+        let header = nest(HEADER, &[text(HEADER_DEV_NAME, interface)]);
+        let request = vec![header, count(CHANNELS_RX, rx), count(CHANNELS_TX, tx)];
+        self.family
+            .query(MSG_CHANNELS_SET, request, |_| Ok(()))
+            .map(drop)
+            .map_err(|cause| Error::new("set channels of", interface, cause))
     }
 
     fn request(&mut self, interface: &str, wishes: &[(&str, Feature)]) -> Result<()> {

@@ -43,6 +43,43 @@ const DATAGRAMS_PER_LOOK: usize = 4096;
 /// }
 /// # Ok::<(), netmem::Error>(())
 /// ```
+///
+/// A control thread keeps the [`PortControl`](crate::xdp::PortControl)s of the interface's ports,
+/// watches it, and ends the traffic when there can be none any more:
+///
+/// ```no_run
+/// use std::{thread, time::Duration};
+///
+/// use netmem::{
+///     link::{Link, LinkEvent, LinkWatch},
+///     xdp::PortControl,
+/// };
+///
+/// /// Watches the interface of ports that were bound and split, until it or their program has gone.
+/// /// Each worker's port is closed after that, and the controls last.
+/// fn watch(link: &Link, controls: &mut [PortControl]) -> Result<(), netmem::Error> {
+///     let mut watch = LinkWatch::new(link)?;
+///     loop {
+///         for event in watch.look()? {
+///             eprintln!("{} {event}", link.name);
+///             match event {
+///                 LinkEvent::Removed
+///                 | LinkEvent::MovedNamespace
+///                 | LinkEvent::ProgramDetached { .. } => {
+///                     controls.iter_mut().for_each(PortControl::detach);
+///                     return Ok(());
+///                 }
+///                 _ => {}
+///             }
+///         }
+///         for control in &*controls {
+///             let dropped = control.statistics()?.rx_dropped;
+///             eprintln!("{}: {dropped} dropped", control.report());
+///         }
+///         thread::sleep(Duration::from_millis(500));
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct LinkWatch {
     route: Connection,

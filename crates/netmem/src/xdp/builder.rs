@@ -7,7 +7,11 @@ use netmem_wire::filter::Rules;
 use super::{
     BoundPort, BusyPoll, MultiBuffer, PortSet, RingSizes, XdpMode, port::Port, program::XdpProgram,
 };
-use crate::{Error, Result, link::Link, mem::PoolHandle};
+use crate::{
+    Error, Result,
+    link::{Link, LinkDetails},
+    mem::PoolHandle,
+};
 
 /// Describes a port, or one port for each of several queues. `Send`, so that it can be made in one
 /// thread and opened in the worker's (K7).
@@ -169,15 +173,26 @@ impl PortBuilder {
 
 impl Queues {
     /// The queues' numbers on `link`.
-    pub(super) fn on(&self, link: &Link) -> Result<Vec<u32>> {
+    ///
+    /// The kernel takes numbers below the receive or the transmit queues in use, whichever are more
+    /// (`xsk_reg_pool_at_qid` in net/xdp/xsk.c, kernel 6.18). Where it does not tell them, the queues
+    /// that the interface was made with count, and the bind says the rest.
+    pub(super) fn on(&self, link: &Link, details: &LinkDetails) -> Result<Vec<u32>> {
         let refuse = |queue: u32, why: String| {
             Err(Error::refused("open port on", format!("{} queue {queue}", link.name), why))
         };
-        let Self::These(queues) = self else { return Ok((0..link.queues).collect()) };
+        let known = |queues: u32| Some(queues).filter(|queues| *queues > 0);
+        let Self::These(queues) = self else {
+            let rx_queues = details.rx_queues.as_ref().ok().and_then(|queues| known(*queues));
+            return Ok((0..rx_queues.unwrap_or(link.queues)).collect());
+        };
+        let channels = details.channels.as_ref().ok();
+        let in_use = channels.and_then(|got| known(got.rx_queues().max(got.tx_queues())));
+        let in_use = in_use.unwrap_or(link.queues);
         for (n, &queue) in queues.iter().enumerate() {
-            if queue >= link.queues {
+            if queue >= in_use {
                 // Before anything is sized by the number; the kernel says EINVAL, and not why.
-                return refuse(queue, format!("the interface's last queue is {}", link.queues - 1));
+                return refuse(queue, format!("the interface's last queue is {}", in_use - 1));
             }
             if queues[..n].contains(&queue) {
                 return refuse(queue, "the queue is named twice".into());

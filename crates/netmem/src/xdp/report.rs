@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use super::Advice;
 use crate::{Error, Result, sys::xsk};
 
 /// Ring sizes past this are refused here; the kernel would fail to allocate them.
@@ -124,7 +125,8 @@ pub enum MultiBuffer {
 pub struct RefusedMode {
     /// Which mode.
     pub mode: XdpMode,
-    /// The reason, in the kernel's words where it gave any.
+    /// The reason, in the kernel's words where it gave any, and what is known of the driver that may
+    /// be behind it.
     pub why: String,
 }
 
@@ -153,8 +155,9 @@ pub struct PortReport {
     /// Whether the port uses a UMEM that another port of the same [`PortSet`](super::PortSet) has
     /// registered.
     pub shares_umem: bool,
-    /// What a user should know about this port, one sentence each.
-    pub advice: Vec<String>,
+    /// What a user should know about this port, one line each. What concerns an interface more than a
+    /// queue, [`Advice::QueuesWithoutSocket`], stands with its first port only.
+    pub advice: Vec<Advice>,
 }
 
 impl PortReport {

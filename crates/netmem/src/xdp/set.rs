@@ -20,7 +20,8 @@ use std::{
 };
 
 use super::{
-    BoundPort, MultiBuffer, PortBuilder, PortReport, RefusedMode, UnstartedPort, XdpMode,
+    Advice, BoundPort, MultiBuffer, PortBuilder, PortReport, RefusedMode, UnstartedPort, XdpMode,
+    advice::{self, Frame, Got},
     builder::Takes,
     program::{XdpProgram, already_attached},
     socket::Socket,
@@ -29,7 +30,7 @@ use super::{
 use crate::{
     Error, Result,
     error::errno_text,
-    link::Link,
+    link::{Link, LinkDetails},
     mem::{Pool, PoolHandle},
     sys::xsk::{self, BindTo},
 };
@@ -103,7 +104,21 @@ impl<'h> PortSet<'h> {
                 }
             }
         }
+        tell_queues_without_socket(&plans, &mut ports);
         Ok(ports)
+    }
+}
+
+/// Tells the first port of each interface which of its receive queues have no port of the set.
+fn tell_queues_without_socket(plans: &[Plan<'_>], ports: &mut [BoundPort]) {
+    // An interface takes one program, so it is in one plan.
+    for plan in plans {
+        let Ok(rx_queues) = plan.details.rx_queues else { continue };
+        let queues = advice::queues_without_socket(rx_queues, &plan.queues);
+        let first = ports.iter_mut().find(|port| port.report().ifindex == plan.link.index);
+        if let Some(first) = first.filter(|_| !queues.is_empty()) {
+            first.report_mut().advice.push(Advice::QueuesWithoutSocket { queues });
+        }
     }
 }
 
@@ -112,6 +127,7 @@ impl<'h> PortSet<'h> {
 struct Plan<'b> {
     builder: &'b PortBuilder,
     link: Link,
+    details: LinkDetails,
     queues: Vec<u32>,
     shape: Shape,
 }
@@ -121,16 +137,31 @@ impl<'b> Plan<'b> {
         builder.rings.check()?;
         let shape = Shape::of(pool, builder.umem)?;
         let link = Link::by_name(&builder.interface)?;
-        let queues = builder.queues.on(&link)?;
+        let details = link.details();
+        let queues = builder.queues.on(&link, &details)?;
         if let Some(foreign) = &link.xdp {
             return Err(already_attached(&link, foreign));
         }
-        Ok(Self { builder, link, queues, shape })
+        Ok(Self { builder, link, details, queues, shape })
     }
 
     /// The longest frame that the MTU allows, in bytes.
     fn longest_bytes(&self) -> u32 {
         self.link.mtu_bytes.saturating_add(L2_BYTES)
+    }
+
+    fn frame(&self) -> Frame {
+        let headroom_bytes = self.builder.umem.headroom_bytes;
+        let (frame_bytes, longest_bytes) = (self.shape.frame_bytes(), self.longest_bytes());
+        Frame { frame_bytes, headroom_bytes, longest_bytes }
+    }
+
+    /// Why a mode is not even tried.
+    fn refusal(&self, mode: XdpMode) -> Option<String> {
+        match mode {
+            XdpMode::ZeroCopy => advice::cut_in_zero_copy(&self.details, self.frame()),
+            XdpMode::Native | XdpMode::Generic => None,
+        }
     }
 
     /// With and without packets of several frames, in the order to try.
@@ -178,6 +209,10 @@ impl Binder<'_> {
         let mut programs = Programs { plan, loaded: [None, None] };
         let mut refused = Vec::new();
         for &mode in &plan.builder.modes {
+            if let Some(why) = plan.refusal(mode) {
+                refused.push(RefusedMode { mode, why });
+                continue;
+            }
             let mut why = Vec::new();
             for &multi_buffer in plan.choices() {
                 let is_zero_copy = mode == XdpMode::ZeroCopy;
@@ -186,10 +221,10 @@ impl Binder<'_> {
                 let got = programs.get(multi_buffer);
                 match got.and_then(|program| self.mode(this, program)) {
                     Ok(mut ports) => {
-                        let advice = advice(plan, multi_buffer, &why);
+                        let too_long = too_long(plan, multi_buffer, &why);
                         for port in &mut ports {
                             port.report_mut().refused.clone_from(&refused);
-                            port.report_mut().advice.clone_from(&advice);
+                            port.report_mut().advice.splice(0..0, too_long.clone());
                         }
                         return Ok(ports);
                     }
@@ -200,6 +235,7 @@ impl Binder<'_> {
                     Err(Attempt::Refused(words)) => why.push(words),
                 }
             }
+            why.extend(advice::of_refusal(&plan.details, mode));
             refused.push(RefusedMode { mode, why: why.join("; ") });
         }
         Err(nothing_left(plan, &refused))
@@ -267,6 +303,13 @@ impl Binder<'_> {
         };
         bind(&port, &to)?;
         port.set_bound();
+        port.report.advice = advice::of_port(&Got {
+            details: &this.plan.details,
+            mode,
+            rings: &builder.rings,
+            frame: this.plan.frame(),
+            filled: port.filled,
+        });
         if donor.is_none() {
             let donor = port.fd().try_clone_to_owned();
             let donor = donor.map_err(|error| Error::os("copy", "AF_XDP socket", error))?;
@@ -356,19 +399,16 @@ fn bind_refusal(report: &PortReport, error: io::Error) -> Attempt {
     })
 }
 
-/// What a user should know about ports that were got.
-fn advice(plan: &Plan<'_>, multi_buffer: bool, why: &[String]) -> Vec<String> {
-    let mut advice = Vec::new();
-    let (longest, holds) = (plan.longest_bytes(), plan.shape.packet_bytes());
-    if longest > holds && !multi_buffer {
-        let refused = if why.is_empty() { String::new() } else { format!(" ({})", why.join("; ")) };
-        advice.push(format!(
-            "the kernel drops packets longer than {holds} bytes, and the MTU of {} allows \
-             {longest}{refused}",
-            plan.link.name
-        ));
-    }
-    advice
+/// Whether the kernel drops packets that the MTU allows, on ports that were got.
+fn too_long(plan: &Plan<'_>, multi_buffer: bool, why: &[String]) -> Option<Advice> {
+    let (longest_bytes, holds_bytes) = (plan.longest_bytes(), plan.shape.packet_bytes());
+    let refused = (!why.is_empty()).then(|| why.join("; "));
+    (longest_bytes > holds_bytes && !multi_buffer).then(|| Advice::PacketsTooLong {
+        interface: plan.link.name.clone(),
+        holds_bytes,
+        longest_bytes,
+        refused,
+    })
 }
 
 fn nothing_left(plan: &Plan<'_>, refused: &[RefusedMode]) -> Error {
@@ -392,3 +432,6 @@ impl From<Error> for Attempt {
         Self::Fatal(error)
     }
 }
+
+#[cfg(test)]
+mod tests;

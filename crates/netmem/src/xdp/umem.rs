@@ -64,6 +64,10 @@ impl Shape {
         Ok(Self { frame_bytes, headroom_bytes, tx_metadata_bytes })
     }
 
+    pub(crate) fn frame_bytes(&self) -> u32 {
+        self.frame_bytes
+    }
+
     /// How many bytes of a received packet one frame holds.
     pub(crate) fn packet_bytes(&self) -> u32 {
         self.frame_bytes - XDP_PACKET_HEADROOM - self.headroom_bytes

@@ -98,6 +98,7 @@ impl PortEnd {
         }
         let port = builder.open(&handle).map_err(|error| match error.to_string() {
             why if !way.copies() && why.contains("our reading") => Stop::Impossible(why),
+            why if !way.copies() && why.contains("would be cut") => Stop::Impossible(why),
             why => Stop::Failed(why),
         })?;
         let report = port.report();

@@ -6,6 +6,7 @@
 //! slots that are with a device.
 #![allow(clippy::unwrap_used, reason = "a test: an error where none may be is a failure")]
 
+mod advice;
 mod bed;
 mod processes;
 mod sets;
