@@ -32,7 +32,7 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
-    /// Begins to send from `peer`, some at a time: about 20,000 a second. What the interface refuses
+    /// Begins to send from `peer`, some at a time: some thousand a second. What the interface refuses
     /// is sent again.
     pub(crate) fn start(peer: &NetNs) -> Self {
         let (is_over, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
@@ -46,7 +46,7 @@ impl Traffic {
                 // It may be down, or gone: that is what is tested.
                 next += u32::try_from(socket.send(&frames).unwrap_or(0)).unwrap();
                 count.store(next, Ordering::Relaxed);
-                thread::sleep(Duration::from_micros(200));
+                thread::sleep(Duration::from_millis(1));
             }
         };
         let thread = Some(peer.spawn("traffic", work).unwrap());
@@ -101,6 +101,42 @@ impl Seen {
 /// What comes to the kernel's stack on this interface of the calling thread's namespace.
 pub(crate) fn kernel_socket() -> FrameSocket {
     FrameSocket::open(&Link::by_name(WEST).unwrap(), 64, 2048).unwrap()
+}
+
+/// What comes to the kernel's stack, read by a thread of its own: the socket's buffer holds the frames
+/// of a second or two.
+pub(crate) struct Passed {
+    is_over: Arc<AtomicBool>,
+    count: Arc<AtomicU32>,
+    thread: JoinHandle<Seen>,
+}
+
+impl Passed {
+    pub(crate) fn collect() -> Self {
+        let mut socket = kernel_socket();
+        let (is_over, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+        let (ended, counted) = (Arc::clone(&is_over), Arc::clone(&count));
+        let work = move || {
+            let mut seen = Seen::default();
+            while !ended.load(Ordering::Relaxed) {
+                socket.receive(|bytes| seen.note_ours(bytes)).unwrap();
+                counted.store(u32::try_from(seen.0.len()).unwrap(), Ordering::Relaxed);
+                socket.wait(Duration::from_millis(5)).unwrap();
+            }
+            seen
+        };
+        Self { is_over, count, thread: thread::spawn(work) }
+    }
+
+    /// How many came so far.
+    pub(crate) fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed).into()
+    }
+
+    pub(crate) fn stop(self) -> Seen {
+        self.is_over.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
 }
 
 /// Describes a port on queue 0 of the middle's western interface.
