@@ -133,7 +133,7 @@ impl Drop for HugePages {
 /// Pages that are mapped and pinned stay, whatever the number of reserved pages is set to.
 #[test]
 fn lab_huge_pages_taken_away() {
-    let Some(_pages) = HugePages::reserve("lab_huge_pages_taken_away", 4) else { return };
+    let Some(_pages) = HugePages::reserve("lab_huge_pages_taken_away", 16) else { return };
     let bed = Bed::new(1);
     let check = || {
         let region = Region::builder(8 << 20).tiers(&[PageTier::Huge2M]).build().unwrap();
@@ -145,7 +145,8 @@ fn lab_huge_pages_taken_away() {
         receive(&mut port, &mut seen, 300);
         HugePages::set(0);
         assert_eq!(HugePages::figure("HugePages_Free:"), 0);
-        assert_eq!(HugePages::figure("HugePages_Surp:"), 4, "in use, and nobody's reserve");
+        // Other tests' regions may have some as well.
+        assert!(HugePages::figure("HugePages_Surp:") >= 4, "in use, and nobody's reserve");
         // Every slot is written to and read: the device's by traffic, the others here.
         receive(&mut port, &mut seen, 4096);
         write_and_read(&handle);

@@ -70,16 +70,17 @@ fn stdin() -> UnixStream {
     UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned().unwrap())
 }
 
-/// Binds all queues of the interface and hands the ports over to `worker`.
-fn hand_over(worker: &Player) -> Vec<PortControl> {
+/// Binds all queues of the interface, and hands the ports over to a worker that is started after that.
+fn hand_over(test: &str) -> (Player, Vec<PortControl>) {
     let region = Region::builder(8192 * 2048).sharing(Sharing::Memfd).build().unwrap();
     let handle = Pool::new(region, PoolConfig::default()).unwrap().handle();
     let builder = Port::builder(WEST, rules()).modes(&[XdpMode::Native]).queues(Queues::All);
     let ports = builder.bind(&handle).unwrap();
     let halves = ports.into_iter().map(|port| port.split().unwrap());
     let (controls, ports): (Vec<_>, Vec<_>) = halves.unzip();
+    let worker = Player::start("worker", test, Stdio::inherit());
     handover::send(&worker.stream, ports, &handle).unwrap();
-    controls
+    (worker, controls)
 }
 
 /// Receives until its parent is gone.
@@ -133,8 +134,7 @@ fn lab_worker_process_killed() {
     }
     let bed = Bed::new(1);
     let check = || {
-        let mut worker = Player::start("worker", NAME, Stdio::inherit());
-        let controls = hand_over(&worker);
+        let (mut worker, controls) = hand_over(NAME);
         let _traffic = Traffic::start(&bed.west);
         worker.hear();
         worker.kill();
@@ -193,8 +193,7 @@ fn lab_parent_process_killed() {
 /// Has a worker, says so when it has received enough, and waits to be killed.
 fn parent(test: &str) {
     let mut stream = stdin();
-    let mut worker = Player::start("worker", test, Stdio::inherit());
-    let _controls = hand_over(&worker);
+    let (mut worker, _controls) = hand_over(test);
     worker.hear();
     stream.write_all(&[1]).unwrap();
     // It ends with the test, too.
