@@ -18,6 +18,10 @@ use netmem::{
     xdp::{Port, PortControl, Queues, XdpMode, handover},
 };
 use netmem_host::lab::{missing_privilege, skip};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 use crate::{
     bed::{Bed, WEST, assert_closed, handle, number_of, rules},
@@ -83,15 +87,15 @@ fn hand_over(test: &str) -> (Player, Vec<PortControl>) {
     (worker, controls)
 }
 
-/// Receives until its parent is gone.
+/// Receives until it is killed, or its parent has been gone for a while.
 fn worker() {
     let stream = stdin();
     let handover::HandedOver { pool, ports } = handover::receive(&stream).unwrap();
     let handle = pool.handle();
     let mut ports: Vec<_> = ports.into_iter().map(|port| port.start(&handle).unwrap()).collect();
-    let mut left = Some(ENOUGH);
+    let (mut left, mut end) = (Some(ENOUGH), None);
     stream.set_nonblocking(true).unwrap();
-    loop {
+    while end.is_none_or(|end| Instant::now() < end) {
         for port in &mut ports {
             let tally = port.receive(64, &mut (), |packet| {
                 number_of(packet.bytes());
@@ -106,7 +110,7 @@ fn worker() {
         }
         match (&stream).read(&mut [0]) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            _ => return,
+            _ => end = end.or_else(|| Some(Instant::now() + 2 * PATIENCE)),
         }
     }
 }
@@ -172,7 +176,9 @@ fn lab_parent_process_killed() {
         // Only what comes while the program is on is the worker's.
         wait_until("a program", || Link::by_name(WEST).unwrap().xdp.is_some());
         let traffic = Traffic::start(&bed.west);
-        parent.hear();
+        let mut id = [0; 4];
+        parent.stream.read_exact(&mut id).unwrap();
+        let worker = Orphan(Pid::from_raw(i32::from_le_bytes(id)));
         let mut passed = Seen::default();
         kernel.receive(|bytes| passed.note_ours(bytes)).unwrap();
         assert_eq!(passed.count(), 0, "all came to the worker");
@@ -182,7 +188,9 @@ fn lab_parent_process_killed() {
             kernel.receive(|bytes| passed.note_ours(bytes)).unwrap();
             passed.count() > 300
         });
-        // The worker ends because its parent has.
+        // All that with the worker still at its rings.
+        kill(worker.0, None).unwrap();
+        drop(worker);
         stdout.read_to_end(&mut Vec::new()).unwrap();
         take_over();
         traffic.stop();
@@ -190,12 +198,22 @@ fn lab_parent_process_killed() {
     bed.mid.run(check).unwrap();
 }
 
-/// Has a worker, says so when it has received enough, and waits to be killed.
+/// A process that is not our child; killed when dropped.
+struct Orphan(Pid);
+
+impl Drop for Orphan {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = kill(self.0, Signal::SIGKILL);
+    }
+}
+
+/// Has a worker, says who that is when it has received enough, and waits to be killed.
 fn parent(test: &str) {
     let mut stream = stdin();
     let (mut worker, _controls) = hand_over(test);
     worker.hear();
-    stream.write_all(&[1]).unwrap();
+    stream.write_all(&worker.child.id().to_le_bytes()).unwrap();
     // It ends with the test, too.
     let _ = stream.read(&mut [0]);
 }
