@@ -23,11 +23,11 @@ use netmem_host::{
 use netmem_wire::filter::{Action, Expr, Rule, Rules};
 
 /// The local experimental EtherType of the test's frames: nobody else sends it.
-const ETHERTYPE: [u8; 2] = [0x88, 0xb5];
+pub(crate) const ETHERTYPE: [u8; 2] = [0x88, 0xb5];
 
 pub(crate) const WEST: &str = "nm-west";
 pub(crate) const EAST: &str = "nm-east";
-const PEER: &str = "nm-peer";
+pub(crate) const PEER: &str = "nm-peer";
 
 pub(crate) struct Bed {
     pub(crate) west: NetNs,
