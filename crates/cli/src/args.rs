@@ -5,11 +5,11 @@ use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use netmem::{
     mem::PageTier,
-    xdp::{RingSizes, XdpMode},
+    xdp::{BusyPoll, Port, PortBuilder, Queues, RingSizes, XdpMode},
 };
 use netmem_wire::{
     MacAddr,
-    filter::{Expr, Ipv4Net, Ipv6Net, ParseError, ResponderConfig},
+    filter::{Expr, Ipv4Net, Ipv6Net, ParseError, ResponderConfig, Rules},
 };
 
 use crate::sandbox::{SUBCOMMAND, User};
@@ -36,6 +36,9 @@ pub enum Command {
     List(ListArgs),
     /// Print the packets of a capture file, one a line
     Read(ReadArgs),
+    /// Send packets on between two interfaces, or back where they came from
+    #[command(alias = "l2fwd")]
+    Forward(ForwardArgs),
     /// Answer ARP, neighbor solicitations and ping for addresses on an interface, past the kernel's stack
     Respond(RespondArgs),
     /// The packet path of another command, started by it
@@ -52,6 +55,12 @@ pub struct WorkerArgs {
     /// User to become [default: stays]
     #[arg(long, value_name = "UID:GID")]
     pub user: Option<User>,
+    /// The command, as it is shown
+    #[arg(long, value_name = "WORD", default_value = "worker")]
+    pub command: String,
+    /// What to do
+    #[arg(long, value_name = "JSON")]
+    pub job: Option<String>,
 }
 
 /// `netmem detach`.
@@ -156,18 +165,26 @@ pub struct RespondArgs {
     /// Ethernet address to answer with [default: the interface's own]
     #[arg(long, value_name = "M")]
     pub mac: Option<MacAddr>,
-    /// Queue of the interface
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub queue: u32,
+    /// Ports, memory and workers.
+    #[command(flatten)]
+    pub plane: PlaneArgs,
+}
+
+/// What the commands that move packets have in common.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct PlaneArgs {
+    /// Queues of the interface, each with a worker of its own
+    #[arg(long, value_name = "N[,N...]|all", default_value = "all", value_parser = queues)]
+    pub queue: Queues,
     /// XDP mode
     #[arg(long, value_enum, default_value_t = Mode::Auto)]
     pub mode: Mode,
     /// Page sizes to try, in order [default: 2m,thp,4k; 1g first from 512 MiB on]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_enum)]
     pub pages: Vec<Pages>,
-    /// Number of frames
-    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
-    pub frames: u32,
+    /// Number of frames [default: 4096 for each queue]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
+    pub frames: Option<u32>,
     /// Size of a frame in bytes
     #[arg(long, value_name = "2048|4096", default_value = "2048", value_parser = frame_bytes)]
     pub frame_bytes: u32,
@@ -183,12 +200,110 @@ pub struct RespondArgs {
     /// Entries of the completion ring, a power of two
     #[arg(long, value_name = "N", default_value_t = 2048, value_parser = ring_entries)]
     pub completion_ring: u32,
+    /// Poll the driver from the workers' own calls instead of waiting for interrupts
+    ///
+    /// Whether interrupts stay off meanwhile is the interface's setting: napi_defer_hard_irqs and
+    /// gro_flush_timeout below /sys/class/net.
+    #[arg(long)]
+    pub busy_poll: bool,
+    /// User that the workers become [default: nobody, when started as root]
+    #[arg(long, value_name = "NAME|UID[:GID]", conflicts_with = "no_sandbox")]
+    pub user: Option<User>,
+    /// Let the workers be threads of this process, with all of its privileges
+    ///
+    /// By default they are a process of another user that can open nothing, with the packets' memory
+    /// and the bound sockets only.
+    #[arg(long)]
+    pub no_sandbox: bool,
     /// Seconds between status blocks; 0 for none
     #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=86_400))]
     pub interval: u32,
     /// Print the status and the summary as JSON, one object a line
     #[arg(long)]
     pub json: bool,
+}
+
+impl Default for PlaneArgs {
+    fn default() -> Self {
+        Self {
+            queue: Queues::All,
+            mode: Mode::Auto,
+            pages: Vec::new(),
+            frames: None,
+            frame_bytes: 2048,
+            rx_ring: 2048,
+            tx_ring: 2048,
+            fill_ring: 2048,
+            completion_ring: 2048,
+            busy_poll: false,
+            user: None,
+            no_sandbox: false,
+            interval: 10,
+            json: false,
+        }
+    }
+}
+
+impl PlaneArgs {
+    /// The four ring sizes.
+    #[must_use]
+    pub fn rings(&self) -> RingSizes {
+        RingSizes {
+            rx: self.rx_ring,
+            tx: self.tx_ring,
+            fill: self.fill_ring,
+            completion: self.completion_ring,
+        }
+    }
+
+    /// The description of the ports on `interface`.
+    #[must_use]
+    pub fn ports(&self, interface: &str, rules: Rules, name: &str) -> PortBuilder {
+        let builder = Port::builder(interface, rules)
+            .queues(self.queue.clone())
+            .modes(self.mode.list())
+            .rings(self.rings())
+            .name(name);
+        if self.busy_poll { builder.busy_poll(BusyPoll::default()) } else { builder }
+    }
+}
+
+/// `netmem forward`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct ForwardArgs {
+    /// The interface; with one alone its packets go back where they came from
+    #[arg(value_name = "A")]
+    pub a: String,
+    /// The other interface: packets of each go out by the other
+    #[arg(value_name = "B")]
+    pub b: Option<String>,
+    /// Forward frames that match this filter only, in tcpdump's language; others pass to the kernel
+    #[arg(long, value_name = "EXPR", value_parser = filter)]
+    pub filter: Option<Expr>,
+    /// What becomes of the Ethernet addresses [default: keep between two interfaces, swap on one]
+    #[arg(long, value_enum, conflicts_with_all = ["source_mac", "destination_mac"])]
+    pub mac: Option<MacChoice>,
+    /// Set the source address of each frame
+    #[arg(long, value_name = "M")]
+    pub source_mac: Option<MacAddr>,
+    /// Set the destination address of each frame
+    #[arg(long, value_name = "M")]
+    pub destination_mac: Option<MacAddr>,
+    /// Take an interface although the default route goes by it
+    #[arg(long)]
+    pub force: bool,
+    /// Ports, memory and workers.
+    #[command(flatten)]
+    pub plane: PlaneArgs,
+}
+
+/// What becomes of Ethernet addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MacChoice {
+    /// They stay
+    Keep,
+    /// Source and destination are exchanged
+    Swap,
 }
 
 impl RespondArgs {
@@ -201,17 +316,7 @@ impl RespondArgs {
             proxy_arp: Vec::new(),
             filter: None,
             mac: None,
-            queue: 0,
-            mode: Mode::Auto,
-            pages: Vec::new(),
-            frames: 4096,
-            frame_bytes: 2048,
-            rx_ring: 2048,
-            tx_ring: 2048,
-            fill_ring: 2048,
-            completion_ring: 2048,
-            interval: 10,
-            json: false,
+            plane: PlaneArgs::default(),
         }
     }
 
@@ -233,17 +338,6 @@ impl RespondArgs {
             }
         }
         config
-    }
-
-    /// The four ring sizes.
-    #[must_use]
-    pub fn rings(&self) -> RingSizes {
-        RingSizes {
-            rx: self.rx_ring,
-            tx: self.tx_ring,
-            fill: self.fill_ring,
-            completion: self.completion_ring,
-        }
     }
 }
 
@@ -344,6 +438,14 @@ fn frame_bytes(text: &str) -> Result<u32, String> {
         "4096" => Ok(4096),
         _ => Err("AF_XDP takes frames of 2048 or 4096 bytes".into()),
     }
+}
+
+fn queues(text: &str) -> Result<Queues, String> {
+    if text == "all" {
+        return Ok(Queues::All);
+    }
+    let number = |word: &str| word.parse::<u32>().map_err(|error| format!("{word}: {error}"));
+    text.split(',').map(number).collect::<Result<_, _>>().map(Queues::These)
 }
 
 fn filter(text: &str) -> Result<Expr, String> {

@@ -18,7 +18,7 @@ use std::{
     io::{self, IsTerminal, Write},
     net::Ipv4Addr,
     sync::mpsc,
-    thread::JoinHandle,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -39,9 +39,9 @@ use self::{
 };
 use crate::{
     Failure, Outcome,
-    args::{LabArgs, RespondArgs},
+    args::{LabArgs, PlaneArgs, RespondArgs},
     report::{self, AuditReport, Memory, PacketCounts, Xdp},
-    respond::Service,
+    respond,
     responder::Responder,
     stop::Stop,
 };
@@ -121,7 +121,8 @@ struct Measured {
 struct Served {
     memory: Memory,
     xdp: Option<Xdp>,
-    audit: Audit,
+    counts: PacketCounts,
+    audit: AuditReport,
 }
 
 /// Runs the command.
@@ -196,11 +197,16 @@ impl Worker {
         client_stop: &Stop,
         prepare: impl FnOnce() + Send + 'static,
     ) -> Result<Self, Failure> {
-        let respond = RespondArgs {
+        let plane = PlaneArgs {
             mode: args.mode,
             pages: args.pages.clone(),
-            ..RespondArgs::new(&lab.server_link().name, lab.server_link().interface.address)
+            // The scenario is the engine's; `respond` by itself has its workers in a process.
+            no_sandbox: true,
+            ..PlaneArgs::default()
         };
+        let server = lab.server_link();
+        let respond =
+            RespondArgs { plane, ..RespondArgs::new(&server.name, server.interface.address) };
         let stop = Stop::default();
         let (own_stop, client_stop) = (stop.clone(), client_stop.clone());
         let (ready, is_ready) = mpsc::channel();
@@ -230,13 +236,24 @@ impl Worker {
 }
 
 fn serve(args: &RespondArgs, stop: &Stop, ready: &mpsc::Sender<()>) -> Result<Served, Failure> {
-    let mut service = Service::open(args)?;
+    let notes = &mut io::sink();
+    let mut plane = respond::start(args, notes)?.0;
     // The receiver may be gone only if the whole lab is.
     let _ = ready.send(());
-    service.run(stop, &mut |_, _| Ok(()))?;
-    let (memory, xdp) = (service.memory.clone(), service.xdp.clone());
-    let audit = service.finish_audit();
-    Ok(Served { memory, xdp: Some(xdp), audit })
+    let mut looked = Ok(true);
+    while !stop.is_set() && matches!(looked, Ok(true)) {
+        looked = plane.look(notes);
+        thread::sleep(Duration::from_millis(20));
+    }
+    let memory = plane.memory().clone();
+    let xdp = plane.reports().next().map(Xdp::from);
+    let ended = plane.stop(looked.err());
+    match (ended.failure, ended.end) {
+        (None, Some(end)) => Ok(Served { memory, xdp, counts: end.counts, audit: end.audit }),
+        (failure, _) => {
+            Err(failure.unwrap_or_else(|| Failure::refused("the responder told no books")))
+        }
+    }
 }
 
 fn in_memory(
@@ -270,7 +287,9 @@ fn in_memory(
     progress.end()?;
     let walks = [link.handle.walk(), link.near.walk(), link.far.walk()];
     let audit = Audit::of(link.handle.pool(), walks);
-    Ok(judge("loopback", measured, Served { memory, xdp: None, audit }, stop))
+    let counts = PacketCounts::new(&audit.counts, audit.held);
+    let served = Served { memory, xdp: None, counts, audit: (&audit).into() };
+    Ok(judge("loopback", measured, served, stop))
 }
 
 /// Bursts, then latency, then the flood.
@@ -308,7 +327,7 @@ fn judge(backend: &'static str, measured: Measured, served: Served, stop: &Stop)
     for phase in &measured.phases {
         requests.add(&phase.score);
     }
-    let drained = served.audit.is_ok() && served.audit.held == 0;
+    let drained = served.audit.ok == Some(true) && served.counts.held == 0;
     LabReport {
         schema: "netmem.lab/1",
         ok: requests.is_perfect() && requests.sent > 0 && drained && !stop.is_set(),
@@ -319,8 +338,8 @@ fn judge(backend: &'static str, measured: Measured, served: Served, stop: &Stop)
         requests,
         replies_per_second: measured.replies_per_second.round(),
         latency_ns: measured.latency,
-        counts: PacketCounts::new(&served.audit.counts, served.audit.held),
-        audit: (&served.audit).into(),
+        counts: served.counts,
+        audit: served.audit,
         phases: measured.phases,
     }
 }

@@ -8,9 +8,10 @@ pub mod args;
 pub mod capture_file;
 pub mod detach;
 pub mod failure;
+pub mod forward;
 pub mod lab;
 pub mod list;
-mod publish;
+mod plane;
 pub mod read;
 pub mod report;
 pub mod respond;
@@ -52,11 +53,15 @@ where
     let notes = &mut Unheeded(notes);
     match args.command {
         Command::Detach(args) => detach::run(&args, out),
+        Command::Forward(args) => forward::run(&args, out, notes),
         Command::Lab(args) => lab::run(&args, out, notes),
         Command::List(args) => list::run(&args, out),
         Command::Read(args) => read::run(&args, out, notes),
         Command::Respond(args) => respond::run(&args, out, notes),
-        Command::Worker(args) => sandbox::run(&args, notes),
+        Command::Worker(args) => match &args.job {
+            Some(job) => plane::worker(&args, job),
+            None => sandbox::run(&args, notes),
+        },
     }
 }
 

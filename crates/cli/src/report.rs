@@ -9,7 +9,7 @@ use netmem::{
     mem::{Audit, Counts, RegionReport},
     xdp::{PortReport, Statistics},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The memory that was got, and why nothing better.
 #[derive(Debug, Clone, Serialize)]
@@ -77,7 +77,7 @@ impl From<&PortReport> for Xdp {
 }
 
 /// Packets by what became of them.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct PacketCounts {
     /// Delivered by a device.
     pub received: u64,
@@ -92,7 +92,7 @@ pub struct PacketCounts {
     /// Begun and not ended.
     pub held: u64,
     /// Dropped, by reason.
-    pub dropped: BTreeMap<&'static str, u64>,
+    pub dropped: BTreeMap<String, u64>,
 }
 
 impl PacketCounts {
@@ -106,13 +106,17 @@ impl PacketCounts {
             transmitted: counts.transmitted,
             consumed: counts.consumed,
             held,
-            dropped: counts.dropped.iter().map(|(reason, n)| (reason.name(), n)).collect(),
+            dropped: counts
+                .dropped
+                .iter()
+                .map(|(reason, n)| (reason.name().to_owned(), n))
+                .collect(),
         }
     }
 }
 
 /// Where every frame is, and whether that adds up.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct AuditReport {
     /// Whether every slot was found once and every packet is accounted for; nothing is said while
     /// packets move, because the walk is exact at rest only.
@@ -120,7 +124,7 @@ pub struct AuditReport {
     /// How many slots there are.
     pub slots: u32,
     /// How many each owner has.
-    pub owners: BTreeMap<&'static str, u64>,
+    pub owners: BTreeMap<String, u64>,
     /// What is wrong.
     pub findings: Vec<String>,
 }
@@ -131,6 +135,15 @@ impl AuditReport {
     pub fn in_motion(self) -> Self {
         Self { ok: None, findings: Vec::new(), ..self }
     }
+
+    /// Counts `slots` that were out of use, because the kernel had them, as free: it has let go.
+    pub(crate) fn free_from_kernel(&mut self, slots: u64) {
+        if let Some(quarantined) = self.owners.get_mut("quarantined") {
+            let freed = slots.min(*quarantined);
+            *quarantined -= freed;
+            *self.owners.entry("free".to_owned()).or_default() += freed;
+        }
+    }
 }
 
 impl From<&Audit> for AuditReport {
@@ -138,7 +151,7 @@ impl From<&Audit> for AuditReport {
         Self {
             ok: Some(audit.is_ok()),
             slots: audit.slots,
-            owners: audit.owners.iter().map(|(owner, n)| (owner.name(), n)).collect(),
+            owners: audit.owners.iter().map(|(owner, n)| (owner.name().to_owned(), n)).collect(),
             findings: audit.findings.iter().map(ToString::to_string).collect(),
         }
     }
@@ -167,6 +180,92 @@ impl From<Statistics> for KernelStatistics {
             tx_ring_empty_descs: statistics.tx_ring_empty_descs,
         }
     }
+}
+
+impl KernelStatistics {
+    /// The counters of several sockets together.
+    #[must_use]
+    pub fn sum(all: &[Self]) -> Self {
+        let sum = |of: fn(&Self) -> u64| all.iter().map(of).sum();
+        Self {
+            rx_dropped: sum(|one| one.rx_dropped),
+            rx_invalid_descs: sum(|one| one.rx_invalid_descs),
+            tx_invalid_descs: sum(|one| one.tx_invalid_descs),
+            rx_ring_full: sum(|one| one.rx_ring_full),
+            rx_fill_ring_empty_descs: sum(|one| one.rx_fill_ring_empty_descs),
+            tx_ring_empty_descs: sum(|one| one.tx_ring_empty_descs),
+        }
+    }
+}
+
+/// Spells the queues of an interface: `queue 3`, `queues 0-3`, `queues 1, 4`.
+#[must_use]
+pub fn queues(queues: &[u32]) -> String {
+    match queues {
+        [queue] => format!("queue {queue}"),
+        [first, .., last] if (*first..=*last).eq(queues.iter().copied()) => {
+            format!("queues {first}-{last}")
+        }
+        _ => {
+            let words: Vec<_> = queues.iter().map(ToString::to_string).collect();
+            format!("queues {}", words.join(", "))
+        }
+    }
+}
+
+/// Spells where ports are: `eth1 queues 0-3 (native), eth2 queue 0 (generic)`.
+#[must_use]
+pub fn ports<'r>(reports: impl Iterator<Item = &'r PortReport>) -> String {
+    let mut interfaces: Vec<(&PortReport, Vec<u32>)> = Vec::new();
+    for report in reports {
+        match interfaces.iter_mut().find(|(known, _)| known.ifindex == report.ifindex) {
+            Some((_, queues)) => queues.push(report.queue),
+            None => interfaces.push((report, vec![report.queue])),
+        }
+    }
+    let spell = |(report, numbers): &(&PortReport, Vec<u32>)| {
+        format!("{} {} ({})", report.interface, queues(numbers), report.mode.name())
+    };
+    interfaces.iter().map(spell).collect::<Vec<_>>().join(", ")
+}
+
+/// Writes where packets are looked at.
+///
+/// # Errors
+/// When `out` cannot be written to.
+pub fn workers(out: &mut dyn Write, pid: Option<u32>) -> io::Result<()> {
+    match pid {
+        Some(pid) => row(out, "workers", format!("in process {pid}, which can open nothing")),
+        None => row(out, "workers", "in this process, with its privileges"),
+    }
+}
+
+/// Writes the kernel's counters.
+///
+/// # Errors
+/// When `out` cannot be written to.
+pub fn kernel(out: &mut dyn Write, k: &KernelStatistics) -> io::Result<()> {
+    let kernel = format!(
+        "{} rx_dropped, {} rx_invalid_descs, {} tx_invalid_descs, {} rx_ring_full, \
+         {} rx_fill_ring_empty_descs, {} tx_ring_empty_descs",
+        k.rx_dropped,
+        k.rx_invalid_descs,
+        k.tx_invalid_descs,
+        k.rx_ring_full,
+        k.rx_fill_ring_empty_descs,
+        k.tx_ring_empty_descs
+    );
+    row(out, "kernel", kernel)
+}
+
+/// Writes the packets by class of the filter.
+///
+/// # Errors
+/// When `out` cannot be written to.
+pub fn classes(out: &mut dyn Write, classes: &[(String, u64)]) -> io::Result<()> {
+    let classes: Vec<_> =
+        classes.iter().filter(|(_, n)| *n > 0).map(|(c, n)| format!("{c} {n}")).collect();
+    row(out, "classes", if classes.is_empty() { "-".into() } else { classes.join(", ") })
 }
 
 /// Writes `value` as one line of JSON.

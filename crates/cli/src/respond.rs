@@ -1,8 +1,9 @@
 //! `netmem respond`: ARP, neighbor solicitations and ping for named addresses, answered from an AF_XDP
 //! port until stopped.
 //!
-//! One worker, the calling thread: it owns the port, the pool handle and all counters. The kernel
-//! takes the XDP program and the memberships off when the process ends, however it ends.
+//! Packets are answered by the workers of a [`Plane`], one for each queue; this module decides what is
+//! answered and tells what came of it. The kernel takes the XDP program and the memberships off when the
+//! process ends, however it ends.
 //!
 //! # What the interface hears
 //!
@@ -16,17 +17,14 @@ use std::{
     fmt::Display,
     io::Write,
     net::IpAddr,
-    sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
 use netmem::{
-    device::Device,
     link::Link,
-    mem::{Audit, PageTier, Pool, PoolConfig, PoolHandle, Region},
     packet::{Multicast, Promiscuous},
-    stats::WorkerRecord,
-    xdp::Port,
+    stats::PortRecord,
 };
 use netmem_wire::{
     MacAddr,
@@ -38,39 +36,11 @@ use serde::Serialize;
 use crate::{
     Failure, Outcome,
     args::RespondArgs,
-    publish::Published,
+    plane::{self, Books, Ended, Job, Plan, Plane, RespondJob, TICK},
     report::{self, AuditReport, KernelStatistics, Memory, PacketCounts, Xdp},
-    responder::{Responder, group_mac, is_one_host},
+    responder::{group_mac, is_one_host},
     stop::Stop,
 };
-
-/// Packets per batch: the kernel's own NAPI budget.
-const BATCH: u32 = 64;
-/// Empty looks at the rx ring before the worker sleeps.
-const SPINS: u32 = 64;
-/// How long the worker sleeps at most before it looks at the clock and the stop flag.
-const NAP: Duration = Duration::from_millis(50);
-/// How often the worker looks whether its program is still attached.
-const CHECK_EVERY: Duration = Duration::from_millis(500);
-
-/// A port with its pool, ready to answer.
-#[derive(Debug)]
-pub struct Service {
-    /// The port.
-    pub port: Port,
-    /// The thread's way into the pool.
-    pub handle: PoolHandle,
-    /// What answers.
-    pub responder: Responder,
-    /// The memory that was got.
-    pub memory: Memory,
-    /// The XDP mode that was got.
-    pub xdp: Xdp,
-    /// What the worker did.
-    work: WorkerRecord,
-    _promiscuous: Option<Promiscuous>,
-    _multicast: Option<Multicast>,
-}
 
 /// What the status block and the summary show.
 #[derive(Debug, Clone, Serialize)]
@@ -81,8 +51,8 @@ pub struct Status {
     pub kind: &'static str,
     /// The interface.
     pub interface: String,
-    /// The queue.
-    pub queue: u32,
+    /// The queues.
+    pub queues: Vec<u32>,
     /// Seconds since the start.
     pub seconds: f64,
     /// Frames given to the kernel to receive into.
@@ -104,7 +74,7 @@ pub struct Status {
     /// The memory that was got.
     pub memory: Memory,
     /// The XDP mode that was got.
-    pub xdp: Xdp,
+    pub xdp: Option<Xdp>,
 }
 
 /// Runs the command until a signal stops it or the interface goes.
@@ -117,147 +87,160 @@ pub fn run(
     notes: &mut dyn Write,
 ) -> Result<Outcome, Failure> {
     let stop = Stop::by_signal()?;
-    let mut service = Service::open(args)?;
+    let (mut plane, _memberships) = start(args, notes)?;
     let started = Instant::now();
-    announce(args, &service, notes).map_err(Failure::output)?;
-    let interval = Duration::from_secs(u64::from(args.interval));
+    announce(args, &plane, notes).map_err(Failure::output)?;
+    let interval = Duration::from_secs(u64::from(args.plane.interval));
     let mut due = started + interval;
-    let mut published = Published::start("respond", &service.port, &service.handle, notes);
-    let ended = service.run(&stop, &mut |service, now| {
-        if let Some(published) = &mut published {
-            published.tick(now, &service.port, &service.handle, service.work);
+    let mut failure = None;
+    while !stop.is_set() {
+        match plane.look(notes) {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(error) => {
+                failure = Some(error);
+                break;
+            }
         }
-        if interval.is_zero() || now < due {
-            return Ok(());
+        if !interval.is_zero() && Instant::now() >= due {
+            due += interval;
+            let printed = Status::now(args, &plane, started).and_then(|status| {
+                if args.plane.json {
+                    report::json(out, &status)
+                } else {
+                    print_status(notes, &status)
+                }
+                .and_then(|()| out.flush())
+                .map_err(Failure::output)
+            });
+            if let Err(error) = printed {
+                failure = Some(error);
+                break;
+            }
         }
-        due += interval;
-        let status = service.status(args, started);
-        if args.json { report::json(out, &status) } else { print_status(notes, &status) }
-            .and_then(|()| out.flush())
-            .map_err(Failure::output)
-    });
-    let (status, closed) = service.finish(args, started);
-    let printed = if args.json { report::json(out, &status) } else { print_status(out, &status) };
+        thread::sleep(TICK);
+    }
+    let (memory, xdp) = (plane.memory().clone(), plane.reports().next().map(Xdp::from));
+    let ended = plane.stop(failure);
+    let status = Status::summary(args, (memory, xdp), &ended, started);
+    let printed =
+        if args.plane.json { report::json(out, &status) } else { print_status(out, &status) };
     // What ended it, and an audit that is open, tell more than a reader that is gone.
-    ended?;
-    if !closed {
+    if let Some(failure) = ended.failure {
+        return Err(failure);
+    }
+    if status.audit.ok != Some(true) || status.counts.held > 0 {
         return Ok(Outcome::Finding);
     }
     printed.map_err(Failure::output)?;
     Ok(Outcome::Done)
 }
 
-impl Service {
-    /// Sets everything up in the calling thread and its network namespace.
-    ///
-    /// # Errors
-    /// What was refused, by the kernel or because it makes no sense.
-    pub fn open(args: &RespondArgs) -> Result<Self, Failure> {
-        for ip in &args.ip {
-            let is_one = match ip {
-                IpAddr::V4(ip) => !(ip.is_multicast() || ip.is_broadcast() || ip.is_loopback()),
-                IpAddr::V6(ip) => is_one_host(*ip),
-            };
-            if !is_one || ip.is_unspecified() {
-                return Err(Failure::usage(format!("--ip {ip}: not an address of one host")));
-            }
-        }
-        let answers = args.responder();
-        let link = Link::by_name(&args.interface)?;
-        let (mac, promiscuous) = address(args, &link)?;
-        let multicast = groups(&answers, &link)?;
-        let bytes = args.frames as usize * args.frame_bytes as usize;
-        let mut region = Region::builder(bytes);
-        if !args.pages.is_empty() {
-            let tiers: Vec<PageTier> = args.pages.iter().map(|&pages| pages.into()).collect();
-            region = region.tiers(&tiers);
-        }
-        let region = region.build()?;
-        let memory = Memory::from(region.report());
-        let config = PoolConfig {
-            frame_bytes: args.frame_bytes,
-            frames: Some(args.frames),
-            ..PoolConfig::default()
+/// The memberships that let the interface hear what is answered; left when they are dropped.
+#[derive(Debug)]
+pub(crate) struct Memberships {
+    _promiscuous: Option<Promiscuous>,
+    _multicast: Option<Multicast>,
+}
+
+/// Sets everything up in the calling thread's network namespace and begins to answer.
+///
+/// # Errors
+/// What was refused, by the kernel or because it makes no sense.
+pub(crate) fn start(
+    args: &RespondArgs,
+    notes: &mut dyn Write,
+) -> Result<(Plane, Memberships), Failure> {
+    for ip in &args.ip {
+        let is_one = match ip {
+            IpAddr::V4(ip) => !(ip.is_multicast() || ip.is_broadcast() || ip.is_loopback()),
+            IpAddr::V6(ip) => is_one_host(*ip),
         };
-        let handle = Pool::new(region, config)?.handle();
-        let port = Port::builder(&args.interface, filter::responder(&answers))
-            .queue(args.queue)
-            .modes(args.mode.list())
-            .rings(args.rings())
-            .name("netmem_respond")
-            .open(&handle)?;
-        let xdp = Xdp::from(port.report());
-        let responder = Responder::new(mac, &answers);
-        let (_promiscuous, _multicast) = (promiscuous, multicast);
-        let work = WorkerRecord::default();
-        Ok(Self { port, handle, responder, memory, xdp, work, _promiscuous, _multicast })
+        if !is_one || ip.is_unspecified() {
+            return Err(Failure::usage(format!("--ip {ip}: not an address of one host")));
+        }
+    }
+    let answers = args.responder();
+    let link = Link::by_name(&args.interface)?;
+    let (mac, promiscuous) = address(args, &link)?;
+    let multicast = groups(&answers, &link)?;
+    let rules = filter::responder(&answers);
+    let plan = Plan {
+        command: "respond",
+        ports: vec![args.plane.ports(&args.interface, rules, "netmem_respond")],
+        args: args.plane.clone(),
+    };
+    let job = Job::Respond(RespondJob::new(mac, &answers));
+    let plane = Plane::start(plan, &job, notes)?;
+    Ok((plane, Memberships { _promiscuous: promiscuous, _multicast: multicast }))
+}
+
+impl Status {
+    /// What the workers published last.
+    fn now(args: &RespondArgs, plane: &Plane, started: Instant) -> Result<Self, Failure> {
+        let page = plane.page()?;
+        let books = Books::of(&page);
+        Ok(Self {
+            kind: "status",
+            kernel: KernelStatistics::sum(&plane.kernel()),
+            classes: plane.classes(),
+            counts: books.counts,
+            audit: books.audit,
+            ..Self::of(
+                args,
+                &plane::ports_of(&page),
+                started,
+                (plane.memory().clone(), plane.reports().next().map(Xdp::from)),
+            )
+        })
     }
 
-    /// Answers one batch; returns how many packets there were.
-    #[inline]
-    pub fn step(&mut self) -> u32 {
-        let responder = &self.responder;
-        self.port.receive(BATCH, &mut (), |packet| responder.verdict(packet)).received
-    }
-
-    /// What the status block shows now.
-    #[must_use]
-    pub fn status(&self, args: &RespondArgs, started: Instant) -> Status {
-        let audit = Audit::of(self.handle.pool(), [self.handle.walk(), self.port.walk()]);
-        let status = self.describe(args, started, &audit, "status");
-        Status { audit: status.audit.in_motion(), ..status }
-    }
-
-    fn describe(
-        &self,
+    /// The end: exact, unless the workers died before they could tell.
+    fn summary(
         args: &RespondArgs,
+        got: (Memory, Option<Xdp>),
+        ended: &Ended,
         started: Instant,
-        audit: &Audit,
-        kind: &'static str,
-    ) -> Status {
-        let progress = self.port.progress();
-        Status {
-            schema: "netmem.respond/1",
-            kind,
-            interface: args.interface.clone(),
-            queue: args.queue,
-            seconds: started.elapsed().as_secs_f64(),
-            filled: progress.filled,
-            received: progress.received,
-            transmitted: progress.transmitted,
-            completed: progress.completed,
-            // Both are gone with the interface; the rest of the block still tells.
-            kernel: self.port.statistics().unwrap_or_default().into(),
-            classes: self.port.classes().unwrap_or_default(),
-            counts: PacketCounts::new(&audit.counts, audit.held),
-            audit: audit.into(),
-            memory: self.memory.clone(),
-            xdp: self.xdp.clone(),
+    ) -> Self {
+        let status = Self {
+            kernel: KernelStatistics::sum(&ended.kernel),
+            classes: ended.classes.clone(),
+            ..Self::of(args, &ended.ports, started, got)
+        };
+        let Some(end) = &ended.end else { return status };
+        Self {
+            received: end.counts.received,
+            completed: end.counts.transmitted,
+            counts: end.counts.clone(),
+            audit: end.audit.clone(),
+            ..status
         }
     }
 
-    /// Closes the port and audits what is left.
-    #[must_use]
-    pub fn finish_audit(self) -> Audit {
-        let pool = Arc::clone(self.handle.pool());
-        let closed = self.port.close();
-        Audit::of(&pool, [self.handle.walk(), closed.walk])
-    }
-
-    /// Closes the port; returns the summary, and whether the audit closed with nothing held.
-    #[must_use]
-    pub fn finish(self, args: &RespondArgs, started: Instant) -> (Status, bool) {
-        let before = self.status(args, started);
-        let audit = self.finish_audit();
-        let summary = Status {
+    fn of(
+        args: &RespondArgs,
+        ports: &[PortRecord],
+        started: Instant,
+        (memory, xdp): (Memory, Option<Xdp>),
+    ) -> Self {
+        let sum = |of: fn(&PortRecord) -> u64| ports.iter().map(of).sum();
+        Self {
+            schema: "netmem.respond/1",
             kind: "summary",
-            completed: audit.counts.transmitted,
-            received: audit.counts.received,
-            counts: PacketCounts::new(&audit.counts, audit.held),
-            audit: (&audit).into(),
-            ..before
-        };
-        (summary, audit.is_ok() && audit.held == 0)
+            interface: args.interface.clone(),
+            queues: ports.iter().map(|port| port.queue).collect(),
+            seconds: started.elapsed().as_secs_f64(),
+            filled: sum(|port| port.progress.filled),
+            received: sum(|port| port.progress.received),
+            transmitted: sum(|port| port.progress.transmitted),
+            completed: sum(|port| port.progress.completed),
+            kernel: KernelStatistics::default(),
+            classes: Vec::new(),
+            counts: PacketCounts::default(),
+            audit: AuditReport::default(),
+            memory,
+            xdp,
+        }
     }
 }
 
@@ -287,65 +270,7 @@ fn groups(config: &ResponderConfig, link: &Link) -> Result<Option<Multicast>, Fa
     Ok(if groups.is_empty() { None } else { Some(Multicast::join(link, &groups)?) })
 }
 
-impl Service {
-    /// Answers until stopped; `tick` is called after every batch with the time.
-    ///
-    /// # Errors
-    /// When the interface went, the program was taken off, or `tick` fails.
-    pub(crate) fn run(
-        &mut self,
-        stop: &Stop,
-        tick: &mut dyn FnMut(&Self, Instant) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        let mut next_check = Instant::now() + CHECK_EVERY;
-        let mut idle = 0;
-        while !stop.is_set() {
-            if self.step() > 0 {
-                idle = 0;
-                self.work.batches += 1;
-            } else {
-                idle += 1;
-                self.work.empty_polls += 1;
-                if idle > SPINS {
-                    self.work.waits += 1;
-                    self.port.wait(NAP)?;
-                }
-            }
-            let now = Instant::now();
-            if now >= next_check {
-                self.check()?;
-                next_check = now + CHECK_EVERY;
-            }
-            tick(self, now)?;
-        }
-        Ok(())
-    }
-
-    /// Whether the port can still get packets.
-    ///
-    /// # Errors
-    /// When the interface went, or somebody took the program off.
-    fn check(&mut self) -> Result<(), Failure> {
-        self.port.flush()?;
-        if self.port.is_attached()? {
-            return Ok(());
-        }
-        let report = self.port.report();
-        let interface = &report.interface;
-        let why = match Link::by_name(interface) {
-            Ok(link) if link.index == report.ifindex => {
-                return Err(Failure::refused(format!(
-                    "receive on {report}: the xdp program was detached from outside"
-                ))
-                .with_hint("another process forced it off; start again to attach anew"));
-            }
-            _ => format!("receive on {report}: the interface was removed"),
-        };
-        Err(Failure::refused(why))
-    }
-}
-
-fn announce(args: &RespondArgs, service: &Service, notes: &mut dyn Write) -> std::io::Result<()> {
+fn announce(args: &RespondArgs, plane: &Plane, notes: &mut dyn Write) -> std::io::Result<()> {
     let mut what = Vec::new();
     if !args.ip.is_empty() {
         let has_ipv6 = args.ip.iter().any(IpAddr::is_ipv6);
@@ -355,13 +280,17 @@ fn announce(args: &RespondArgs, service: &Service, notes: &mut dyn Write) -> std
     if !args.proxy_arp.is_empty() {
         what.push(format!("proxy ARP for {}", list(&args.proxy_arp)));
     }
-    let (what, port) = (what.join(", "), service.port.report());
-    writeln!(notes, "answering {what} on {port}; everything else passes to the kernel")?;
+    let what = what.join(", ");
+    let on = report::ports(plane.reports());
+    writeln!(notes, "answering {what} on {on}; everything else passes to the kernel")?;
+    report::workers(notes, plane.worker_pid())?;
     if let Some(filter) = &args.filter {
         report::row(notes, "filter", format!("only {filter}"))?;
     }
-    report::memory(notes, &service.memory)?;
-    report::xdp(notes, &service.xdp)?;
+    report::memory(notes, plane.memory())?;
+    if let Some(report) = plane.reports().next() {
+        report::xdp(notes, &Xdp::from(report))?;
+    }
     notes.flush()
 }
 
@@ -372,29 +301,19 @@ fn list<T: Display>(all: &[T]) -> String {
 fn print_status(out: &mut dyn Write, status: &Status) -> std::io::Result<()> {
     writeln!(
         out,
-        "[{} {} queue {} after {:.1} s]",
-        status.kind, status.interface, status.queue, status.seconds
+        "[{} {} {} after {:.1} s]",
+        status.kind,
+        status.interface,
+        report::queues(&status.queues),
+        status.seconds
     )?;
     let ours = format!(
         "{} filled, {} received, {} transmitted, {} completed",
         status.filled, status.received, status.transmitted, status.completed
     );
     report::row(out, "rings", ours)?;
-    let k = &status.kernel;
-    let kernel = format!(
-        "{} rx_dropped, {} rx_invalid_descs, {} tx_invalid_descs, {} rx_ring_full, \
-         {} rx_fill_ring_empty_descs, {} tx_ring_empty_descs",
-        k.rx_dropped,
-        k.rx_invalid_descs,
-        k.tx_invalid_descs,
-        k.rx_ring_full,
-        k.rx_fill_ring_empty_descs,
-        k.tx_ring_empty_descs
-    );
-    report::row(out, "kernel", kernel)?;
-    let classes: Vec<_> =
-        status.classes.iter().filter(|(_, n)| *n > 0).map(|(c, n)| format!("{c} {n}")).collect();
-    report::row(out, "classes", if classes.is_empty() { "-".into() } else { classes.join(", ") })?;
+    report::kernel(out, &status.kernel)?;
+    report::classes(out, &status.classes)?;
     report::packets(out, &status.counts)?;
     report::audit(out, &status.audit)?;
     out.flush()

@@ -13,6 +13,7 @@ mod error;
 pub mod lab;
 pub mod netlink;
 pub mod process;
+pub mod routes;
 pub mod xdp;
 
 pub use error::{Cause, Error, Result};

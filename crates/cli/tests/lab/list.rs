@@ -171,7 +171,8 @@ fn shows_itself() {
     scenario("list::shows_itself", |bed| {
         let other = crate::support::bed();
         assert_eq!(bed.lab.server_link().index, other.lab.server_link().index);
-        let mut respond = Respond::start(bed, &["--frames", "1024", "--pages", "4k"]);
+        let words = ["--frames", "1024", "--pages", "4k", "--no-sandbox"];
+        let mut respond = Respond::start(bed, &words);
         let pid = respond.child.id();
         bed.assert_bursts_answered(2, 64);
         let since = Instant::now();
@@ -222,7 +223,7 @@ fn shows_itself() {
         let summary = respond.interrupt();
         assert_eq!(summary.code, Some(0), "{summary:?}");
         assert_eq!(process(&list(&other, &[]), pid), None);
-        let mut respond = Respond::start(bed, &[]);
+        let mut respond = Respond::start(bed, &["--no-sandbox"]);
         let pid = respond.child.id();
         let since = Instant::now();
         while process(&list(bed, &[]), pid).is_none() {

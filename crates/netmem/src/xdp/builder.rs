@@ -142,6 +142,16 @@ impl PortBuilder {
         self
     }
 
+    /// How many ports it describes: one for each queue.
+    ///
+    /// # Errors
+    /// When the interface is missing, or has not the queues.
+    pub fn queue_count(&self) -> Result<u32> {
+        let link = Link::by_name(&self.interface)?;
+        let queues = self.queues.on(&link, &link.details())?;
+        Ok(u32::try_from(queues.len()).unwrap_or(u32::MAX))
+    }
+
     /// Opens the port over `handle`'s pool, in the calling thread and its network namespace.
     ///
     /// # Errors

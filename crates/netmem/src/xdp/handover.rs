@@ -303,8 +303,12 @@ fn send_fds(stream: &UnixStream, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     let fits = ancillary.push(SendAncillaryMessage::ScmRights(fds));
     debug_assert!(fits, "space for {FDS_PER_MESSAGE}");
-    sendmsg(stream, &[IoSlice::new(&[0])], &mut ancillary, SendFlags::NOSIGNAL)?;
-    Ok(())
+    loop {
+        match sendmsg(stream, &[IoSlice::new(&[0])], &mut ancillary, SendFlags::NOSIGNAL) {
+            Err(rustix::io::Errno::INTR) => {}
+            sent => return sent.map(drop).map_err(Into::into),
+        }
+    }
 }
 
 fn receive_fds(stream: &UnixStream, count: usize) -> io::Result<Vec<OwnedFd>> {
@@ -314,7 +318,10 @@ fn receive_fds(stream: &UnixStream, count: usize) -> io::Result<Vec<OwnedFd>> {
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let mut byte = [0];
         let mut parts = [IoSliceMut::new(&mut byte)];
-        let got = recvmsg(stream, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+        let got = match recvmsg(stream, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+            Err(rustix::io::Errno::INTR) => continue,
+            got => got?,
+        };
         let before = fds.len();
         for message in ancillary.drain() {
             if let RecvAncillaryMessage::ScmRights(more) = message {

@@ -117,6 +117,7 @@ pub struct Progress {
 }
 
 impl Port {
+    #[cfg(any(test, feature = "test-util"))]
     pub(crate) fn start(
         rings: Rings,
         kernel: Kernel,

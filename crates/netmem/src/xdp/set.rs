@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// How long a bind is tried again while the queue is busy.
-const BIND_WITHIN: Duration = Duration::from_millis(500);
+const BIND_WITHIN: Duration = Duration::from_millis(800);
 /// An Ethernet header and two VLAN tags: what a frame may have in front of the MTU's bytes.
 const L2_BYTES: u32 = 14 + 4 + 4;
 

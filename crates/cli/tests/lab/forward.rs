@@ -1,0 +1,384 @@
+//! `netmem forward`: between two interfaces, and back on one.
+//!
+//! ```text
+//!   west (kernel, 192.0.2.1) === nm-west :mid, netmem forward: nm-east === east (kernel, 192.0.2.2)
+//! ```
+
+use std::{
+    io::{Read, Write},
+    net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket},
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use netmem::{link::Link, packet::FrameSocket};
+use netmem_host::{
+    lab::NetNs,
+    netlink::{AdminState, Ethtool, Ipv4Interface, LinkSpec, OperState, Route},
+};
+
+use crate::support::{Ran, Running, Traces, json, start, turn};
+
+const WEST: &str = "nm-west";
+const EAST: &str = "nm-east";
+const PEER: &str = "nm-peer";
+const WEST_IP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const EAST_IP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+
+/// Three namespaces and two pairs.
+struct Wires {
+    west: NetNs,
+    mid: NetNs,
+    east: NetNs,
+}
+
+impl Wires {
+    fn new(queues: u32) -> Self {
+        let wires = Self {
+            west: NetNs::create().unwrap(),
+            mid: NetNs::create().unwrap(),
+            east: NetNs::create().unwrap(),
+        };
+        for (peer, name, ip) in [(&wires.west, WEST, WEST_IP), (&wires.east, EAST, EAST_IP)] {
+            let ready = || {
+                std::fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1").unwrap();
+                (Route::open().unwrap(), Ethtool::open().unwrap())
+            };
+            let (mut near, mut near_offloads) = wires.mid.run(ready).unwrap();
+            let (mut far, mut far_offloads) = peer.run(ready).unwrap();
+            let spec = |name: &str| LinkSpec {
+                rx_queues: Some(queues),
+                tx_queues: Some(queues),
+                ..LinkSpec::new(name)
+            };
+            near.create_veth(&spec(name), &spec(PEER), peer).unwrap();
+            far.add_address(PEER, format!("{ip}/24").parse::<Ipv4Interface>().unwrap()).unwrap();
+            assert!(near_offloads.offloads_off(name).unwrap().still_on.is_empty());
+            assert!(far_offloads.offloads_off(PEER).unwrap().still_on.is_empty());
+            near.set_state(name, AdminState::Up).unwrap();
+            far.set_state(PEER, AdminState::Up).unwrap();
+            for (route, name) in [(&mut near, name), (&mut far, PEER)] {
+                let deadline = Instant::now() + Duration::from_secs(10);
+                while route.link(name).unwrap().oper_state != OperState::Up {
+                    assert!(Instant::now() < deadline, "{name} does not come up");
+                    thread::sleep(Duration::from_millis(1));
+                }
+            }
+        }
+        wires
+    }
+
+    /// Starts netmem in the middle, and waits until its programs are attached.
+    fn start(&self, words: &[&str]) -> Running {
+        let mut running = self.mid.run(|| start(words)).unwrap();
+        let started = Instant::now();
+        let attached = |name: &&&str| {
+            !name.starts_with("nm-") || Link::by_name(name).is_ok_and(|link| link.xdp.is_some())
+        };
+        let ready = || words.iter().take(3).all(|name| attached(&name));
+        while !self.mid.run(ready).unwrap() {
+            if running.child.try_wait().unwrap().is_some() {
+                panic!("ended: {:?}", running.wait(Duration::ZERO));
+            }
+            assert!(started.elapsed() < Duration::from_secs(10), "attaches its programs");
+            thread::sleep(Duration::from_millis(2));
+        }
+        running
+    }
+
+    fn programs(&self) -> [bool; 2] {
+        let is_there = |name| Link::by_name(name).unwrap().xdp.is_some();
+        self.mid.run(|| [WEST, EAST].map(is_there)).unwrap()
+    }
+}
+
+/// Sends `len` bytes by TCP from west to east and back, and compares every byte.
+fn tcp_there_and_back(wires: &Wires, len: usize) {
+    let listener = wires.east.run(|| TcpListener::bind((EAST_IP, 4000))).unwrap().unwrap();
+    let sent: Vec<u8> = (0..len).map(|at| (at * 7 + at / 251).to_le_bytes()[0]).collect();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut all = Vec::new();
+            stream.read_to_end(&mut all).unwrap();
+            stream.write_all(&all).unwrap();
+        });
+        let connect = || {
+            let address = (EAST_IP, 4000).into();
+            TcpStream::connect_timeout(&address, Duration::from_secs(10))
+        };
+        let mut stream = wires.west.run(connect).unwrap().unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let mut back = Vec::new();
+        stream.write_all(&sent).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        stream.read_to_end(&mut back).unwrap();
+        assert!(back == sent, "{} of {len} bytes came back, or others", back.len());
+    });
+}
+
+/// The summary of a forward that ended well: each direction's books close.
+fn closed(ended: &Ran) -> serde_json::Value {
+    let summary = ended.assert_ended_well();
+    assert_eq!(summary["schema"], "netmem.forward/1");
+    for way in summary["directions"].as_array().unwrap() {
+        let count = |name: &str| way[name].as_u64().unwrap();
+        let dropped: u64 =
+            way["dropped"].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum();
+        assert_eq!(count("received"), count("sent") + dropped + count("held"), "{way}");
+        assert_eq!(count("held"), 0, "{way}");
+    }
+    summary
+}
+
+#[test]
+fn between() {
+    let Some(_turn) = turn("forward::between") else { return };
+    for (extra, mode) in [
+        (&["--mode", "native"][..], "native"),
+        (&["--mode", "generic", "--no-sandbox"], "generic"),
+        (&["--busy-poll", "--mac", "keep", "--frame-bytes", "4096"], "native"),
+    ] {
+        let wires = Wires::new(1);
+        let words = [&["forward", WEST, EAST, "--json", "--interval", "1"], extra].concat();
+        let mut forward = wires.start(&words);
+        // ARP by broadcast, then both ways with acknowledgements, all by the kernels' stacks.
+        tcp_there_and_back(&wires, 4 << 20);
+        let ended = forward.interrupt();
+        let summary = closed(&ended);
+        let ways = summary["directions"].as_array().unwrap();
+        assert_eq!(ways.len(), 2);
+        for (way, [from, to]) in ways.iter().zip([[WEST, EAST], [EAST, WEST]]) {
+            assert_eq!((&way["from"], &way["to"]), (&from.into(), &to.into()));
+            // 4 MiB in frames of at most 1514 bytes.
+            assert!(way["sent"].as_u64().unwrap() > 2800, "{way}");
+        }
+        let ports = summary["ports"].as_array().unwrap();
+        assert!(ports.iter().all(|port| port["mode"] == mode), "{summary}");
+        assert_eq!(wires.programs(), [false, false]);
+    }
+}
+
+#[test]
+fn every_queue() {
+    let Some(_turn) = turn("forward::every_queue") else { return };
+    let wires = Wires::new(4);
+    let mut forward = wires.start(&["l2fwd", WEST, EAST, "--json"]);
+    tcp_there_and_back(&wires, 1 << 20);
+    let summary = closed(&forward.interrupt());
+    let ports = summary["ports"].as_array().unwrap();
+    let names: Vec<_> = ports
+        .iter()
+        .map(|p| (p["interface"].as_str().unwrap(), p["queue"].as_u64().unwrap()))
+        .collect();
+    let wanted = |name| (0..4).map(move |queue| (name, queue));
+    assert_eq!(names, wanted(WEST).chain(wanted(EAST)).collect::<Vec<_>>());
+    // Fewer queues on one side: those of the other are dealt out.
+    let mut forward = wires.start(&["forward", EAST, WEST, "--json", "--queue", "0,1,2,3"]);
+    tcp_there_and_back(&wires, 1 << 20);
+    closed(&forward.interrupt());
+}
+
+/// Sends `frame` from west, and returns the first frame of its kind that comes back.
+fn exchange(wires: &Wires, frame: &[u8]) -> Option<Vec<u8>> {
+    let exchange = || {
+        let link = Link::by_name(PEER).unwrap();
+        let mut socket = FrameSocket::open(&link, 64, 2048).unwrap();
+        let mut back = None;
+        let deadline = Instant::now() + Duration::from_secs(1);
+        socket.send(&[frame]).unwrap();
+        while back.is_none() && Instant::now() < deadline {
+            socket.wait(Duration::from_millis(10)).unwrap();
+            let visit = |bytes: &[u8]| {
+                if bytes[12..14] == frame[12..14] {
+                    back = Some(bytes.to_vec());
+                }
+            };
+            socket.receive(visit).unwrap();
+        }
+        back
+    };
+    wires.west.run(exchange).unwrap()
+}
+
+#[test]
+fn reflects() {
+    let Some(_turn) = turn("forward::reflects") else { return };
+    let wires = Wires::new(1);
+    let (to, from) = ([2, 0, 0, 0, 0, 9], [2, 0, 0, 0, 0, 7]);
+    let framed = |to: [u8; 6], from: [u8; 6], ethertype: [u8; 2]| {
+        let mut frame = [&to[..], &from, &ethertype].concat();
+        frame.extend((0..86).map(|at: u8| at.wrapping_mul(3)));
+        frame
+    };
+    let ours = [0x88, 0xb5];
+    let frame = framed(to, from, ours);
+    let set = [2, 0, 0, 0, 0, 5];
+    for (extra, wanted) in [
+        (&[][..], framed(from, to, ours)),
+        (&["--mac", "keep"], frame.clone()),
+        (&["--source-mac", "02:00:00:00:00:05"], framed(to, set, ours)),
+        (&["--destination-mac", "02:00:00:00:00:05"], framed(set, from, ours)),
+        (&["--filter", "ether proto 0x88b5"], framed(from, to, ours)),
+    ] {
+        let mut forward = wires.start(&[&["forward", WEST, "--json"], extra].concat());
+        assert_eq!(exchange(&wires, &frame), Some(wanted), "{extra:?}");
+        let other = exchange(&wires, &framed(to, from, [0x88, 0xb6]));
+        assert_eq!(other.is_none(), extra.contains(&"--filter"), "{extra:?}");
+        let summary = closed(&forward.interrupt());
+        assert_eq!(summary["directions"].as_array().unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn refusals() {
+    let Some(_turn) = turn("forward::refusals") else { return };
+    let wires = Wires::new(1);
+    let refused = |words: &[&str], code, texts: &[&str]| {
+        let mut running = wires.mid.run(|| start(words)).unwrap();
+        running.wait(Duration::from_secs(10)).assert_refused(code, texts);
+        assert_eq!(wires.programs(), [false, false]);
+    };
+    refused(&["forward", WEST, WEST], 2, &["name it once"]);
+    refused(&["forward", WEST, "nm-missing"], 4, &["find interface nm-missing"]);
+    refused(&["forward", WEST, EAST, "--queue", "1"], 4, &["the interface's last queue is 0"]);
+    let source = "--source-mac";
+    refused(
+        &["forward", WEST, source, "01:00:5e:00:00:01"],
+        2,
+        &["not the address of one station"],
+    );
+    // The default route goes by one of them.
+    let route = || {
+        Route::open().unwrap().add_address(EAST, "192.0.2.9/24".parse().unwrap()).unwrap();
+        Command::new("ip").args(["route", "add", "default", "dev", EAST]).status().unwrap()
+    };
+    if !crate::support::has_programs("forward::refusals", &["ip"]) {
+        return;
+    }
+    assert!(wires.mid.run(route).unwrap().success());
+    let texts = ["forward on nm-east: the default route goes by it", "hint: --force"];
+    refused(&["forward", WEST, EAST], 2, &texts);
+    let mut forward = wires.start(&["forward", WEST, EAST, "--force", "--json"]);
+    tcp_there_and_back(&wires, 1 << 16);
+    closed(&forward.interrupt());
+}
+
+/// The process of the workers of `running`.
+fn worker_of(running: &Running) -> u32 {
+    let pid = running.child.id();
+    let children = format!("/proc/{pid}/task/{pid}/children");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let text = std::fs::read_to_string(&children).unwrap();
+        if let Some(child) = text.split_whitespace().next() {
+            return child.parse().unwrap();
+        }
+        assert!(Instant::now() < deadline, "no worker process");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn status_of(pid: u32, name: &str) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    line.trim().to_owned()
+}
+
+/// The workers are a process of another user without any privilege; when it is killed, the command
+/// says so and takes everything down.
+#[test]
+fn worker_killed() {
+    let Some(_turn) = turn("forward::worker_killed") else { return };
+    let wires = Wires::new(1);
+    let mut forward = wires.start(&["forward", WEST, EAST, "--json"]);
+    let worker = worker_of(&forward);
+    tcp_there_and_back(&wires, 1 << 16);
+    assert_eq!(status_of(worker, "Uid:"), "65534\t65534\t65534\t65534");
+    for set in ["CapEff:", "CapPrm:", "CapInh:", "CapBnd:", "CapAmb:"] {
+        assert_eq!(status_of(worker, set), "0000000000000000", "{set}");
+    }
+    assert_eq!(
+        (status_of(worker, "NoNewPrivs:"), status_of(worker, "Seccomp:")),
+        ("1".into(), "2".into())
+    );
+    let killed = Command::new("kill").args(["-KILL", &worker.to_string()]).status().unwrap();
+    assert!(killed.success());
+    let ended = forward.wait(Duration::from_secs(5));
+    ended.assert_refused(4, &["the worker was killed by signal 9 (SIGKILL)"]);
+    assert_eq!(wires.programs(), [false, false]);
+    let summary = json(ended.stdout.lines().last().unwrap());
+    assert_eq!(
+        (&summary["kind"], &summary["audit"]["ok"]),
+        (&"summary".into(), &serde_json::Value::Null)
+    );
+    // Nothing is in the way of the next one.
+    let mut next = wires.start(&["forward", WEST, EAST, "--json"]);
+    tcp_there_and_back(&wires, 1 << 16);
+    closed(&next.interrupt());
+}
+
+/// When the command is killed, its workers go with it, and so do the programs.
+#[test]
+fn parent_killed() {
+    let Some(_turn) = turn("forward::parent_killed") else { return };
+    let before = Traces::now();
+    let wires = Wires::new(1);
+    let mut forward = wires.start(&["forward", WEST, EAST]);
+    let worker = worker_of(&forward);
+    tcp_there_and_back(&wires, 1 << 16);
+    forward.child.kill().unwrap();
+    forward.child.wait().unwrap();
+    let killed = Instant::now();
+    // Dead, whether or not somebody has taken note of it.
+    let is_alive = || {
+        let status = std::fs::read_to_string(format!("/proc/{worker}/status"));
+        status.is_ok_and(|status| !status.contains("State:\tZ") && !status.contains("State:\tX"))
+    };
+    while is_alive() {
+        assert!(killed.elapsed() < Duration::from_secs(1), "the worker outlives the command");
+        thread::sleep(Duration::from_millis(2));
+    }
+    while wires.programs() != [false, false] {
+        assert!(killed.elapsed() < Duration::from_secs(2), "the programs stay");
+        thread::sleep(Duration::from_millis(2));
+    }
+    let mut next = wires.start(&["forward", WEST, EAST, "--json"]);
+    tcp_there_and_back(&wires, 1 << 16);
+    closed(&next.interrupt());
+    drop(wires);
+    before.assert_same_within(Duration::from_secs(2), Instant::now());
+}
+
+/// What the status shows while packets move, and as text.
+#[test]
+fn status() {
+    let Some(_turn) = turn("forward::status") else { return };
+    let wires = Wires::new(1);
+    let mut forward = wires.start(&["forward", WEST, EAST, "--interval", "1", "--user", "1:1"]);
+    let client = wires.west.run(|| UdpSocket::bind((WEST_IP, 0))).unwrap().unwrap();
+    let server = wires.east.run(|| UdpSocket::bind((EAST_IP, 4001))).unwrap().unwrap();
+    server.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let started = Instant::now();
+    let mut buffer = [0; 64];
+    while started.elapsed() < Duration::from_millis(2500) {
+        client.send_to(b"there?", (EAST_IP, 4001)).unwrap();
+        assert_eq!(server.recv(&mut buffer).unwrap(), 6);
+    }
+    assert_eq!(status_of(worker_of(&forward), "Uid:"), "1\t1\t1\t1");
+    let ended = forward.interrupt();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for text in [
+        "forwarding between nm-west and nm-east: nm-west queue 0 (native), nm-east queue 0 (native)",
+        "everything, nothing passes to the kernel",
+        "which can open nothing",
+        "[status after ",
+        "nm-west -> nm-east",
+    ] {
+        assert!(ended.stderr.contains(text), "{text}: {}", ended.stderr);
+    }
+    for text in ["[summary after ", " sent + 0 dropped + 0 held", "closed: every frame"] {
+        assert!(ended.stdout.contains(text), "{text}: {}", ended.stdout);
+    }
+}
