@@ -101,7 +101,7 @@ fn detached_from_outside() {
         let started = Instant::now();
         let mut respond = Respond::start(bed, &["--json"]);
         let traffic = bed.traffic();
-        std::thread::sleep(Duration::from_millis(500));
+        std::thread::sleep(Duration::from_millis(100));
         detach(bed);
         let until = started.elapsed().as_secs_f64() + 1.0;
         let ended = respond.wait(Duration::from_secs(5));

@@ -188,10 +188,10 @@ impl Respond {
         Self::ready(bed, bed.lab.server.run(|| start_by(wrapper, &words)).unwrap())
     }
 
-    /// Waits until the program of `running` is attached.
+    /// Waits until the program of `running` is attached and its workers are at work.
     pub(crate) fn ready(bed: &Bed, mut running: Self) -> Self {
         let started = Instant::now();
-        while !bed.has_program() {
+        while !(bed.has_program() && has_workers(running.child.id())) {
             if let Some(status) = running.child.try_wait().unwrap() {
                 panic!("ended with {status}: {:?}", running.wait(Duration::ZERO));
             }
@@ -200,6 +200,18 @@ impl Respond {
         }
         running
     }
+}
+
+/// Whether a command, or the process that it has started, has made its worker threads.
+fn has_workers(pid: u32) -> bool {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let children = children.unwrap_or_default();
+    let has_threads = |pid: &str| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let threads = status.lines().find_map(|line| line.strip_prefix("Threads:"));
+        threads.is_some_and(|threads| threads.trim() != "1")
+    };
+    has_threads(&pid.to_string()) || children.split_whitespace().any(has_threads)
 }
 
 /// Two namespaces and a pair whose server end has its address in the kernel too: with no responder,
