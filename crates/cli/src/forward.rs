@@ -1,7 +1,7 @@
 //! `netmem forward A B`: every packet of each interface goes out by the other, where it lies; `forward
 //! A` sends it back where it came from.
 //!
-//! Packets are moved by the workers of a [`Plane`], one for each queue, which send what one interface
+//! Packets are moved by the workers of a `Plane`, one for each queue, which send what one interface
 //! received by the other without touching its bytes, but for the Ethernet addresses where asked. It
 //! takes all packets: an interface that the default route goes by is refused unless `--force` says so.
 //! With `--filter` all others pass to the kernel.

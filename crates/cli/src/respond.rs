@@ -1,7 +1,7 @@
 //! `netmem respond`: ARP, neighbor solicitations and ping for named addresses, answered from an AF_XDP
 //! port until stopped.
 //!
-//! Packets are answered by the workers of a [`Plane`], one for each queue; this module decides what is
+//! Packets are answered by the workers of a `Plane`, one for each queue; this module decides what is
 //! answered and tells what came of it. The kernel takes the XDP program and the memberships off when the
 //! process ends, however it ends.
 //!

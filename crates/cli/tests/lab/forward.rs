@@ -3,6 +3,7 @@
 //! ```text
 //!   west (kernel, 192.0.2.1) === nm-west :mid, netmem forward: nm-east === east (kernel, 192.0.2.2)
 //! ```
+#![allow(clippy::unwrap_used, reason = "a test: an error where none may be is a failure")]
 
 use std::{
     io::{Read, Write},

@@ -164,6 +164,8 @@ fn process(list: &Value, pid: u32) -> Option<Value> {
     all.iter().find(|process| process["pid"] == pid).cloned()
 }
 
+const SMALL: [&str; 5] = ["--frames", "1024", "--pages", "4k", "--no-sandbox"];
+
 /// A running responder shows itself: what it does, where, since when, and its packets and memory; in its
 /// own namespace and from others. Killed, it is gone.
 #[test]
@@ -171,8 +173,7 @@ fn shows_itself() {
     scenario("list::shows_itself", |bed| {
         let other = crate::support::bed();
         assert_eq!(bed.lab.server_link().index, other.lab.server_link().index);
-        let words = ["--frames", "1024", "--pages", "4k", "--no-sandbox"];
-        let mut respond = Respond::start(bed, &words);
+        let mut respond = Respond::start(bed, &SMALL);
         let pid = respond.child.id();
         bed.assert_bursts_answered(2, 64);
         let since = Instant::now();
