@@ -334,8 +334,15 @@ impl Device for Port {
         self.reap();
         let mut accepted = 0;
         let mut foreign = None;
-        let mut room = self.room(u32::try_from(packets.len()).unwrap_or(u32::MAX));
-        while room > 0 {
+        let mut room = 0;
+        while !packets.is_empty() {
+            if room == 0 {
+                // At least a descriptor per packet: again if the packets so far were chains.
+                room = self.room(u32::try_from(packets.len()).unwrap_or(u32::MAX));
+            }
+            if room == 0 {
+                break;
+            }
             let Some(packet) = packets.pop_front() else { break };
             if !packet.is_of(&self.handle) {
                 foreign = Some(packet);

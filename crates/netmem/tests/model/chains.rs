@@ -526,7 +526,8 @@ proptest! {
     // by its data's address; the unaligned offset ignored; part of a chain lent; trim of another frame
     // than the last; slots given to a device that stay cached; what another port sends committed on the
     // one that received it; a kept chain without its frames.
-    // Found by it: a batch that ended early behind a chain.
+    // Found by it: a batch that ended early behind a chain; owned packets refused behind a chain while
+    // the tx ring had room.
     #[test]
     fn chains_equal_their_model_across_every_wrap(
         frame_bytes in prop_oneof![Just(512u32), Just(600), 513..1000u32], slots in 40..200u32,
