@@ -207,7 +207,7 @@ fn lab_queue_count_changed_under_traffic() {
         assert_eq!(told(&mut watch), [changed(4, 2)]);
         receive_at_all(&mut ports, &mut kernel, &mut seen, 300);
         let error = builder.clone().queue(3).bind(&handle).unwrap_err().to_string();
-        assert!(error.contains("is already attached"), "{error}");
+        assert!(error.contains("queue 3: the interface's last queue is 1"), "{error}");
         set_channels(WEST, 4, 4).unwrap();
         peer(4).unwrap();
         assert_eq!(told(&mut watch), [changed(2, 4)]);
