@@ -3,6 +3,7 @@
 //!
 //! * [`lab`]: two network namespaces joined by a veth pair, gone when their owner dies.
 //! * [`netlink`]: links, addresses, neighbours and offloads, straight from the kernel.
+//! * [`source`]: where figures come from, and why one cannot be had.
 //! * [`process`]: which process holds a BPF link or an AF_XDP socket.
 //! * [`xdp`]: the XDP programs and AF_XDP sockets of a namespace's interfaces, and taking them off.
 //!
@@ -14,6 +15,7 @@ pub mod lab;
 pub mod netlink;
 pub mod process;
 pub mod routes;
+pub mod source;
 pub mod xdp;
 
 pub use error::{Cause, Error, Result};
