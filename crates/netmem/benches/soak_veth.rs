@@ -76,7 +76,7 @@ const SAMPLES: u64 = 32;
 /// The clock is read once in so many batches.
 const BATCHES_PER_LOOK: u32 = 4096;
 /// After so long without a packet, none will come.
-const SILENCE: Duration = Duration::from_secs(5);
+const SILENCE: Duration = Duration::from_secs(60);
 /// The exit code that says a privilege is missing.
 const EXIT_NO_PRIVILEGE: u8 = 3;
 
