@@ -149,11 +149,7 @@ impl fmt::Display for SourceState {
 impl Root {
     /// The machine as it is now, in the calling thread's network namespace.
     pub fn live() -> Self {
-        Self {
-            proc: "/proc".into(),
-            sys: "/sys".into(),
-            net: "/proc/thread-self/net".into(),
-        }
+        Self { proc: "/proc".into(), sys: "/sys".into(), net: "/proc/thread-self/net".into() }
     }
 
     /// A recorded machine: `folder/proc`, `folder/sys`, and `folder/proc/net`.
