@@ -39,7 +39,10 @@ pub use self::ethtool::{DeviceRings, Ethtool, Feature, FeatureState, OffloadsOff
 pub use self::link::{LinkFlags, LinkInfo, OperState, XdpAttached, XdpMode};
 pub use self::netdev::{Netdev, Queue};
 pub use self::route::{AdminState, Ipv4Interface, LinkSpec, Route};
-pub use self::sock_diag::{SockDiag, SocketStatistics, Umem, XdpSocket};
+pub use self::sock_diag::{
+    InetDump, InetProtocol, InetSocket, PacketRing, PacketSocket, SockDiag, SocketMemory,
+    SocketOptions, SocketState, SocketStatistics, TcpInfo, Umem, UnixSocket, XdpSocket,
+};
 pub use self::xdp::XdpAttachment;
 use crate::error::Cause;
 
@@ -92,14 +95,32 @@ impl Connection {
         request: &Request<'_>,
         mut parse: impl FnMut(u16, &[u8]) -> Result<T, Cause>,
     ) -> Result<Vec<T>, Cause> {
-        first_whole(|| {
-            let mut answer = Answer { sequence: self.send(request)?, ..Answer::default() };
-            while !answer.complete {
-                self.receive()?;
-                answer.read(&self.datagram, &mut parse)?;
-            }
-            Ok(answer)
-        })
+        first_whole(|| self.ask(request, &mut parse))
+    }
+
+    /// Sends a request and hands each answer, as `(message type, body)`, to `visit` where it lies in
+    /// the receive buffer; nothing is kept. Says whether the dump was interrupted by a change: it is
+    /// not asked for again, because `visit` cannot take back what it has seen.
+    pub(crate) fn visit(
+        &mut self,
+        request: &Request<'_>,
+        mut visit: impl FnMut(u16, &[u8]) -> Result<(), Cause>,
+    ) -> Result<bool, Cause> {
+        // A list of nothing takes no memory.
+        self.ask(request, &mut visit).map(|answer| answer.interrupted)
+    }
+
+    fn ask<T>(
+        &mut self,
+        request: &Request<'_>,
+        parse: &mut impl FnMut(u16, &[u8]) -> Result<T, Cause>,
+    ) -> Result<Answer<T>, Cause> {
+        let mut answer = Answer { sequence: self.send(request)?, ..Answer::default() };
+        while !answer.complete {
+            self.receive()?;
+            answer.read(&self.datagram, parse)?;
+        }
+        Ok(answer)
     }
 
     /// Sends `request` under a new sequence number, which is returned.
@@ -245,6 +266,23 @@ pub(crate) fn attributes(bytes: &[u8]) -> impl Iterator<Item = Result<(u16, &[u8
         let (kind, len_bytes) = (attribute.kind(), attribute.value_length());
         Ok((kind, &attribute.into_inner()[4..4 + len_bytes]))
     })
+}
+
+/// Reads a `u32` of the host's order at `offset`.
+pub(crate) fn u32_at(bytes: &[u8], offset: usize) -> Result<u32, Cause> {
+    let number = bytes.get(offset..).and_then(<[u8]>::first_chunk);
+    number.copied().map(u32::from_ne_bytes).ok_or_else(|| cut("number", bytes))
+}
+
+/// Reads a `u64` of the host's order at `offset`.
+pub(crate) fn u64_at(bytes: &[u8], offset: usize) -> Result<u64, Cause> {
+    let number = bytes.get(offset..).and_then(<[u8]>::first_chunk);
+    number.copied().map(u64::from_ne_bytes).ok_or_else(|| cut("number", bytes))
+}
+
+/// What is shorter than it must be.
+pub(crate) fn cut(what: &str, bytes: &[u8]) -> Cause {
+    Cause::Malformed(format!("a {what} cut to {} bytes", bytes.len()))
 }
 
 /// Reads a string attribute, which may end in NUL.

@@ -1,4 +1,5 @@
-//! AF_XDP sockets of a namespace, over socket diagnosis netlink.
+//! Sockets of a namespace, over socket diagnosis netlink: TCP, UDP and RAW in `inet`, packet sockets in
+//! `packet`, Unix sockets in `unix`, and AF_XDP here.
 //!
 //! ```text
 //!  struct xdp_diag_req, 20 bytes            struct xdp_diag_msg, 16 bytes
@@ -11,11 +12,23 @@
 //! Kernel: 5.1 with `CONFIG_XDP_SOCKETS_DIAG`, statistics 5.9. Without that option the answer is
 //! `ENOENT`, which says nothing about sockets.
 
+mod inet;
+mod memory;
+mod packet;
+mod tcp_info;
+mod unix;
+
 use netlink_packet_core::{Emitable, parse_u32};
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use nix::libc;
+use serde::Serialize;
 
-use super::{Connection, Request, attributes};
+pub use self::inet::{InetDump, InetProtocol, InetSocket, SocketOptions, SocketState};
+pub use self::memory::SocketMemory;
+pub use self::packet::{PacketRing, PacketSocket};
+pub use self::tcp_info::TcpInfo;
+pub use self::unix::UnixSocket;
+use super::{Connection, Request, attributes, cut, u32_at, u64_at};
 use crate::error::{Cause, Error, Result};
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
@@ -42,7 +55,7 @@ pub struct SockDiag {
 }
 
 /// An AF_XDP socket.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct XdpSocket {
     /// Number of the socket, as in the names of its descriptors: `socket:[123]`.
@@ -68,7 +81,7 @@ pub struct XdpSocket {
 }
 
 /// The packet memory of AF_XDP sockets.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Umem {
     /// Number among all.
@@ -86,7 +99,7 @@ pub struct Umem {
 }
 
 /// The kernel's counters of a socket (`struct xdp_diag_stats`).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[allow(missing_docs, reason = "the names are the kernel's: struct xdp_statistics")]
 #[non_exhaustive]
 pub struct SocketStatistics {
@@ -138,7 +151,11 @@ impl Emitable for AllXdpSockets {
 }
 
 impl XdpSocket {
-    fn parse(body: &[u8]) -> Result<Self, Cause> {
+    /// Parses an answer: `struct xdp_diag_msg` and the attributes behind it.
+    ///
+    /// # Errors
+    /// The bytes are cut, or tell of a socket of another family.
+    pub fn parse(body: &[u8]) -> Result<Self, Cause> {
         let header = body.first_chunk::<MESSAGE_LEN_BYTES>();
         let header = header.ok_or_else(|| cut("socket", body))?;
         if header[0] != FAMILY_XDP {
@@ -191,20 +208,6 @@ impl SocketStatistics {
             tx_ring_empty_descs: u64_at(value, 40)?,
         })
     }
-}
-
-fn u32_at(bytes: &[u8], offset: usize) -> Result<u32, Cause> {
-    let number = bytes.get(offset..).and_then(<[u8]>::first_chunk);
-    number.copied().map(u32::from_ne_bytes).ok_or_else(|| cut("number", bytes))
-}
-
-fn u64_at(bytes: &[u8], offset: usize) -> Result<u64, Cause> {
-    let number = bytes.get(offset..).and_then(<[u8]>::first_chunk);
-    number.copied().map(u64::from_ne_bytes).ok_or_else(|| cut("number", bytes))
-}
-
-fn cut(what: &str, bytes: &[u8]) -> Cause {
-    Cause::Malformed(format!("a {what} cut to {} bytes", bytes.len()))
 }
 
 #[cfg(test)]
