@@ -20,6 +20,7 @@
 mod ethtool;
 mod generic;
 mod link;
+mod link_counters;
 mod netdev;
 mod route;
 mod sock_diag;
@@ -37,7 +38,10 @@ use nix::libc;
 
 pub use self::ethtool::{DeviceRings, Ethtool, Feature, FeatureState, OffloadsOff, RingCounts};
 pub use self::link::{LinkFlags, LinkInfo, OperState, XdpAttached, XdpMode};
-pub use self::netdev::{Netdev, Queue};
+pub use self::link_counters::LinkCounters;
+pub use self::netdev::{
+    Direction, Napi, Netdev, PagePool, PagePoolStatistics, Queue, QueueStatistics,
+};
 pub use self::route::{AdminState, Ipv4Interface, LinkSpec, Route};
 pub use self::sock_diag::{
     InetDump, InetProtocol, InetSocket, PacketRing, PacketSocket, SockDiag, SocketMemory,
@@ -278,6 +282,15 @@ pub(crate) fn u32_at(bytes: &[u8], offset: usize) -> Result<u32, Cause> {
 pub(crate) fn u64_at(bytes: &[u8], offset: usize) -> Result<u64, Cause> {
     let number = bytes.get(offset..).and_then(<[u8]>::first_chunk);
     number.copied().map(u64::from_ne_bytes).ok_or_else(|| cut("number", bytes))
+}
+
+/// Reads a number of the type `uint` of the netlink specifications: 4 or 8 bytes, as it needs.
+pub(crate) fn uint(value: &[u8]) -> Result<u64, Cause> {
+    match value.len() {
+        4 => u32_at(value, 0).map(u64::from),
+        8 => u64_at(value, 0),
+        _ => Err(cut("number", value)),
+    }
 }
 
 /// What is shorter than it must be.

@@ -65,7 +65,17 @@ impl Family {
         command: u8,
         parse: impl FnMut(&[u8]) -> Result<T, Cause>,
     ) -> Result<Vec<T>, Cause> {
-        self.ask(command, NLM_F_DUMP, Vec::new(), parse)
+        self.dump_some(command, Vec::new(), parse)
+    }
+
+    /// As [`dump`](Self::dump), of what `attributes` ask for.
+    pub(crate) fn dump_some<T>(
+        &mut self,
+        command: u8,
+        attributes: Vec<DefaultNla>,
+        parse: impl FnMut(&[u8]) -> Result<T, Cause>,
+    ) -> Result<Vec<T>, Cause> {
+        self.ask(command, NLM_F_DUMP, attributes, parse)
     }
 
     fn ask<T>(

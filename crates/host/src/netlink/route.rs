@@ -24,7 +24,7 @@ use crate::error::{Cause, Error, Result};
 /// that namespace alive.
 #[derive(Debug)]
 pub struct Route {
-    connection: Connection,
+    pub(super) connection: Connection,
 }
 
 /// One end of a link to be made; what is `None` is left to the kernel.
