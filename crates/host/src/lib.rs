@@ -4,7 +4,8 @@
 //! * [`lab`]: two network namespaces joined by a veth pair, gone when their owner dies.
 //! * [`netlink`]: links, addresses, neighbours and offloads, straight from the kernel.
 //! * [`source`]: where figures come from, and why one cannot be had.
-//! * [`process`]: which process holds a BPF link or an AF_XDP socket.
+//! * [`netns`]: every network namespace that lives, by whatever keeps it.
+//! * [`process`]: which process holds a BPF link or an AF_XDP socket; names, control groups.
 //! * [`xdp`]: the XDP programs and AF_XDP sockets of a namespace's interfaces, and taking them off.
 //!
 //! Nothing here runs another program, and nothing here is unsafe.
@@ -13,6 +14,7 @@
 mod error;
 pub mod lab;
 pub mod netlink;
+pub mod netns;
 pub mod process;
 pub mod routes;
 pub mod source;

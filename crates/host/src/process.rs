@@ -10,10 +10,16 @@
 //!
 //! Kernel: `link_id` in fdinfo 5.8.
 
+mod cgroup;
+mod identity;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+
+pub use self::cgroup::Cgroups;
+pub use self::identity::Identity;
 
 /// `PROC_PID_INIT_INO` of include/linux/proc_ns.h: the namespace of all processes.
 const ALL_PROCESSES: &str = "pid:[4026531836]";
@@ -195,7 +201,7 @@ impl ProcessState {
 }
 
 /// The entries of a folder whose names are numbers.
-fn numbered(folder: &Path) -> Vec<(u32, PathBuf)> {
+pub(crate) fn numbered(folder: &Path) -> Vec<(u32, PathBuf)> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries
         .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path())))
@@ -215,7 +221,7 @@ fn field(text: &str, key: &str) -> Option<u32> {
     text.lines().find_map(value)
 }
 
-fn socket_inode(target: &str) -> Option<u32> {
+pub(crate) fn socket_inode(target: &str) -> Option<u32> {
     target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 

@@ -15,6 +15,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::panic::resume_unwind;
+use std::path::Path;
 use std::thread::{self, JoinHandle};
 
 use nix::sched::{CloneFlags, setns, unshare};
@@ -57,8 +58,20 @@ impl NetNs {
     /// # Errors
     /// There is no `/proc`, or too many files are open (`EMFILE`).
     pub fn current() -> Result<Self> {
-        let failed = |error| Error::new("open", THREAD_NS, error);
-        let file = File::open(THREAD_NS).map_err(failed)?;
+        Self::open(Path::new(THREAD_NS))
+    }
+
+    /// Opens a namespace that lives, by a path that leads to it: `/proc/PID/ns/net`,
+    /// `/proc/PID/fd/N`, or a mount such as `/run/netns/NAME`.
+    ///
+    /// What else the path leads to is not noticed before a thread is to enter it.
+    ///
+    /// # Errors
+    /// The path leads nowhere (`ENOENT`) or may not be followed (`EACCES`), or too many files are open
+    /// (`EMFILE`).
+    pub fn open(path: &Path) -> Result<Self> {
+        let failed = |error| Error::new("open", path.display().to_string(), error);
+        let file = File::open(path).map_err(failed)?;
         let inode = file.metadata().map_err(failed)?.ino();
         Ok(Self { fd: file.into(), inode })
     }

@@ -1,0 +1,286 @@
+//! Every network namespace that lives, and what keeps it.
+//!
+//! ```text
+//!  /proc/PID/task/TID/ns/net -> net:[4026531840]                    a thread is in it
+//!  /proc/PID/mountinfo:  ... net:[4026532281] /run/netns/blue ... - nsfs   it has a name, or a mount
+//!  /proc/PID/fd/7            -> net:[4026532281]                    a descriptor holds it
+//! ```
+//! The kernel has no list of them. One that is kept by a socket, a tunnel or a BPF link alone cannot be
+//! seen in `/proc`, and is missing here; [`Namespaces::gap`] says when others may be.
+//!
+//! Mounts are those of every mount namespace that a process is in. A way into a namespace may lead
+//! somewhere else a moment later, when a process has ended: [`enter`] looks at the number again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::lab::NetNs;
+use crate::process::numbered;
+use crate::source::{Reading, Root, Unavailable, read};
+
+/// Where `ip netns` puts names; `/var/run` leads to `/run`.
+const NAMES: [&str; 2] = ["/run/netns", "/var/run/netns"];
+
+/// The network namespaces that were found, by their numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Namespaces {
+    /// Each once, in the order of their numbers.
+    pub all: Vec<Namespace>,
+    /// Why some may be missing, if any.
+    pub gap: Option<Unavailable>,
+}
+
+/// A network namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Namespace {
+    /// Its number, as in `net:[4026531840]`; a later one may get it when this one is gone.
+    pub inode: u64,
+    /// A path that leads to it.
+    pub way: PathBuf,
+    /// Its names, as `ip netns` knows them.
+    pub names: Vec<String>,
+    /// Other mounts of it.
+    pub mounts: Vec<PathBuf>,
+    /// The processes with a thread in it.
+    pub pids: Vec<u32>,
+    /// Descriptors that hold it.
+    pub descriptors: Vec<Descriptor>,
+}
+
+/// A descriptor of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Descriptor {
+    /// The process.
+    pub pid: u32,
+    /// Its number there.
+    pub fd: i32,
+}
+
+impl Namespaces {
+    /// Looks for them.
+    ///
+    /// # Errors
+    /// The folder of processes cannot be read.
+    pub fn scan(root: &Root) -> Reading<Self> {
+        let proc = root.proc("");
+        fs::metadata(&proc)
+            .map_err(|error| Unavailable::by_io(proc.display().to_string(), &error))?;
+        let mut scan = Scan::default();
+        let own_mounts = fs::read_link(root.proc("thread-self/ns/mnt")).ok();
+        for (pid, process) in numbered(&proc) {
+            scan.threads(pid, &process);
+            scan.descriptors(pid, &process);
+            scan.mounts(&process, own_mounts.as_deref());
+        }
+        Ok(scan.finish(&proc))
+    }
+
+    /// Returns the namespace with that number.
+    pub fn of(&self, inode: u64) -> Option<&Namespace> {
+        self.all.iter().find(|namespace| namespace.inode == inode)
+    }
+}
+
+/// Runs `work` in a namespace, on a fresh thread that ends with it, and returns its result.
+///
+/// A panic of `work` is passed on to the caller.
+///
+/// # Errors
+/// The namespace has gone, or its way leads elsewhere by now (stale); the caller lacks
+/// `CAP_SYS_ADMIN` (denied). The error names the namespace.
+pub fn enter<T: Send>(namespace: &Namespace, work: impl FnOnce() -> T + Send) -> Reading<T> {
+    let name = || format!("network namespace {}", namespace.inode);
+    let gone =
+        || Unavailable::stale(name(), format!("{} leads elsewhere", namespace.way.display()));
+    let opened = NetNs::open(&namespace.way).map_err(|error| match error.errno() {
+        Some(nix::libc::ENOENT | nix::libc::ESRCH) => gone(),
+        _ => Unavailable { source: name(), ..Unavailable::from(&error) },
+    })?;
+    if opened.inode() != namespace.inode {
+        return Err(gone());
+    }
+    opened.run(work).map_err(|error| Unavailable { source: name(), ..Unavailable::from(&error) })
+}
+
+/// What has been found so far.
+#[derive(Debug, Default)]
+struct Scan {
+    found: BTreeMap<u64, Found>,
+    /// Mount namespaces that have been looked at.
+    mounts: BTreeSet<PathBuf>,
+    closed: BTreeSet<PathBuf>,
+    sees_first: bool,
+}
+
+#[derive(Debug, Default)]
+struct Found {
+    /// The best way first: a thread's, a mount's, a descriptor's.
+    ways: [Option<PathBuf>; 3],
+    names: BTreeSet<String>,
+    mounts: BTreeSet<PathBuf>,
+    pids: BTreeSet<u32>,
+    descriptors: BTreeSet<Descriptor>,
+}
+
+impl Scan {
+    fn threads(&mut self, pid: u32, process: &Path) {
+        self.sees_first |= pid == 1;
+        for (_, thread) in numbered(&process.join("task")) {
+            let way = thread.join("ns/net");
+            match fs::read_link(&way) {
+                Ok(target) => {
+                    if let Some(inode) = namespace_inode(&target.to_string_lossy()) {
+                        let found = self.found.entry(inode).or_default();
+                        found.pids.insert(pid);
+                        found.ways[0].get_or_insert(way);
+                    }
+                }
+                Err(error) => self.note(process, &error),
+            }
+        }
+    }
+
+    fn descriptors(&mut self, pid: u32, process: &Path) {
+        let entries = match fs::read_dir(process.join("fd")) {
+            Ok(entries) => entries,
+            Err(error) => return self.note(process, &error),
+        };
+        for entry in entries.flatten() {
+            let Ok(target) = fs::read_link(entry.path()) else { continue };
+            let fd = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            if let (Some(inode), Some(fd)) = (namespace_inode(&target.to_string_lossy()), fd) {
+                let found = self.found.entry(inode).or_default();
+                found.descriptors.insert(Descriptor { pid, fd });
+                found.ways[2].get_or_insert_with(|| entry.path());
+            }
+        }
+    }
+
+    fn mounts(&mut self, process: &Path, own: Option<&Path>) {
+        let Ok(mounts) = fs::read_link(process.join("ns/mnt")) else { return };
+        let is_own = own == Some(mounts.as_path());
+        if !self.mounts.insert(mounts) {
+            return;
+        }
+        let text = read(&process.join("mountinfo")).unwrap_or_default();
+        for (inode, path) in parse_mounts(&text) {
+            let way = match path.strip_prefix("/") {
+                Ok(below) if !is_own => process.join("root").join(below),
+                _ => path.clone(),
+            };
+            let found = self.found.entry(inode).or_default();
+            found.ways[1].get_or_insert(way);
+            let is_name = path.parent().is_some_and(|folder| NAMES.iter().any(|n| folder == *n));
+            match path.file_name().filter(|_| is_name) {
+                Some(name) => {
+                    found.names.insert(name.to_string_lossy().into_owned());
+                }
+                None => {
+                    found.mounts.insert(path);
+                }
+            }
+        }
+    }
+
+    /// Notes a process that does not let itself be looked into; one that has ended is nobody.
+    fn note(&mut self, process: &Path, error: &io::Error) {
+        if error.kind() == io::ErrorKind::PermissionDenied && process.exists() {
+            self.closed.insert(process.to_owned());
+        }
+    }
+
+    fn finish(self, proc: &Path) -> Namespaces {
+        let source = proc.display().to_string();
+        let gap = match (self.closed.len(), self.sees_first) {
+            (0, true) => None,
+            (0, false) => Some(Unavailable::denied(source, "not all processes show")),
+            (closed, _) => {
+                let why = format!("{closed} processes could not be looked into");
+                Some(Unavailable::denied(source, why))
+            }
+        };
+        let all = self.found.into_iter().filter_map(|(inode, found)| {
+            Some(Namespace {
+                inode,
+                way: found.ways.into_iter().flatten().next()?,
+                names: found.names.into_iter().collect(),
+                mounts: found.mounts.into_iter().collect(),
+                pids: found.pids.into_iter().collect(),
+                descriptors: found.descriptors.into_iter().collect(),
+            })
+        });
+        Namespaces { all: all.collect(), gap }
+    }
+}
+
+fn namespace_inode(target: &str) -> Option<u64> {
+    target.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()
+}
+
+/// Reads the mounts of network namespaces: of a line of `/proc/PID/mountinfo` the fourth field is what
+/// is mounted, the fifth where, and the type stands behind ` - `.
+fn parse_mounts(mountinfo: &[u8]) -> Vec<(u64, PathBuf)> {
+    let mount = |line: &[u8]| {
+        let mut fields = line.split(|byte| *byte == b' ').skip(3);
+        let inode = namespace_inode(std::str::from_utf8(fields.next()?).ok()?)?;
+        let path = PathBuf::from(OsString::from_vec(unescape(fields.next()?)));
+        fields.skip_while(|field| *field != b"-").nth(1).filter(|kind| *kind == b"nsfs")?;
+        Some((inode, path))
+    };
+    mountinfo.split(|byte| *byte == b'\n').filter_map(mount).collect()
+}
+
+/// Blanks, line ends and backslashes stand as `\` and three octal digits.
+fn unescape(mut field: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(field.len());
+    while let [first, rest @ ..] = field {
+        let octal = rest.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        let octal = octal.and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        match octal.filter(|_| *first == b'\\') {
+            Some(byte) => {
+                bytes.push(byte);
+                field = &rest[3..];
+            }
+            None => {
+                bytes.push(*first);
+                field = rest;
+            }
+        }
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::SourceState;
+
+    #[test]
+    fn mounts_are_read() {
+        let text = b"9 8 0:4 net:[4026532281] /run/netns/blue rw shared:1 - nsfs nsfs rw\n\
+            9 8 0:4 mnt:[4026532282] /run/mnt rw - nsfs nsfs rw\n\
+            9 8 0:4 net:[77] /a\\040b\\134c\\9 rw - nsfs nsfs rw\n\
+            9 8 0:4 net:[78] /x rw - tmpfs nsfs rw\nnet:[1]\n9 8 7 net:[x] / - nsfs\n";
+        let expected = [(4026532281, "/run/netns/blue".into()), (77, "/a b\\c\\9".into())];
+        assert_eq!(parse_mounts(text), expected);
+    }
+
+    #[test]
+    fn a_way_that_leads_elsewhere_is_stale() {
+        let own = Namespace { inode: 1, way: "/proc/self/ns/net".into(), ..Namespace::default() };
+        let gone = Namespace { way: "/proc/4294967295/ns/net".into(), ..own.clone() };
+        for namespace in [own, gone] {
+            let unavailable = enter(&namespace, || ()).unwrap_err();
+            assert_eq!(unavailable.state, SourceState::Stale);
+            assert_eq!(unavailable.source, "network namespace 1");
+        }
+    }
+}
