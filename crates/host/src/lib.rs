@@ -6,6 +6,8 @@
 //! * [`source`]: where figures come from, and why one cannot be had.
 //! * [`netns`]: every network namespace that lives, by whatever keeps it.
 //! * [`process`]: which process holds a BPF link or an AF_XDP socket; names, control groups.
+//! * [`queues`]: from a queue to its NAPI, interrupt, page pool and AF_XDP socket.
+//! * [`sockets`]: what sockets hold, by process and control group.
 //! * [`xdp`]: the XDP programs and AF_XDP sockets of a namespace's interfaces, and taking them off.
 //!
 //! Nothing here runs another program, and nothing here is unsafe.
@@ -16,7 +18,9 @@ pub mod lab;
 pub mod netlink;
 pub mod netns;
 pub mod process;
+pub mod queues;
 pub mod routes;
+pub mod sockets;
 pub mod source;
 pub mod xdp;
 
