@@ -1,14 +1,14 @@
 //! Every network namespace that lives, and what keeps it.
 //!
 //! ```text
-//!  /proc/PID/task/TID/ns/net -> net:[4026531840]                    a thread is in it
-//!  /proc/PID/mountinfo:  ... net:[4026532281] /run/netns/blue ... - nsfs   it has a name, or a mount
-//!  /proc/PID/fd/7            -> net:[4026532281]                    a descriptor holds it
+//!  /proc/PID/task/TID/ns/net -> net:[4026531840]                     a thread is in it
+//!  /proc/PID/task/TID/mountinfo: ... net:[77] /run/netns/blue - nsfs  it has a name, or a mount
+//!  /proc/PID/fd/7            -> net:[4026532281]                     a descriptor holds it
 //! ```
 //! The kernel has no list of them. One that is kept by a socket, a tunnel or a BPF link alone cannot be
 //! seen in `/proc`, and is missing here; [`Namespaces::gap`] says when others may be.
 //!
-//! Mounts are those of every mount namespace that a process is in. A way into a namespace may lead
+//! Mounts are those of every mount namespace that a thread is in. A way into a namespace may lead
 //! somewhere else a moment later, when a process has ended: [`enter`] looks at the number again.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,9 +76,12 @@ impl Namespaces {
         let mut scan = Scan::default();
         let own_mounts = fs::read_link(root.proc("thread-self/ns/mnt")).ok();
         for (pid, process) in numbered(&proc) {
-            scan.threads(pid, &process);
+            for (_, thread) in numbered(&process.join("task")) {
+                scan.thread(pid, &process, &thread);
+                scan.mounts(&thread, own_mounts.as_deref());
+            }
             scan.descriptors(pid, &process);
-            scan.mounts(&process, own_mounts.as_deref());
+            scan.sees_first |= pid == 1;
         }
         Ok(scan.finish(&proc))
     }
@@ -131,20 +134,17 @@ struct Found {
 }
 
 impl Scan {
-    fn threads(&mut self, pid: u32, process: &Path) {
-        self.sees_first |= pid == 1;
-        for (_, thread) in numbered(&process.join("task")) {
-            let way = thread.join("ns/net");
-            match fs::read_link(&way) {
-                Ok(target) => {
-                    if let Some(inode) = namespace_inode(&target.to_string_lossy()) {
-                        let found = self.found.entry(inode).or_default();
-                        found.pids.insert(pid);
-                        found.ways[0].get_or_insert(way);
-                    }
+    fn thread(&mut self, pid: u32, process: &Path, thread: &Path) {
+        let way = thread.join("ns/net");
+        match fs::read_link(&way) {
+            Ok(target) => {
+                if let Some(inode) = namespace_inode(&target.to_string_lossy()) {
+                    let found = self.found.entry(inode).or_default();
+                    found.pids.insert(pid);
+                    found.ways[0].get_or_insert(way);
                 }
-                Err(error) => self.note(process, &error),
             }
+            Err(error) => self.note(process, &error),
         }
     }
 
@@ -164,16 +164,16 @@ impl Scan {
         }
     }
 
-    fn mounts(&mut self, process: &Path, own: Option<&Path>) {
-        let Ok(mounts) = fs::read_link(process.join("ns/mnt")) else { return };
+    fn mounts(&mut self, thread: &Path, own: Option<&Path>) {
+        let Ok(mounts) = fs::read_link(thread.join("ns/mnt")) else { return };
         let is_own = own == Some(mounts.as_path());
         if !self.mounts.insert(mounts) {
             return;
         }
-        let text = read(&process.join("mountinfo")).unwrap_or_default();
+        let text = read(&thread.join("mountinfo")).unwrap_or_default();
         for (inode, path) in parse_mounts(&text) {
             let way = match path.strip_prefix("/") {
-                Ok(below) if !is_own => process.join("root").join(below),
+                Ok(below) if !is_own => thread.join("root").join(below),
                 _ => path.clone(),
             };
             let found = self.found.entry(inode).or_default();

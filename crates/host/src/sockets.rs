@@ -61,7 +61,7 @@ pub struct Totals {
     pub by_process: BTreeMap<u32, MemorySum>,
     /// By number of the control group of version 2.
     pub by_cgroup: BTreeMap<u64, MemorySum>,
-    /// Sockets that no process has a descriptor of: orphans, TIME-WAIT, the kernel's own, and those
+    /// Sockets that no process has a descriptor of: orphans, TIME-WAIT, not accepted yet, and those
     /// of processes that could not be looked into.
     pub without_process: MemorySum,
     /// Sockets whose control group is not told.

@@ -104,7 +104,7 @@ pub struct InetSocket {
     /// User id of its owner.
     pub uid: u32,
     /// Number of the socket, as in the names of its descriptors: `socket:[123]`; 0 if no descriptor is
-    /// left (orphan, TIME-WAIT).
+    /// left (orphan, TIME-WAIT) or there is none yet (waits to be accepted).
     pub inode: u32,
     /// Number of its control group in the hierarchy of version 2, if told.
     pub cgroup_id: Option<u64>,
