@@ -4,6 +4,8 @@
 
 #[path = "bodies/layers.rs"]
 pub mod layers;
+#[path = "bodies/netlink.rs"]
+pub mod netlink;
 #[path = "bodies/oracle.rs"]
 mod oracle;
 #[path = "bodies/responder.rs"]
@@ -15,5 +17,9 @@ pub mod wire_views;
 pub type Body = fn(&[u8]);
 
 /// Every target: its name, which is also its corpus' folder, and its body.
-pub const TARGETS: [(&str, Body); 3] =
-    [("layers", layers::run), ("responder", responder::run), ("wire_views", wire_views::run)];
+pub const TARGETS: [(&str, Body); 4] = [
+    ("layers", layers::run),
+    ("netlink", netlink::run),
+    ("responder", responder::run),
+    ("wire_views", wire_views::run),
+];
