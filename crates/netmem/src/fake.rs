@@ -16,10 +16,13 @@ use crate::{
     mem::{PoolHandle, Region, span::FrameSize},
     sys::{
         to_usize,
-        xsk::{XDP_PKT_CONTD, XSK_UNALIGNED_BUF_OFFSET_SHIFT},
+        xsk::{
+            TX_METADATA_BYTES, XDP_PKT_CONTD, XDP_TX_METADATA, XDP_TXMD_FLAGS_CHECKSUM,
+            XDP_TXMD_FLAGS_TIMESTAMP, XSK_UNALIGNED_BUF_OFFSET_SHIFT,
+        },
     },
     xdp::{
-        Port, PortReport, RingSizes, XdpDesc, XdpMode,
+        Port, PortReport, RingSizes, TxMetadataReport, XdpDesc, XdpMode,
         ring::{Consumer, Heap, Producer, pair},
     },
 };
@@ -43,7 +46,21 @@ pub struct FakeKernel {
     taken: BTreeSet<u64>,
     /// Taken from the tx ring, not completed, and whether the packet ends there.
     sending: VecDeque<(u64, bool)>,
+    metadata: Metadata,
     calls: Calls,
+}
+
+/// What the kernel's side does of what packets ask for.
+#[derive(Debug, Default)]
+struct Metadata {
+    /// `tx_metadata_len` of the UMEM: 0 for a port that takes none.
+    len_bytes: u32,
+    /// Packets being sent that a timestamp was asked for, by the address of their first byte.
+    stamped: BTreeSet<u64>,
+    /// The time that the next one gets; `None`: a driver that gives none.
+    clock: Option<u64>,
+    /// What stood in front of the packets that were sent.
+    seen: Vec<[u8; TX_METADATA_BYTES as usize]>,
 }
 
 /// The script that a fake port's system calls answer from.
@@ -67,12 +84,28 @@ impl FakeKernel {
     /// When a ring size is not a power of two.
     #[must_use]
     pub fn port(handle: &PoolHandle, sizes: RingSizes, start: u32) -> (Port, Self) {
+        Self::port_with(handle, sizes, start, None)
+    }
+
+    /// As [`port`](Self::port), of a port that was opened for requests with this result. The kernel's
+    /// side sums the first frame of a packet where it is asked to, as AF_XDP does in copy mode.
+    ///
+    /// # Panics
+    /// As `port`.
+    #[must_use]
+    pub fn port_with(
+        handle: &PoolHandle,
+        sizes: RingSizes,
+        start: u32,
+        tx_metadata: Option<TxMetadataReport>,
+    ) -> (Port, Self) {
+        let len_bytes = tx_metadata.as_ref().map_or(0, |report| report.headroom_bytes);
         let (fill, kernel_fill, fill_flags) = pair(sizes.fill, start);
         let (kernel_rx, rx, _) = pair(sizes.rx, start);
         let (tx, kernel_tx, tx_flags) = pair(sizes.tx, start);
         let (kernel_completion, completion, _) = pair(sizes.completion, start);
         let calls = Calls::default();
-        let report = PortReport::new("fake", 0, 0, XdpMode::Native);
+        let report = PortReport { tx_metadata, ..PortReport::new("fake", 0, 0, XdpMode::Native) };
         let port = Port::on_fake((fill, rx, tx, completion), calls.clone(), handle.clone(), report);
         let kernel = Self {
             fill: kernel_fill,
@@ -87,6 +120,7 @@ impl FakeKernel {
                 * u64::from(handle.pool().config().frame_bytes),
             taken: BTreeSet::new(),
             sending: VecDeque::new(),
+            metadata: Metadata { len_bytes, ..Metadata::default() },
             calls,
         };
         kernel.tx_flags.ask_for_wakeup(true);
@@ -242,7 +276,13 @@ impl FakeKernel {
         for packet in descs.split_inclusive(is_last) {
             assert!(packet.last().is_some_and(is_last), "a chain without its end: {packet:?}");
             assert!(packet.len() <= 18, "a chain of {} frames", packet.len());
-            if let [desc] = packet {
+            let has_metadata = |desc: &XdpDesc| desc.options & XDP_TX_METADATA != 0;
+            assert!(!packet[1..].iter().any(has_metadata), "behind the first: {packet:?}");
+            if has_metadata(&packet[0]) {
+                let first = self.carry_out(&packet[0]);
+                let rest = packet[1..].iter().map(|desc| self.frame(desc));
+                visit(&[&first[..]].into_iter().chain(rest).collect::<Vec<_>>());
+            } else if let [desc] = packet {
                 visit(&[self.frame(desc)]);
             } else {
                 visit(&packet.iter().map(|desc| self.frame(desc)).collect::<Vec<_>>());
@@ -259,10 +299,57 @@ impl FakeKernel {
     /// `xp_unaligned_validate_desc` in net/xdp/xsk_queue.h, kernel 6.18).
     fn frame(&self, desc: &XdpDesc) -> &[u8] {
         let end = desc.addr + u64::from(desc.len);
-        let room = u64::from(self.size.bytes() - self.size.headroom_of(desc.addr));
-        let is_valid = desc.len > 0 && desc.options <= XDP_PKT_CONTD && end <= self.umem_bytes;
+        let headroom = self.size.headroom_of(desc.addr);
+        let room = u64::from(self.size.bytes() - headroom);
+        let options = XDP_PKT_CONTD | XDP_TX_METADATA;
+        let is_valid = desc.len > 0 && desc.options <= options && end <= self.umem_bytes;
         assert!(is_valid && u64::from(desc.len) <= room, "{desc:?}");
+        assert!(headroom >= self.metadata.len_bytes, "no room for metadata: {desc:?}");
         self.bytes(desc.addr, desc.len as usize)
+    }
+
+    /// Does what a packet's metadata asks for, as the kernel does in copy mode (`xsk_skb_metadata` in
+    /// net/xdp/xsk.c, kernel 6.18): the first frame's bytes as they go on the wire.
+    fn carry_out(&mut self, desc: &XdpDesc) -> Vec<u8> {
+        let mut bytes = self.frame(desc).to_vec();
+        let len = self.metadata.len_bytes;
+        assert_eq!(len, TX_METADATA_BYTES, "metadata on a port that takes none: {desc:?}");
+        let front = self.bytes(desc.addr - u64::from(len), len as usize);
+        let front: [u8; TX_METADATA_BYTES as usize] = front.try_into().expect("asserted above");
+        let word = |at: usize| u16::from_ne_bytes([front[at], front[at + 1]]).into();
+        let flags = u64::from_ne_bytes(*front.first_chunk().expect("24 bytes"));
+        let known = XDP_TXMD_FLAGS_CHECKSUM | XDP_TXMD_FLAGS_TIMESTAMP;
+        assert!(flags != 0 && flags & !known == 0, "flags {flags:#x}");
+        if flags & XDP_TXMD_FLAGS_CHECKSUM != 0 {
+            let (start, offset): (usize, usize) = (word(8), word(10));
+            assert!(start + offset + 2 <= bytes.len(), "the kernel answers EINVAL: {front:?}");
+            let sum: u32 = bytes[start..]
+                .chunks(2)
+                .map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)))
+                .sum();
+            let folded = (sum >> 16) + (sum & 0xffff);
+            let folded = (folded >> 16) + (folded & 0xffff);
+            let filled = if folded == 0xffff { 0xffff } else { folded ^ 0xffff };
+            bytes[start + offset] = filled.to_be_bytes()[2];
+            bytes[start + offset + 1] = filled.to_be_bytes()[3];
+        }
+        if flags & XDP_TXMD_FLAGS_TIMESTAMP != 0 {
+            self.metadata.stamped.insert(desc.addr);
+        }
+        self.metadata.seen.push(front);
+        bytes
+    }
+
+    /// What stood in front of the packets that asked for something, as they were sent; only what was not
+    /// taken before.
+    pub fn take_metadata(&mut self) -> Vec<[u8; 24]> {
+        std::mem::take(&mut self.metadata.seen)
+    }
+
+    /// Gives the next packet that asks for it this time when it is completed, and each further one a
+    /// nanosecond more. Before, and with `None`, none is given.
+    pub fn set_clock(&mut self, nanoseconds: Option<u64>) {
+        self.metadata.clock = nanoseconds;
     }
 
     /// Completes up to `max` of the packets taken by [`send`](Self::send); returns how many.
@@ -294,7 +381,14 @@ impl FakeKernel {
         if self.completion.free(count) < count {
             return false;
         }
-        for (addr, _) in self.sending.drain(range) {
+        for (addr, _) in self.sending.drain(range).collect::<Vec<_>>() {
+            if self.metadata.stamped.remove(&addr)
+                && let Some(clock) = &mut self.metadata.clock
+            {
+                let now = *clock;
+                *clock += 1;
+                self.write(addr - 16, &now.to_ne_bytes());
+            }
             self.completion.push(addr);
         }
         true

@@ -36,7 +36,10 @@ impl Loopback {
         (end(&one, &other), end(&other, &one))
     }
 
-    fn send(&mut self, packet: Packet) {
+    fn send(&mut self, mut packet: Packet) {
+        if let Err(reason) = packet.settle_request() {
+            return packet.discard(reason);
+        }
         // The packet changes hands here, and the receiving end counts it as received: it is sent.
         self.counts.transmitted += 1;
         self.outbox.borrow_mut().push_back(packet);

@@ -28,8 +28,8 @@ mod shared;
 pub(crate) mod span;
 
 pub use audit::{Audit, Walk};
-pub(crate) use packet::Rest;
-pub use packet::{Packet, PacketMut};
+pub use packet::{Packet, PacketMut, request::RequestRefused};
+pub(crate) use packet::{Rest, request};
 pub use pool::{Counts, Drain, Pool, PoolConfig, PoolHandle, PoolStatistics};
 pub(crate) use pool::{Seed, Slot, XDP_PACKET_HEADROOM};
 pub use reason::{DropReason, Drops};

@@ -13,6 +13,7 @@
 //! bytes and the headroom is of the first frame; `put`, `trim` and the tailroom are of the last.
 
 mod chain;
+pub(crate) mod request;
 
 use std::{marker::PhantomData, ptr::NonNull, slice};
 
@@ -30,7 +31,7 @@ pub struct PacketMut<'a> {
     /// The first byte of the packet; its slot starts `span.headroom` bytes before.
     data: NonNull<u8>,
     span: Span,
-    /// The frames behind the first, where there are any.
+    /// The frames behind the first, where there are any, and what it asks for, where it may.
     rest: Option<&'a mut Rest>,
     owner: PhantomData<&'a mut [u8]>,
 }
@@ -100,7 +101,7 @@ impl<'a> PacketMut<'a> {
     #[inline]
     #[must_use]
     pub fn tailroom(&self) -> usize {
-        self.rest.as_ref().map_or(self.span, |rest| rest.last()).tailroom() as usize
+        self.rest.as_ref().and_then(|rest| rest.last()).unwrap_or(self.span).tailroom() as usize
     }
 
     /// The `n` bytes in front of the packet: what an XDP program has put there with
@@ -184,7 +185,9 @@ impl<'a> PacketMut<'a> {
     #[inline]
     #[doc(alias = "skb_put")]
     pub fn put(&mut self, n: u32) -> Result<&mut [u8], NoRoom> {
-        if let Some(ref mut rest) = self.rest {
+        if self.has_frames_behind()
+            && let Some(ref mut rest) = self.rest
+        {
             return rest.put(n);
         }
         let start = self.span.len as usize;
@@ -199,7 +202,9 @@ impl<'a> PacketMut<'a> {
     #[inline]
     #[doc(alias = "skb_trim")]
     pub fn trim(&mut self, n: u32) -> Result<(), NoRoom> {
-        if let Some(ref mut rest) = self.rest {
+        if self.has_frames_behind()
+            && let Some(ref mut rest) = self.rest
+        {
             return rest.trim(n);
         }
         self.set(self.span.trim(n)?);
@@ -214,6 +219,11 @@ impl<'a> PacketMut<'a> {
     pub fn reserve(&mut self, n: u32) -> Result<(), NoRoom> {
         self.set(self.span.reserve(n)?);
         Ok(())
+    }
+
+    #[inline]
+    fn has_frames_behind(&self) -> bool {
+        self.rest.as_ref().is_some_and(|rest| rest.has_frames())
     }
 
     #[inline]
@@ -242,7 +252,7 @@ pub struct Packet {
     /// `None` only inside the call that ends the packet.
     slot: Option<Slot>,
     span: Span,
-    /// The frames behind the first, where there are any.
+    /// The frames behind the first, where there are any, and what it asks for, where it does.
     rest: Option<Box<Rest>>,
 }
 
@@ -298,7 +308,7 @@ impl Packet {
     /// Free bytes behind the packet, in its last frame.
     #[must_use]
     pub fn tailroom(&self) -> usize {
-        self.rest.as_ref().map_or(self.span, |rest| rest.last()).tailroom() as usize
+        self.rest.as_ref().and_then(|rest| rest.last()).unwrap_or(self.span).tailroom() as usize
     }
 
     /// How many frames the packet spans, 1 or more.
@@ -336,30 +346,6 @@ impl Packet {
         (0..self.frame_count()).filter_map(|index| self.frame(index))
     }
 
-    /// Puts the frames of `behind` behind this packet's. No bytes move: a chain is sent as descriptors
-    /// with `XDP_PKT_CONTD`, which a port bound for multi-buffer takes, up to 18 frames of some bytes.
-    /// `behind` has ended as a packet, and counts as consumed (K6).
-    ///
-    /// # Errors
-    /// `behind`, unchanged, when it is of another pool (K8).
-    pub fn append(&mut self, mut behind: Self) -> Result<(), Self> {
-        if !behind.is_of(&self.handle) {
-            return Err(behind);
-        }
-        let slot = behind.slot.take().expect(LIVE);
-        let mut rest = self.rest.take().unwrap_or_else(|| self.handle.spare_rest());
-        rest.push(slot, behind.span);
-        let mut frames_behind = 0;
-        if let Some(mut tail) = behind.rest.take() {
-            frames_behind = tail.frames().len() as u64;
-            rest.append(&mut tail);
-            self.handle.recycle_rest(tail);
-        }
-        self.rest = Some(rest);
-        behind.handle.appended(&self.handle, frames_behind);
-        Ok(())
-    }
-
     /// Grows the packet by `n` bytes at the front and returns them, with whatever they held.
     ///
     /// # Errors
@@ -386,7 +372,9 @@ impl Packet {
     /// When the tailroom is smaller than `n`; nothing changes.
     #[doc(alias = "skb_put")]
     pub fn put(&mut self, n: u32) -> Result<&mut [u8], NoRoom> {
-        if let Some(ref mut rest) = self.rest {
+        if self.has_frames_behind()
+            && let Some(ref mut rest) = self.rest
+        {
             return rest.put(n);
         }
         let start = self.span.len as usize;
@@ -400,7 +388,9 @@ impl Packet {
     /// When the packet is shorter than `n`; nothing changes.
     #[doc(alias = "skb_trim")]
     pub fn trim(&mut self, n: u32) -> Result<(), NoRoom> {
-        if let Some(ref mut rest) = self.rest {
+        if self.has_frames_behind()
+            && let Some(ref mut rest) = self.rest
+        {
             return rest.trim(n);
         }
         self.span = self.span.trim(n)?;
@@ -427,6 +417,15 @@ impl Packet {
     #[doc(alias = "kfree_skb_reason")]
     pub fn discard(self, reason: DropReason) {
         self.end(Ending::Dropped(reason));
+    }
+
+    fn has_frames_behind(&self) -> bool {
+        self.rest.as_ref().is_some_and(|rest| rest.has_frames())
+    }
+
+    /// The number of the first frame's slot.
+    pub(crate) fn slot(&self) -> u32 {
+        self.slot.as_ref().expect(LIVE).index()
     }
 
     /// Lends the packet as one that lies in a ring.

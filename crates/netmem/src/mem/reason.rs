@@ -68,6 +68,8 @@ reasons! {
     Unwound = "NETMEM_UNWOUND",
     /// A descriptor that the other side of a ring wrote was out of bounds.
     BadDescriptor = "NETMEM_BAD_DESCRIPTOR",
+    /// Less room in front of a frame than the kernel wants on a port with tx metadata.
+    NoHeadroom = "NETMEM_NO_HEADROOM",
 }
 
 /// One counter per [`DropReason`].

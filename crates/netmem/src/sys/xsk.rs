@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    mem::offset_of,
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     ptr,
 };
@@ -22,6 +23,13 @@ pub(crate) const XDP_UMEM_TX_METADATA_LEN: u32 = 1 << 2;
 
 /// In `XdpDesc::options`: the packet goes on in the next descriptor.
 pub(crate) const XDP_PKT_CONTD: u32 = 1 << 0;
+/// In the `XdpDesc::options` of a packet's first descriptor: a `struct xsk_tx_metadata` stands in front
+/// of the bytes (kernel 6.8).
+pub(crate) const XDP_TX_METADATA: u32 = 1 << 1;
+/// `xsk_tx_metadata::flags`: `completion.tx_timestamp` is to be filled in.
+pub(crate) const XDP_TXMD_FLAGS_TIMESTAMP: u64 = 1 << 0;
+/// `xsk_tx_metadata::flags`: `request.csum_start` and `csum_offset` count.
+pub(crate) const XDP_TXMD_FLAGS_CHECKSUM: u64 = 1 << 1;
 /// In the unaligned mode an address that the kernel writes has the chunk's own below this bit, and from
 /// it on how far into the chunk the bytes start.
 pub(crate) const XSK_UNALIGNED_BUF_OFFSET_SHIFT: u32 = 48;
@@ -60,10 +68,51 @@ pub struct XdpDesc {
     pub addr: u64,
     /// How many bytes the packet has in this frame.
     pub len: u32,
-    /// `XDP_PKT_CONTD`: the packet goes on in the next descriptor. Other flags are not used here.
+    /// `XDP_PKT_CONTD`: the packet goes on in the next descriptor. `XDP_TX_METADATA`: a request stands in
+    /// front of the bytes.
     pub options: u32,
 }
 const _: () = assert!(size_of::<XdpDesc>() == 16);
+
+/// `struct xsk_tx_metadata`: 24 bytes with the launch time (kernel 6.15), 16 before, and then the
+/// kernel leaves the last 8 alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[repr(C)]
+pub(crate) struct TxMetadataBytes {
+    pub(crate) flags: u64,
+    /// `request.csum_start` and `csum_offset` on the way in, `completion.tx_timestamp` on the way out.
+    pub(crate) request_or_stamp: [u8; 8],
+    pub(crate) launch_time: u64,
+}
+pub(crate) const TX_METADATA_BYTES: u32 = 24;
+const _: () = assert!(size_of::<TxMetadataBytes>() == TX_METADATA_BYTES as usize);
+const _: () = assert!(offset_of!(TxMetadataBytes, request_or_stamp) == 8);
+const _: () = assert!(offset_of!(TxMetadataBytes, launch_time) == 16);
+
+impl TxMetadataBytes {
+    /// A request; the checksum's places are in bytes, from the packet's first and from there on.
+    pub(crate) fn new(flags: u64, csum_start: u16, csum_offset: u16) -> Self {
+        let [a, b] = csum_start.to_ne_bytes();
+        let [c, d] = csum_offset.to_ne_bytes();
+        Self { flags, request_or_stamp: [a, b, c, d, 0, 0, 0, 0], launch_time: 0 }
+    }
+
+    pub(crate) fn to_bytes(self) -> [u8; TX_METADATA_BYTES as usize] {
+        let mut bytes = [0; TX_METADATA_BYTES as usize];
+        bytes[..8].copy_from_slice(&self.flags.to_ne_bytes());
+        bytes[8..16].copy_from_slice(&self.request_or_stamp);
+        bytes[16..].copy_from_slice(&self.launch_time.to_ne_bytes());
+        bytes
+    }
+
+    /// What stands at the start of `bytes`; `None` when they are too few.
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        let (flags, rest) = bytes.split_first_chunk()?;
+        let (&request_or_stamp, rest) = rest.split_first_chunk()?;
+        let launch_time = u64::from_ne_bytes(*rest.first_chunk()?);
+        Some(Self { flags: u64::from_ne_bytes(*flags), request_or_stamp, launch_time })
+    }
+}
 
 #[derive(Debug, Default)]
 #[repr(C)]

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use netmem_wire::filter::Rules;
 
 use super::{
-    BoundPort, BusyPoll, MultiBuffer, PortSet, RingSizes, XdpMode, port::Port, program::XdpProgram,
+    BoundPort, BusyPoll, MultiBuffer, PortSet, RingSizes, TxMetadata, XdpMode, port::Port,
+    program::XdpProgram,
 };
 use crate::{
     Error, Result,
@@ -24,6 +25,7 @@ pub struct PortBuilder {
     pub(super) multi_buffer: MultiBuffer,
     pub(super) busy_poll: Option<BusyPoll>,
     pub(super) umem: UmemOptions,
+    pub(super) tx_metadata: Option<TxMetadata>,
     pub(super) takes: Takes,
     pub(super) name: String,
 }
@@ -41,7 +43,6 @@ pub enum Queues {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct UmemOptions {
     pub(super) headroom_bytes: u32,
-    pub(super) has_tx_metadata: bool,
 }
 
 /// What a port receives.
@@ -71,6 +72,7 @@ impl Port {
             multi_buffer: MultiBuffer::default(),
             busy_poll: None,
             umem: UmemOptions::default(),
+            tx_metadata: None,
             takes: Takes::Rules(rules),
             name: "netmem".to_owned(),
         }
@@ -132,6 +134,21 @@ impl PortBuilder {
     #[must_use]
     pub fn headroom(mut self, headroom_bytes: u32) -> Self {
         self.umem.headroom_bytes = headroom_bytes;
+        self
+    }
+
+    /// Lets packets ask for a checksum or a timestamp when they are sent, in place
+    /// ([`PacketMut::request_checksum`](crate::mem::PacketMut::request_checksum)) and owned. Who does
+    /// which, and why, is in the port's report
+    /// ([`tx_metadata`](super::PortReport::tx_metadata)); a checksum is always done. Default: not.
+    ///
+    /// Such a port lends its packets one by one, which costs some more instructions for each. Where the
+    /// kernel takes part, each frame that is sent needs 24 bytes of headroom, whether it asks for something
+    /// or not: one with less is dropped as
+    /// [`NoHeadroom`](crate::mem::DropReason::NoHeadroom).
+    #[must_use]
+    pub fn tx_metadata(mut self, asked: TxMetadata) -> Self {
+        self.tx_metadata = Some(asked);
         self
     }
 

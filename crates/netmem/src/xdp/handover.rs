@@ -31,14 +31,18 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 
-use super::{BusyPoll, PortReport, RingSizes, UnstartedPort, XdpMode, socket::Socket, umem};
+use super::{
+    BusyPoll, DoneBy, Offload, PortReport, RingSizes, TxMetadataReport, UnstartedPort, XdpMode,
+    metadata::MAX_TIMESTAMPS, socket::Socket, umem,
+};
 use crate::{
     Error, Result,
     mem::{PageTier, Pool, PoolConfig, PoolHandle, Region, RegionReport, Seed},
+    sys::xsk::TX_METADATA_BYTES,
 };
 
 /// The first bytes of a message; the last two are its version.
-const MAGIC: [u8; 8] = *b"netmem01";
+const MAGIC: [u8; 8] = *b"netmem02";
 /// Descriptors of one message: below the kernel's 253 (`SCM_MAX_FD`, include/net/scm.h).
 const FDS_PER_MESSAGE: usize = 64;
 /// The longest list of numbers that is believed: 16 Mi slots and some.
@@ -185,8 +189,20 @@ impl Numbers {
         let every = poll.map_or(u64::MAX, |poll| poll.every.as_micros().try_into().unwrap_or(0));
         let (timeout, budget) = poll.map_or((0, 0), |poll| (poll.timeout_us, poll.budget));
         self.put_all([every, u64::from(timeout), u64::from(budget)]);
-        self.put(report.interface.len() as u64);
-        self.0.extend(report.interface.as_bytes());
+        self.text(&report.interface);
+        self.put(u64::from(report.tx_metadata.is_some()));
+        let Some(metadata) = &report.tx_metadata else { return };
+        self.put_all([metadata.timestamps, metadata.headroom_bytes].map(u64::from));
+        for offload in [&metadata.checksum, &metadata.timestamp] {
+            let by = DoneBy::ALL.iter().position(|&by| by == offload.by).unwrap_or_default();
+            self.put(by as u64);
+            self.text(&offload.why);
+        }
+    }
+
+    fn text(&mut self, text: &str) {
+        self.put(text.len() as u64);
+        self.0.extend(text.as_bytes());
     }
 }
 
@@ -262,17 +278,35 @@ impl Reader<'_> {
         let every = self.number()?;
         let (timeout_us, budget) = (self.to()?, self.to()?);
         let poll = BusyPoll { timeout_us, budget, every: Duration::from_micros(every) };
-        let len = self.to()?;
-        let interface = str::from_utf8(self.bytes(len)?).ok()?;
+        let interface = self.text()?;
+        let tx_metadata = if self.flag()? { Some(self.tx_metadata()?) } else { None };
         let report = PortReport {
             need_wakeup,
             tx_budget,
             multi_buffer,
             shares_umem,
             busy_poll: (every != u64::MAX).then_some(poll),
-            ..PortReport::new(interface, ifindex, queue, mode)
+            tx_metadata,
+            ..PortReport::new(&interface, ifindex, queue, mode)
         };
         (filled <= rings.fill).then_some((rings, filled, report))
+    }
+
+    fn tx_metadata(&mut self) -> Option<TxMetadataReport> {
+        let (timestamps, headroom_bytes) = (self.to()?, self.to()?);
+        let mut offload = || {
+            let by = *DoneBy::ALL.get(self.to::<usize>()?)?;
+            Some(Offload { by, why: self.text()? })
+        };
+        let (checksum, timestamp) = (offload()?, offload()?);
+        // A port makes room for so many of each: no more than a ring has entries.
+        let is_in_range = timestamps <= MAX_TIMESTAMPS && headroom_bytes <= TX_METADATA_BYTES;
+        is_in_range.then_some(TxMetadataReport { checksum, timestamp, timestamps, headroom_bytes })
+    }
+
+    fn text(&mut self) -> Option<String> {
+        let len = self.to()?;
+        str::from_utf8(self.bytes(len)?).ok().map(str::to_owned)
     }
 }
 
@@ -354,6 +388,12 @@ mod tests {
             tx_budget: Some(64),
             multi_buffer: true,
             busy_poll: Some(poll),
+            tx_metadata: Some(TxMetadataReport {
+                checksum: Offload { by: DoneBy::Device, why: "it can".into() },
+                timestamp: Offload { by: DoneBy::Nobody, why: String::new() },
+                timestamps: 11,
+                headroom_bytes: 24,
+            }),
             ..PortReport::new("eth9", 5, 6, XdpMode::Generic)
         };
         let rings = RingSizes { rx: 2, tx: 4, fill: 8, completion: 16 };

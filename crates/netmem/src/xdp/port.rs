@@ -21,10 +21,12 @@
 //!   release a run is checked by one reduction ([`Memory::are_plain`]), and only a run that fails it
 //!   is looked at one by one. A bad one is counted, never lent, and its slot is quarantined.
 //!
-//! Chains and unaligned slots go another way through the same loop: [`chain`].
+//! Chains, unaligned slots and packets that may ask for something go another way through the same loop:
+//! [`chain`].
 
 mod chain;
 mod levels;
+mod metadata;
 mod pass;
 mod receive;
 mod refill;
@@ -33,15 +35,21 @@ mod wake;
 
 use std::{
     collections::VecDeque,
+    mem,
     os::fd::{AsFd, BorrowedFd},
     time::Duration,
 };
 
 use self::{
     chain::{Continued, Lone, MAX_FRAMES},
+    metadata::Metadata,
     pass::Memory,
 };
-pub use self::{levels::Levels, teardown::Closed};
+pub use self::{
+    levels::Levels,
+    metadata::{TxMetadataCounts, TxTimestamp},
+    teardown::Closed,
+};
 use super::{
     PortReport, Statistics, XdpDesc,
     program::Attachment,
@@ -87,6 +95,8 @@ pub struct Port {
     continued: Continued,
     /// What is behind the packet that is lent, if no plain run has it.
     lone: Lone,
+    /// What packets may ask for; `None` where the port was not opened for it.
+    metadata: Option<Box<Metadata>>,
     /// Slots received besides one for each packet.
     rx_continued: u64,
     /// Slots lost to bad descriptors or to a kernel that kept them.
@@ -140,6 +150,7 @@ impl Port {
         let handle_slots = pool.slots();
         let fill_size = rings.fill.size();
         let refill_at = fill_size - REFILL_CHUNK.min(fill_size.div_ceil(4));
+        let metadata = Metadata::of(&report, handle_slots);
         let mut port = Self {
             attachment: None,
             rings,
@@ -147,6 +158,7 @@ impl Port {
             memory,
             handle,
             report,
+            metadata,
             counts: Counts::default(),
             rx_side: filled,
             refill_at,
@@ -263,7 +275,7 @@ impl Port {
     #[inline(never)]
     fn keep(&mut self, addr: u64, span: Span) -> Option<Packet> {
         let slot = Slot::claimed(self.memory.size.slot_of(self.lone.origin + addr));
-        let rest = self.lone.take_rest();
+        let rest = self.lone.take_rest().and_then(|rest| self.handle.keep_rest(rest));
         let packet = self.handle.adopt(slot, (span.headroom, span.len), rest);
         if packet.is_none() {
             self.counts.dropped[DropReason::BadDescriptor] += 1;
@@ -343,20 +355,16 @@ impl Device for Port {
             if room == 0 {
                 break;
             }
-            let Some(packet) = packets.pop_front() else { break };
+            let Some(mut packet) = packets.pop_front() else { break };
             if !packet.is_of(&self.handle) {
                 foreign = Some(packet);
                 break;
             }
-            if packet.len() < ETH_HLEN as usize {
-                packet.discard(DropReason::PktTooSmall);
+            if let Some(reason) = self.refusal(&packet) {
+                packet.discard(reason);
                 continue;
             }
             let needed = packet.descriptors();
-            if needed > self.longest_sent() {
-                packet.discard(DropReason::FullRing);
-                continue;
-            }
             if needed > room {
                 room = self.room(needed);
                 if needed > room {
@@ -366,9 +374,10 @@ impl Device for Port {
             }
             room -= needed;
             let mut behind = needed;
+            let mut options = self.ask(&mut packet);
             packet.into_device(|addr, len| {
                 behind -= 1;
-                let desc = XdpDesc { addr, len, options: 0 };
+                let desc = XdpDesc { addr, len, options: mem::take(&mut options) };
                 if behind > 0 { self.push_continued(desc) } else { self.push_last(desc) }
             });
             accepted += 1;

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::Advice;
+use super::{Advice, TxMetadataReport};
 use crate::{Error, Result, sys::xsk};
 
 /// Ring sizes past this are refused here; the kernel would fail to allocate them.
@@ -155,6 +155,8 @@ pub struct PortReport {
     /// Whether the port uses a UMEM that another port of the same [`PortSet`](super::PortSet) has
     /// registered.
     pub shares_umem: bool,
+    /// Who does what packets ask for when they are sent; `None` where the port was not opened for it.
+    pub tx_metadata: Option<TxMetadataReport>,
     /// What a user should know about this port, one line each. What concerns an interface more than a
     /// queue, [`Advice::QueuesWithoutSocket`], stands with its first port only.
     pub advice: Vec<Advice>,
@@ -173,6 +175,7 @@ impl PortReport {
             multi_buffer: false,
             busy_poll: None,
             shares_umem: false,
+            tx_metadata: None,
             advice: Vec::new(),
         }
     }

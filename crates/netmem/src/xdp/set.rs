@@ -20,7 +20,8 @@ use std::{
 };
 
 use super::{
-    Advice, BoundPort, MultiBuffer, PortBuilder, PortReport, RefusedMode, UnstartedPort, XdpMode,
+    Advice, BoundPort, MultiBuffer, PortBuilder, PortReport, RefusedMode, TxMetadataReport,
+    UnstartedPort, XdpMode,
     advice::{self, Frame, Got},
     builder::Takes,
     program::{XdpProgram, already_attached},
@@ -164,6 +165,18 @@ impl<'b> Plan<'b> {
         }
     }
 
+    /// Who does what packets ask for, in a mode, if the kernel takes metadata.
+    fn tx_metadata(&self, mode: XdpMode) -> Option<TxMetadataReport> {
+        let asked = self.builder.tx_metadata?;
+        Some(TxMetadataReport::of(asked, mode, &self.details))
+    }
+
+    /// What is registered in a mode.
+    fn shape(&self, mode: XdpMode) -> Shape {
+        let tx_metadata = self.tx_metadata(mode);
+        self.shape.with_tx_metadata(tx_metadata.is_some_and(|report| report.headroom_bytes > 0))
+    }
+
     /// With and without packets of several frames, in the order to try.
     fn choices(&self) -> &'static [bool] {
         match self.builder.multi_buffer {
@@ -187,6 +200,8 @@ struct Class {
 struct Umem {
     class: Class,
     donor: OwnedFd,
+    /// What the kernel said to tx metadata.
+    tx_metadata: Arc<io::Result<()>>,
 }
 
 /// One try: the queues of an interface, in this mode.
@@ -216,7 +231,7 @@ impl Binder<'_> {
             let mut why = Vec::new();
             for &multi_buffer in plan.choices() {
                 let is_zero_copy = mode == XdpMode::ZeroCopy;
-                let class = Class { is_zero_copy, multi_buffer, shape: plan.shape };
+                let class = Class { is_zero_copy, multi_buffer, shape: plan.shape(mode) };
                 let this = Try { plan, mode, class };
                 let got = programs.get(multi_buffer);
                 match got.and_then(|program| self.mode(this, program)) {
@@ -278,10 +293,17 @@ impl Binder<'_> {
     fn queue(&mut self, this: Try<'_>, queue: u32) -> std::result::Result<BoundPort, Attempt> {
         let Try { plan: Plan { builder, link, .. }, mode, class } = this;
         let donor = self.umems.iter().position(|umem| umem.class == class);
-        let fd = match donor {
-            Some(_) => umem::open_socket()?,
-            None => umem::open(self.handle.pool(), &class.shape)?,
+        let (fd, takes_metadata) = match donor {
+            Some(donor) => (umem::open_socket()?, Arc::clone(&self.umems[donor].tx_metadata)),
+            None => {
+                let registered = umem::open(self.handle.pool(), &class.shape)?;
+                (registered.fd, Arc::new(registered.tx_metadata))
+            }
         };
+        let tx_metadata = this.plan.tx_metadata(mode).map(|wanted| match &*takes_metadata {
+            Ok(()) => wanted,
+            Err(error) => wanted.refused(error),
+        });
         umem::set_ring_sizes(fd.as_fd(), &builder.rings)?;
         let budget = builder.rings.tx.max(32);
         let tx_budget = xsk::set_tx_budget(fd.as_fd(), budget).ok().map(|()| budget);
@@ -289,6 +311,7 @@ impl Binder<'_> {
             tx_budget: tx_budget.filter(|_| !class.is_zero_copy),
             multi_buffer: class.multi_buffer,
             shares_umem: donor.is_some(),
+            tx_metadata,
             busy_poll: builder.busy_poll,
             ..PortReport::new(&builder.interface, link.index, queue, mode)
         };
@@ -313,7 +336,7 @@ impl Binder<'_> {
         if donor.is_none() {
             let donor = port.fd().try_clone_to_owned();
             let donor = donor.map_err(|error| Error::os("copy", "AF_XDP socket", error))?;
-            self.umems.push(Umem { class, donor });
+            self.umems.push(Umem { class, donor, tx_metadata: takes_metadata });
         }
         Ok(BoundPort::new(port))
     }

@@ -26,9 +26,6 @@ use crate::{
     },
 };
 
-/// `struct xsk_tx_metadata`: what may stand in front of a packet that is sent (kernel 6.8; with the
-/// launch time, since 6.14, 24 bytes).
-const TX_METADATA_BYTES: u32 = 24;
 /// How long the pages of a closed socket may count against RLIMIT_MEMLOCK: the kernel unpins them
 /// later (`xdp_umem_release_deferred` in net/xdp/xdp_umem.c, kernel 6.18).
 const UNPINNED_WITHIN: Duration = Duration::from_secs(1);
@@ -38,7 +35,15 @@ const UNPINNED_WITHIN: Duration = Duration::from_secs(1);
 pub(crate) struct Shape {
     frame_bytes: u32,
     headroom_bytes: u32,
-    tx_metadata_bytes: u32,
+    /// Whether a `struct xsk_tx_metadata` may stand in front of a packet that is sent.
+    has_tx_metadata: bool,
+}
+
+/// A socket with memory of its own.
+pub(crate) struct Registered {
+    pub(crate) fd: OwnedFd,
+    /// Whether the kernel takes the metadata that the [`Shape`] asks for, or what it said.
+    pub(crate) tx_metadata: io::Result<()>,
 }
 
 impl Shape {
@@ -60,8 +65,12 @@ impl Shape {
                 "a headroom of {headroom_bytes} bytes leaves no room for packets"
             ));
         }
-        let tx_metadata_bytes = if options.has_tx_metadata { TX_METADATA_BYTES } else { 0 };
-        Ok(Self { frame_bytes, headroom_bytes, tx_metadata_bytes })
+        Ok(Self { frame_bytes, headroom_bytes, has_tx_metadata: false })
+    }
+
+    /// The same with or without metadata in front of packets that are sent.
+    pub(crate) fn with_tx_metadata(self, has_tx_metadata: bool) -> Self {
+        Self { has_tx_metadata, ..self }
     }
 
     pub(crate) fn frame_bytes(&self) -> u32 {
@@ -73,14 +82,25 @@ impl Shape {
         self.frame_bytes - XDP_PACKET_HEADROOM - self.headroom_bytes
     }
 
+    /// The flags to try, in order, for the metadata that is asked for. The last are without it.
+    fn metadata_flags(&self) -> &'static [u32] {
+        const SINCE_6_8: u32 = xsk::XDP_UMEM_TX_SW_CSUM;
+        const SINCE_6_11: u32 = xsk::XDP_UMEM_TX_METADATA_LEN | xsk::XDP_UMEM_TX_SW_CSUM;
+        // Kernels before 6.8 refuse the one flag; the length alone they would overlook.
+        if self.has_tx_metadata { &[SINCE_6_11, SINCE_6_8, 0] } else { &[0] }
+    }
+
     /// Registers the pool's slots with a socket.
-    fn register(&self, fd: BorrowedFd<'_>, region: &Region, slots: u32) -> io::Result<()> {
-        let mut flags = 0;
+    fn register(
+        &self,
+        fd: BorrowedFd<'_>,
+        region: &Region,
+        slots: u32,
+        metadata_flags: u32,
+    ) -> io::Result<()> {
+        let mut flags = metadata_flags;
         if !self.frame_bytes.is_power_of_two() {
             flags |= xsk::XDP_UMEM_UNALIGNED_CHUNK_FLAG;
-        }
-        if self.tx_metadata_bytes > 0 {
-            flags |= xsk::XDP_UMEM_TX_METADATA_LEN | xsk::XDP_UMEM_TX_SW_CSUM;
         }
         let reg = UmemReg {
             addr: region.base().as_ptr() as u64,
@@ -88,7 +108,7 @@ impl Shape {
             chunk_size: self.frame_bytes,
             headroom: self.headroom_bytes,
             flags,
-            tx_metadata_len: self.tx_metadata_bytes,
+            tx_metadata_len: if metadata_flags == 0 { 0 } else { xsk::TX_METADATA_BYTES },
         };
         // SAFETY: the span is the region's (R1, R2); the port holds the region until the socket is
         // closed and the queue seen free, else the slots stay out of use (R3, D5); slots that the
@@ -110,8 +130,8 @@ pub(crate) fn open_socket() -> Result<OwnedFd> {
     })
 }
 
-/// Opens a socket and registers the pool's slots with it.
-pub(crate) fn open(pool: &Pool, shape: &Shape) -> Result<OwnedFd> {
+/// Opens a socket and registers the pool's slots with it, without metadata where the kernel refuses it.
+pub(crate) fn open(pool: &Pool, shape: &Shape) -> Result<Registered> {
     let len_bytes = u64::from(pool.slots()) * u64::from(shape.frame_bytes);
     let target = format!("of {} frames of {} bytes", pool.slots(), shape.frame_bytes);
     let fd = open_socket()?;
@@ -120,10 +140,16 @@ pub(crate) fn open(pool: &Pool, shape: &Shape) -> Result<OwnedFd> {
     let _ = sys_socket::lift_memlock();
     let limit = sys_socket::memlock_bytes().unwrap_or(None);
     let deadline = Instant::now() + UNPINNED_WITHIN;
+    let mut tx_metadata = Ok(());
+    let mut flags = shape.metadata_flags();
     loop {
-        let Err(error) = shape.register(fd.as_fd(), pool.region(), pool.slots()) else {
-            return Ok(fd);
-        };
+        let registered = shape.register(fd.as_fd(), pool.region(), pool.slots(), flags[0]);
+        let Err(error) = registered else { return Ok(Registered { fd, tx_metadata }) };
+        if error.raw_os_error() == Some(libc::EINVAL) && flags.len() > 1 {
+            flags = &flags[1..];
+            tx_metadata = if flags.len() > 1 { Ok(()) } else { Err(error) };
+            continue;
+        }
         let is_short = error.raw_os_error() == Some(libc::ENOBUFS);
         let would_fit = limit.is_none_or(|limit| len_bytes <= limit);
         if is_short && would_fit && Instant::now() < deadline {
@@ -204,8 +230,8 @@ pub(crate) fn probe_bind(ifindex: u32, queue: u32) -> io::Result<()> {
     let region =
         Region::builder(4096).tiers(&[PageTier::Base4K]).build().map_err(io::Error::other)?;
     let fd = xsk::open()?;
-    let shape = Shape { frame_bytes: 4096, headroom_bytes: 0, tx_metadata_bytes: 0 };
-    shape.register(fd.as_fd(), &region, 1)?;
+    let shape = Shape { frame_bytes: 4096, headroom_bytes: 0, has_tx_metadata: false };
+    shape.register(fd.as_fd(), &region, 1, 0)?;
     for kind in [RingKind::Fill, RingKind::Completion, RingKind::Rx] {
         xsk::set_ring_size(fd.as_fd(), kind, 2)?;
     }

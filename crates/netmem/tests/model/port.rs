@@ -6,7 +6,7 @@ use netmem::{
     device::Device,
     fake::FakeKernel,
     mem::{Audit, PoolHandle, audit::Owner},
-    xdp::{Port, RingSizes, XdpDesc},
+    xdp::{DoneBy, Offload, Port, RingSizes, TxMetadataReport, XdpDesc},
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 
@@ -95,10 +95,19 @@ struct Bed {
 }
 
 impl Bed {
-    fn new(slots: u32, sizes: RingSizes, start: u32) -> Self {
+    /// With `asks` the port was opened for requests that netmem itself carries out: no packet makes one,
+    /// and all must be as without.
+    fn new(slots: u32, sizes: RingSizes, start: u32, asks: bool) -> Self {
         let handle = pool(slots, HEADROOM);
         let books = Books::of(&handle);
-        let (port, kernel) = FakeKernel::port(&handle, sizes, start);
+        let by = |by| Offload { by, why: String::new() };
+        let report = asks.then(|| TxMetadataReport {
+            checksum: by(DoneBy::Netmem),
+            timestamp: by(DoneBy::Nobody),
+            timestamps: 0,
+            headroom_bytes: 0,
+        });
+        let (port, kernel) = FakeKernel::port_with(&handle, sizes, start, report);
         Self {
             handle,
             port,
@@ -269,8 +278,9 @@ proptest! {
     #[test]
     fn a_port_equals_its_model_across_every_wrap(
         slots in 1..160u32, sizes in sizes(), before_wrap in 0..200u32, steps in vec(step(), 1..80),
+        asks in any::<bool>(),
     ) {
-        let mut bed = Bed::new(slots, sizes, 0u32.wrapping_sub(before_wrap));
+        let mut bed = Bed::new(slots, sizes, 0u32.wrapping_sub(before_wrap), asks);
         bed.check();
         for step in &steps {
             bed.run(step);

@@ -8,6 +8,7 @@
 
 mod advice;
 mod bed;
+mod metadata;
 mod processes;
 mod sets;
 mod split;

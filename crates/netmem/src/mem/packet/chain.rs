@@ -1,15 +1,46 @@
-//! The frames of a packet behind its first one. They are listed apart, so that a packet of one frame,
-//! as nearly all are, carries one word for them.
+//! The frames of a packet behind its first one, and what it asks of the device that sends it. They
+//! stand apart, so that a packet of one frame that asks for nothing, as nearly all are, carries one word
+//! for them.
 //!
 //! Who has a [`Rest`] owns the slots in it (P2): an owned packet, or a port for as long as it lends the
 //! packet (M1). Each frame's span is inside of its slot (K1), and the pool's region outlives all (R3).
 
 use std::{ptr::NonNull, slice};
 
+use super::{
+    LIVE, Packet,
+    request::{Offer, Request},
+};
 use crate::mem::{
     Pool, Slot,
     span::{FrameSize, NoRoom, Span},
 };
+
+impl Packet {
+    /// Puts the frames of `behind` behind this packet's. No bytes move: a chain is sent as descriptors
+    /// with `XDP_PKT_CONTD`, which a port bound for multi-buffer takes, up to 18 frames of some bytes.
+    /// `behind` has ended as a packet, and counts as consumed (K6).
+    ///
+    /// # Errors
+    /// `behind`, unchanged, when it is of another pool (K8).
+    pub fn append(&mut self, mut behind: Self) -> Result<(), Self> {
+        if !behind.is_of(&self.handle) {
+            return Err(behind);
+        }
+        let slot = behind.slot.take().expect(LIVE);
+        let mut rest = self.rest.take().unwrap_or_else(|| self.handle.spare_rest());
+        rest.push(slot, behind.span);
+        let mut frames_behind = 0;
+        if let Some(mut tail) = behind.rest.take() {
+            frames_behind = tail.frames().len() as u64;
+            rest.append(&mut tail);
+            self.handle.recycle_rest(tail);
+        }
+        self.rest = Some(rest);
+        behind.handle.appended(&self.handle, frames_behind);
+        Ok(())
+    }
+}
 
 /// One frame of a packet.
 #[derive(Debug)]
@@ -18,17 +49,22 @@ pub(crate) struct Frame {
     pub(crate) span: Span,
 }
 
-/// The frames behind the first, in order; one or more while a packet has them.
+/// The frames behind the first, in order, and what the packet asks for. A packet has one if it has
+/// more frames than one, or may ask for something.
 #[derive(Debug)]
 pub(crate) struct Rest {
     base: NonNull<u8>,
     size: FrameSize,
     frames: Vec<Frame>,
+    pub(crate) request: Request,
+    /// What the device that lends the packet does; an owned packet has none.
+    pub(crate) offer: Option<Offer>,
 }
 
 impl Rest {
     pub(crate) fn of(pool: &Pool) -> Self {
-        Self { base: pool.region().base(), size: pool.frame_size(), frames: Vec::new() }
+        let (base, size) = (pool.region().base(), pool.frame_size());
+        Self { base, size, frames: Vec::new(), request: Request::default(), offer: None }
     }
 
     pub(crate) fn frames(&self) -> &[Frame] {
@@ -51,9 +87,16 @@ impl Rest {
         self.frames.retain(keeps);
     }
 
-    /// Forgets the frames, whose slots have another owner now.
+    /// Forgets the frames, whose slots have another owner now, and what was asked for.
     pub(crate) fn clear(&mut self) {
         self.frames.clear();
+        self.request = Request::default();
+        self.offer = None;
+    }
+
+    /// Whether there are frames behind the first.
+    pub(crate) fn has_frames(&self) -> bool {
+        !self.frames.is_empty()
     }
 
     /// How many descriptors send the frames: one for each that has bytes.
@@ -65,8 +108,8 @@ impl Rest {
         self.frames.iter().map(|frame| frame.span.len as usize).sum()
     }
 
-    pub(crate) fn last(&self) -> Span {
-        self.frames.last().expect(SOME).span
+    pub(crate) fn last(&self) -> Option<Span> {
+        self.frames.last().map(|frame| frame.span)
     }
 
     pub(crate) fn bytes(&self, index: usize) -> Option<&[u8]> {
@@ -105,4 +148,4 @@ impl Rest {
     }
 }
 
-const SOME: &str = "a packet without frames behind the first has no list of them";
+const SOME: &str = "asked only where there are frames behind the first";

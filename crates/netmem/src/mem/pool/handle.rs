@@ -211,6 +211,17 @@ impl PoolHandle {
         }
     }
 
+    /// What an owned packet needs of the list that it was lent with: `None`, and the list goes back,
+    /// where it has no further frames and asks for nothing.
+    pub(crate) fn keep_rest(&self, mut rest: Box<Rest>) -> Option<Box<Rest>> {
+        rest.offer = None;
+        if rest.has_frames() || !rest.request.is_empty() {
+            return Some(rest);
+        }
+        self.recycle_rest(rest);
+        None
+    }
+
     /// The frames behind the first of an owned packet are nobody's in this program any more.
     pub(crate) fn end_rest(&self, rest: Box<Rest>) {
         self.0.continued.set(self.0.continued.get() - rest.frames().len() as u64);

@@ -1,5 +1,6 @@
-//! Packets that no plain run has: chains of frames (`XDP_USE_SG`, kernel 6.6), and all packets of a
-//! UMEM in the unaligned mode. Each is composed here from its descriptors, lent as a run of its own
+//! Packets that no plain run has: chains of frames (`XDP_USE_SG`, kernel 6.6), all packets of a UMEM in
+//! the unaligned mode, and all that may ask for something when they are sent
+//! ([`metadata`](super::metadata)). Each is composed here from its descriptors, lent as a run of its own
 //! ([`Pass`](super::pass::Pass)), and committed here. Out of line: the plain packet's way is not longer
 //! for them.
 //!
@@ -18,7 +19,7 @@ use std::ptr::NonNull;
 
 use super::Port;
 use crate::{
-    mem::{DropReason, Rest, Slot, span::Span},
+    mem::{DropReason, Rest, Slot, request::Offer, span::Span},
     sys::xsk::{XDP_PKT_CONTD, XdpDesc},
 };
 
@@ -87,11 +88,15 @@ impl Continued {
 }
 
 impl Port {
-    /// Looks at `descs`, which are next in the rx ring and not all plain.
+    /// Looks at `descs`, which are next in the rx ring and not all plain, or may ask for what `offer`
+    /// says.
     #[cold]
-    pub(super) fn next_of(&mut self, descs: &[XdpDesc]) -> Next {
+    pub(super) fn next_of(&mut self, descs: &[XdpDesc], offer: Option<Offer>) -> Next {
         let memory = self.memory;
-        let plain = descs.iter().take_while(|desc| memory.is_plain(desc)).count();
+        let plain = match offer {
+            None => descs.iter().take_while(|desc| memory.is_plain(desc)).count(),
+            Some(_) => 0,
+        };
         if plain > 0 {
             return Next::Plain(plain);
         }
@@ -110,7 +115,7 @@ impl Port {
                 break;
             }
         }
-        self.compose(descriptors)
+        self.compose(descriptors, offer)
     }
 
     /// How many descriptors behind the composed packet can be looked at for `budget` packets.
@@ -121,7 +126,7 @@ impl Port {
     }
 
     /// Makes one packet of the next `descriptors` of the rx ring.
-    fn compose(&mut self, descriptors: u32) -> Next {
+    fn compose(&mut self, descriptors: u32, offer: Option<Offer>) -> Next {
         let memory = self.memory;
         let desc = |index: u32| self.rings.rx.peek(index as usize);
         let is_good = |index| {
@@ -137,11 +142,12 @@ impl Port {
         let lone = Lone { origin: memory.size.start_of(first), descriptors, rest: None };
         let addr = u64::from(span.headroom);
         let desc_of_first = XdpDesc { addr, len: span.len, options: 0 };
-        if descriptors == 1 {
+        if descriptors == 1 && offer.is_none() {
             self.lone = lone;
             return Next::Lone(desc_of_first);
         }
         let mut rest = self.handle.spare_rest();
+        rest.offer = offer;
         for (slot, span) in (1..descriptors).filter_map(|index| memory.locate(&desc(index))) {
             rest.push(Slot::claimed(slot), span);
         }
@@ -197,7 +203,7 @@ impl Port {
     /// Puts a frame into the tx ring whose packet goes on in the next one.
     pub(super) fn push_continued(&mut self, desc: XdpDesc) {
         self.continued.insert(self.memory.size.slot_of(desc.addr));
-        self.push_last(XdpDesc { options: XDP_PKT_CONTD, ..desc });
+        self.push_last(XdpDesc { options: desc.options | XDP_PKT_CONTD, ..desc });
     }
 
     /// Puts the last frame of a packet into the tx ring.

@@ -12,6 +12,7 @@ use crate::{
     device::{Keep, Tally, Verdict},
     mem::{
         DropReason, PacketMut, Pool, Rest,
+        request::refusal,
         span::{FrameSize, Span},
     },
     sys::xsk::{XSK_UNALIGNED_BUF_OFFSET_SHIFT, XdpDesc},
@@ -37,7 +38,8 @@ pub(super) struct Memory {
 /// (M2).
 ///
 /// A packet that no plain run has, because it is a chain or its slots are not aligned, is a run of its
-/// own: one made-up descriptor whose address counts from the packet's slot. The loop over it is the same,
+/// own: one made-up descriptor whose address counts from the packet's slot. So is every packet of a port
+/// that was opened for requests. The loop over it is the same,
 /// so that the closure is in one place and can be part of it. What is behind the packet is the port's
 /// ([`Lone`]): room in the tx ring is for all its frames, and the commit puts right what the loop has
 /// written (`Port::commit_lone`).
@@ -139,8 +141,14 @@ impl<'p> Pass<'p> {
     #[inline]
     fn transmit(&mut self, slot_addr: u64, addr: u64, len: u32) {
         if self.sent == self.tx_end {
-            let needed = self.port.lone.needed();
+            let lone = self.port.lone;
+            let needed = lone.needed();
             let out = self.out.as_deref_mut().unwrap_or(self.port);
+            if let Some(metadata) = &out.metadata
+                && let Some(reason) = lone.refusal(addr, len, metadata.headroom_bytes)
+            {
+                return self.drop_as(reason, slot_addr);
+            }
             (self.tx, self.tx_end) = out.tx_run(self.sent, needed);
         }
         if self.sent == self.tx_end {
@@ -222,22 +230,27 @@ impl Port {
     #[inline(never)]
     fn commit_lone(&mut self, out: Option<&mut Self>, ended: Ended) {
         let mut lone = mem::take(&mut self.lone);
-        let rest = lone.take_rest();
+        let mut rest = lone.take_rest();
         let Lone { origin, descriptors, .. } = lone;
         self.count_lone(descriptors);
         self.rx_side -= descriptors;
-        let behind = rest.iter().flat_map(|rest| rest.frames());
         if ended.sent > 0 {
             // SAFETY: `transmit` has written the entry, and nobody else has it before it is published
             // (N1, D3).
             let first = unsafe { ended.tx.read() };
-            let first = XdpDesc { addr: origin + first.addr, ..first };
-            out.unwrap_or(&mut *self).send_lone(first, rest.as_deref());
+            let mut first = XdpDesc { addr: origin + first.addr, ..first };
+            let out = out.unwrap_or(&mut *self);
+            if let Some(rest) = rest.as_deref_mut().filter(|rest| !rest.request.is_empty()) {
+                first = out.ask_lent(first, rest);
+            }
+            out.send_lone(first, rest.as_deref());
+            let behind = rest.iter().flat_map(|rest| rest.frames());
             let empty = behind.filter(|frame| frame.span.len == 0);
             self.put_back_slots(empty.map(|frame| frame.slot.index()));
         } else if ended.kept == 0 {
             self.counts.consumed += u64::from(1 - ended.dropped);
             let first = self.memory.size.slot_of(origin);
+            let behind = rest.iter().flat_map(|rest| rest.frames());
             let behind = behind.map(|frame| frame.slot.index());
             self.put_back_slots([first].into_iter().chain(behind));
         }
@@ -289,6 +302,17 @@ impl Lone {
         let Some(rest) = self.rest else { return 1 };
         // SAFETY: the list lives until it is taken out, and the closure has returned its borrow.
         1 + unsafe { rest.as_ref() }.descriptors()
+    }
+
+    /// Why a packet whose first frame is `len` bytes at `headroom` of its slot cannot be sent by a port
+    /// that wants so much headroom.
+    #[cold]
+    fn refusal(self, headroom: u64, len: u32, headroom_bytes: u32) -> Option<DropReason> {
+        // SAFETY: as in `needed`.
+        let rest = self.rest.map(|rest| unsafe { rest.as_ref() });
+        let headroom = u32::try_from(headroom).unwrap_or(0);
+        let first = Span { headroom, len, frame_bytes: headroom + len };
+        refusal(first, rest, headroom_bytes)
     }
 }
 
@@ -368,16 +392,23 @@ impl Memory {
         self.size.slot_of(self.slot_addr(addr))
     }
 
-    /// Views the packet at `addr`, whose slots the caller has from the rx ring.
+    /// Views the packet at `addr`, whose slots the caller has: from the rx ring, or from the completion
+    /// ring.
     #[inline]
-    fn view(&self, addr: u64, span: Span, rest: Option<NonNull<Rest>>) -> PacketMut<'static> {
+    pub(super) fn view(
+        &self,
+        addr: u64,
+        span: Span,
+        rest: Option<NonNull<Rest>>,
+    ) -> PacketMut<'static> {
         // SAFETY: `addr` is inside of the UMEM (X3), which is this region's slots (R2).
         let data = unsafe { self.base.add(crate::sys::to_usize(addr)) };
         // SAFETY: the list lives until it is taken out after the verdict, and nobody else borrows it
         // during the call.
         let rest = rest.map(|mut rest| unsafe { rest.as_mut() });
         // SAFETY: the descriptor was inside of its slot (X3), and the slot is the port's from the rx
-        // ring until the verdict (P2, M1); the closure gets the view for its call only.
+        // ring until the verdict (P2, M1), or until the tx ring is published, or from the completion ring
+        // on; the closure gets the view for its call only.
         unsafe { PacketMut::new(data, span, rest) }
     }
 }

@@ -76,9 +76,11 @@ impl Port {
             // SAFETY: `run` descriptors are available and before the wrap; the slice is used before
             // they are released below.
             let mut descs = unsafe { self.rings.rx.run(self.run(left)) };
-            if !self.memory.are_plain(descs) {
+            if self.sender(out.as_deref()).metadata.is_some() || !self.memory.are_plain(descs) {
                 hint::cold_path();
-                match self.next_of(descs) {
+                let metadata = &self.sender(out.as_deref()).metadata;
+                let offer = metadata.as_ref().map(|metadata| metadata.offer());
+                match self.next_of(descs, offer) {
                     Next::Plain(count) => descs = &descs[..count],
                     Next::Lone(desc) => {
                         left = 1 + self.left_behind(budget - tally.received - 1);
@@ -108,5 +110,11 @@ impl Port {
             self.kick();
         }
         tally
+    }
+
+    /// The port that sends what is answered with [`Verdict::Transmit`].
+    #[inline(always)]
+    fn sender<'s>(&'s self, out: Option<&'s Self>) -> &'s Self {
+        out.unwrap_or(self)
     }
 }

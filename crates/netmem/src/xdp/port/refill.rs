@@ -15,6 +15,9 @@ impl Port {
         let (mut bad_slots, mut continued) = (0, 0);
         // SAFETY: counted as available above, and passed and released below, after the loop.
         for segment in unsafe { self.rings.completion.unbound_segments(count) } {
+            if self.waits_for_stamps() {
+                self.read_stamps(segment);
+            }
             if self.continued.count() > 0 {
                 let memory = self.memory;
                 let slots = segment.iter().map(|&addr| memory.slot_of(addr));

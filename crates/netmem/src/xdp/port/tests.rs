@@ -198,7 +198,7 @@ fn a_packet_leaked_out_of_a_batch_never_gets_a_second_owner() {
     let mut kept = Vec::new();
     bed.port.receive(64, &mut kept, |_| Verdict::Keep);
     let addresses: Vec<_> = kept.iter().map(|packet| packet.bytes().as_ptr()).collect();
-    std::mem::forget(kept);
+    mem::forget(kept);
     for round in 0..100u8 {
         bed.deliver(round..round + 1);
         bed.port.receive(64, &mut (), |packet| {

@@ -266,7 +266,7 @@ fn with_socket(test: &str, check: impl FnOnce(BorrowedFd<'_>) + Send) {
         let region = Region::builder(16 * 2048).tiers(&[PageTier::Base4K]).build().unwrap();
         let pool = Pool::new(region, PoolConfig::default()).unwrap();
         let shape = umem::Shape::of(&pool, UmemOptions::default()).unwrap();
-        let socket = umem::open(&pool, &shape).unwrap();
+        let socket = umem::open(&pool, &shape).unwrap().fd;
         let sizes = RingSizes { rx: 2, tx: 2, fill: 2, completion: 2 };
         umem::set_ring_sizes(socket.as_fd(), &sizes).unwrap();
         let _rings = umem::map_rings(socket.as_fd(), &sizes).unwrap();
