@@ -40,6 +40,7 @@ use std::{
 use self::{
     chain::{Continued, Lone, MAX_FRAMES},
     pass::Memory,
+    wake::Operation,
 };
 pub use self::{levels::Levels, teardown::Closed};
 use super::{
@@ -402,7 +403,7 @@ impl Device for Port {
             self.kernel.kick_rx();
         }
         if let Err(error) = self.kernel.wait(timeout) {
-            self.fail("receive on", error);
+            self.fail(Operation::Receive, error);
         }
         self.fault.take().map_or(Ok(()), Err)
     }
