@@ -10,4 +10,5 @@ mod advice;
 mod bed;
 mod processes;
 mod sets;
+mod shape;
 mod split;
