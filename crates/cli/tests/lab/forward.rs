@@ -9,6 +9,7 @@ use std::{
     io::{Read, Write},
     net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket},
     process::Command,
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -19,7 +20,7 @@ use netmem_host::{
     netlink::{AdminState, Ethtool, Ipv4Interface, LinkSpec, OperState, Route},
 };
 
-use crate::support::{Ran, Running, Traces, json, start, turn};
+use crate::support::{Ran, Running, Traces, start, turn};
 
 const WEST: &str = "nm-west";
 const EAST: &str = "nm-east";
@@ -70,20 +71,11 @@ impl Wires {
         wires
     }
 
-    /// Starts netmem in the middle, and waits until its programs are attached.
+    /// Starts netmem in the middle, and waits until it says that it forwards.
     fn start(&self, words: &[&str]) -> Running {
         let mut running = self.mid.run(|| start(words)).unwrap();
-        let started = Instant::now();
-        let attached = |name: &&&str| {
-            !name.starts_with("nm-") || Link::by_name(name).is_ok_and(|link| link.xdp.is_some())
-        };
-        let ready = || words.iter().take(3).all(|name| attached(&name));
-        while !self.mid.run(ready).unwrap() {
-            if running.child.try_wait().unwrap().is_some() {
-                panic!("ended: {:?}", running.wait(Duration::ZERO));
-            }
-            assert!(started.elapsed() < Duration::from_secs(10), "attaches its programs");
-            thread::sleep(Duration::from_millis(2));
+        if !running.has_said("interface      ", Duration::from_secs(10)) {
+            panic!("ended: {:?}", running.wait(Duration::from_secs(1)));
         }
         running
     }
@@ -309,7 +301,7 @@ fn worker_killed() {
     let ended = forward.wait(Duration::from_secs(5));
     ended.assert_refused(4, &["the worker was killed by signal 9 (SIGKILL)"]);
     assert_eq!(wires.programs(), [false, false]);
-    let summary = json(ended.stdout.lines().last().unwrap());
+    let summary = crate::support::json(ended.stdout.lines().last().unwrap());
     assert_eq!(
         (&summary["kind"], &summary["audit"]["ok"]),
         (&"summary".into(), &serde_json::Value::Null)
@@ -382,4 +374,70 @@ fn status() {
     for text in ["[summary after ", " sent + 0 dropped + 0 held", "closed: every frame"] {
         assert!(ended.stdout.contains(text), "{text}: {}", ended.stdout);
     }
+}
+
+/// A frame of the test's own kind, with a number.
+fn numbered(number: u32) -> Vec<u8> {
+    let addresses = [2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 7];
+    let mut frame = [&addresses[..], &[0x88, 0xb5], &number.to_be_bytes()].concat();
+    frame.extend((frame.len()..100).map(|at| (number as usize * 7 + at).to_le_bytes()[0]));
+    frame
+}
+
+/// Started under load, it loses nothing from the moment on that it says it forwards, and nothing waits
+/// for its workers before: no ring runs over.
+#[test]
+fn start_under_load() {
+    let Some(_turn) = turn("forward::start_under_load") else { return };
+    let wires = Wires::new(1);
+    let open = || FrameSocket::open(&Link::by_name(PEER).unwrap(), 64, 2048).unwrap();
+    let mut socket = wires.east.run(open).unwrap();
+    let (sent, is_over) = (AtomicU32::new(0), AtomicBool::new(false));
+    let send = || {
+        let mut socket = open();
+        while !is_over.load(Ordering::Relaxed) {
+            let next = sent.load(Ordering::Relaxed);
+            let frames: Vec<_> = (next..next + 8).map(numbered).collect();
+            let frames: Vec<_> = frames.iter().map(Vec::as_slice).collect();
+            let count = u32::try_from(socket.send(&frames).unwrap()).unwrap();
+            sent.fetch_add(count, Ordering::Relaxed);
+            thread::sleep(Duration::from_millis(1));
+        }
+    };
+    let until = |count| {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while sent.load(Ordering::Relaxed) < count {
+            assert!(Instant::now() < deadline, "the sender stands still");
+            thread::sleep(Duration::from_millis(1));
+        }
+    };
+    let (first, last, summary) = thread::scope(|scope| {
+        let sender = scope.spawn(|| wires.west.run(send).unwrap());
+        until(100);
+        let mut forward = wires.start(&["forward", WEST, EAST, "--json", "--rx-ring", "512"]);
+        // What is being sent just now may have been looked at before.
+        let first = sent.load(Ordering::Relaxed) + 8;
+        until(first + 2000);
+        is_over.store(true, Ordering::Relaxed);
+        sender.join().unwrap();
+        let last = sent.load(Ordering::Relaxed);
+        thread::sleep(Duration::from_millis(100));
+        (first, last, closed(&forward.interrupt()))
+    });
+    let way = &summary["directions"][0];
+    for counter in ["rx_dropped", "rx_ring_full"] {
+        assert_eq!(way["kernel"][counter], 0, "{way}");
+    }
+    let mut numbers = Vec::new();
+    let mut visit = |bytes: &[u8]| {
+        if bytes[12..14] == [0x88, 0xb5] {
+            let number = u32::from_be_bytes(bytes[14..18].try_into().unwrap());
+            assert!(bytes == numbered(number), "{bytes:02x?}");
+            numbers.push(number);
+        }
+    };
+    while socket.receive(&mut visit).unwrap() > 0 {}
+    assert_eq!(way["received"], numbers.len(), "{way}");
+    numbers.retain(|number| *number >= first);
+    assert_eq!(numbers, (first..last).collect::<Vec<_>>());
 }
