@@ -20,6 +20,8 @@ use netmem_host::{
     netlink::{AdminState, Ethtool, Ipv4Interface, LinkSpec, OperState, Route},
 };
 
+use serde_json::json;
+
 use crate::support::{Ran, Running, Traces, start, turn};
 
 const WEST: &str = "nm-west";
@@ -374,6 +376,63 @@ fn status() {
     for text in ["[summary after ", " sent + 0 dropped + 0 held", "closed: every frame"] {
         assert!(ended.stdout.contains(text), "{text}: {}", ended.stdout);
     }
+}
+
+/// What would work better otherwise is told on standard error and in the JSON.
+#[test]
+fn advice() {
+    let Some(_turn) = turn("forward::advice") else { return };
+    let wires = Wires::new(2);
+    let rings = ["--fill-ring", "512", "--completion-ring", "1024"];
+    let words = [&["forward", WEST, EAST, "--json", "--queue", "0"][..], &rings].concat();
+    let ended = wires.start(&words).interrupt();
+    let summary = closed(&ended);
+    let mut wanted = Vec::new();
+    for interface in [WEST, EAST] {
+        for (queues, text) in [
+            (
+                &[0][..],
+                "fill ring of 512: at least 2048 is advised, for the port's rx ring of 2048",
+            ),
+            (
+                &[0],
+                "completion ring of 1024: of the tx ring of 2048 no more than that is sent at a time",
+            ),
+            (&[], "packets of queue 1 pass to the kernel: no socket is bound there"),
+        ] {
+            wanted.push(json!({ "interface": interface, "queues": queues, "text": text }));
+        }
+    }
+    // The other ends are in other namespaces.
+    let checksums = "the other end of this veth may leave checksums to be filled in later, by nobody: \
+                     packets from there would leave with wrong ones (ethtool -K PEER tx off)";
+    for interface in [WEST, EAST] {
+        wanted.push(json!({ "interface": interface, "queues": [], "text": checksums }));
+    }
+    assert_eq!(summary["advice"], serde_json::Value::Array(wanted.clone()), "{summary:#}");
+    let told: Vec<_> = ended.stderr.lines().filter(|line| line.starts_with("advice ")).collect();
+    let line = |advice: &serde_json::Value| {
+        let [interface, text] = ["interface", "text"].map(|key| advice[key].as_str().unwrap());
+        let queue = if advice["queues"] == json!([0]) { " queue 0" } else { "" };
+        format!("advice         {interface}{queue}: {text}")
+    };
+    assert_eq!(told, wanted.iter().map(line).collect::<Vec<_>>());
+
+    // An end that can be asked, and leaves its checksums.
+    let make = || {
+        let mut route = Route::open().unwrap();
+        let (near, far) = (LinkSpec::new("nm-near"), LinkSpec::new("nm-far"));
+        route.create_veth(&near, &far, NetNs::current().unwrap()).unwrap();
+        for name in ["nm-near", "nm-far"] {
+            route.set_state(name, AdminState::Up).unwrap();
+        }
+    };
+    wires.mid.run(make).unwrap();
+    let summary = closed(&wires.start(&["forward", "nm-near", "--json"]).interrupt());
+    let [advice] = &summary["advice"].as_array().unwrap()[..] else { panic!("{summary:#}") };
+    let text = advice["text"].as_str().unwrap();
+    assert!(text.starts_with("veth: packets of the peer's kernel come with TCP and UDP checksums"));
+    assert_eq!((&advice["interface"], &advice["queues"]), (&json!("nm-near"), &json!([0])));
 }
 
 /// A frame of the test's own kind, with a number.
