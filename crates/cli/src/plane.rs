@@ -40,7 +40,7 @@ use netmem::{
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::{
-    crew::Crew,
+    crew::{Crew, netns_inode},
     job::{ForwardJob, Job, MacRule, RespondJob},
     process::worker,
     setup::Plan,

@@ -500,3 +500,42 @@ fn start_under_load() {
     numbers.retain(|number| *number >= first);
     assert_eq!(numbers, (first..last).collect::<Vec<_>>());
 }
+
+/// What other processes see of workers that are confined, and of several: where their ports are, and
+/// where all frames are.
+#[test]
+fn listed() {
+    let Some(_turn) = turn("forward::listed") else { return };
+    for (queues, extra) in [(1, &[][..]), (3, &[]), (2, &["--no-sandbox"])] {
+        let wires = Wires::new(queues);
+        let mut forward = wires.start(&[&["forward", WEST, EAST, "--json"], extra].concat());
+        let is_confined = extra.is_empty();
+        let pid = if is_confined { worker_of(&forward) } else { forward.child.id() };
+        tcp_there_and_back(&wires, 1 << 16);
+        // All workers tell twice a second; the first one tells of them all.
+        thread::sleep(Duration::from_millis(1600));
+        let list = || start(&["list", "--json"]).wait(Duration::from_secs(10));
+        let listed = |ns: &NetNs| {
+            let list = crate::support::json(&ns.run(list).unwrap().stdout);
+            let mut all = list["processes"].as_array().unwrap().clone();
+            all.retain(|process| process["pid"] == pid);
+            all.pop().unwrap_or_else(|| panic!("not listed: {list:#}"))
+        };
+        let shown = listed(&wires.mid);
+        let ports = shown["ports"].as_array().unwrap();
+        assert_eq!(ports.len(), 2 * queues as usize, "{shown:#}");
+        assert!(ports.iter().all(|port| port["in_this_namespace"] == true), "{shown:#}");
+        let elsewhere = listed(&wires.west);
+        let ports = elsewhere["ports"].as_array().unwrap();
+        assert!(ports.iter().all(|port| port["in_this_namespace"] == false), "{elsewhere:#}");
+        let slots = u64::from(queues) * 2 * 4096;
+        let owners = shown["frames"]["owners"].as_object().unwrap();
+        let count = |owner: &str| owners.get(owner).map_or(0, |n| n.as_u64().unwrap());
+        let sum: u64 = owners.values().map(|n| n.as_u64().unwrap()).sum();
+        assert_eq!((&shown["frames"]["slots"], sum), (&json!(slots), slots), "{shown:#}");
+        // At rest: what is not free lies ready to be received into.
+        assert_eq!((count("user"), count("quarantined")), (0, 0), "{shown:#}");
+        assert_eq!(count("fill") + count("kernel_rx"), slots / 2, "{shown:#}");
+        closed(&forward.interrupt());
+    }
+}
