@@ -139,11 +139,10 @@ pub fn run(
     if let Some(failure) = ended.failure {
         return Err(failure);
     }
-    if status.audit.ok != Some(true) || status.counts.held > 0 {
-        return Ok(Outcome::Finding);
+    if status.outcome() == Outcome::Done {
+        printed.map_err(Failure::output)?;
     }
-    printed.map_err(Failure::output)?;
-    Ok(Outcome::Done)
+    Ok(status.outcome())
 }
 
 /// Looks after the workers, and prints the status when it is time to, until something ends it.
@@ -395,6 +394,16 @@ impl<'a> View<'a> {
     }
 }
 
+impl Status {
+    /// Whether the books are closed.
+    fn outcome(&self) -> Outcome {
+        match self.audit.ok == Some(true) && self.counts.held == 0 {
+            true => Outcome::Done,
+            false => Outcome::Finding,
+        }
+    }
+}
+
 impl Direction {
     /// Takes over the exact books of the ports at both ends.
     fn close(&mut self, ports: &[plane::PortEnd]) {
@@ -425,4 +434,31 @@ impl Direction {
 #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
 fn per_second(count: u64, seconds: f64) -> f64 {
     count as f64 / seconds.max(0.001)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Planted and caught: the audit not looked at, and what is held neither.
+    #[test]
+    fn open_books_are_a_finding() {
+        let memory = Memory { page_bytes: 4096, bytes: 4096, refused: Vec::new() };
+        let with = |ok, held| Status {
+            schema: "netmem.forward/1",
+            kind: "summary",
+            seconds: 1.0,
+            directions: Vec::new(),
+            ports: Vec::new(),
+            counts: PacketCounts { held, ..PacketCounts::default() },
+            classes: Vec::new(),
+            audit: AuditReport { ok, ..AuditReport::default() },
+            memory: memory.clone(),
+            advice: Vec::new(),
+        };
+        assert_eq!(with(Some(true), 0).outcome(), Outcome::Done);
+        for (ok, held) in [(Some(false), 0), (None, 0), (Some(true), 1)] {
+            assert_eq!(with(ok, held).outcome(), Outcome::Finding, "{ok:?} {held}");
+        }
+    }
 }

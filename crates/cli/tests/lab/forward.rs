@@ -3,6 +3,17 @@
 //! ```text
 //!   west (kernel, 192.0.2.1) === nm-west :mid, netmem forward: nm-east === east (kernel, 192.0.2.2)
 //! ```
+//!
+//! Planted and caught, by the test named: addresses not exchanged, a source set as destination, the filter
+//! left out, addresses kept on one interface (`reflects`); what the other side received counted
+//! (`between`); a queue whose worker passes it over (`every_queue`); the end without a drain, drops of no
+//! reason, and of the wrong direction (`last_packets`); exit code 0 when an interface went
+//! (`interface_gone`); the default route not looked at (`refusals`); one interface not promiscuous
+//! (`status`); advice not printed (`advice`); sockets registered by the bind (`start_under_load`); the
+//! namespace not known, no pool, and the rings of one worker only (`listed`). Not caught at first: packets
+//! sent back by where they came from hung `between`, and advice told for each queue passed `advice`; both
+//! are seen now. The audit not looked at is seen by a unit test of `forward` alone: no end with open books
+//! can be made from outside.
 #![allow(clippy::unwrap_used, reason = "a test: an error where none may be is a failure")]
 
 use std::{
@@ -92,18 +103,19 @@ impl Wires {
 fn tcp_there_and_back(wires: &Wires, len: usize) {
     let listener = wires.east.run(|| TcpListener::bind((EAST_IP, 4000))).unwrap().unwrap();
     let sent: Vec<u8> = (0..len).map(|at| (at * 7 + at / 251).to_le_bytes()[0]).collect();
+    let connect = || {
+        let address = (EAST_IP, 4000).into();
+        TcpStream::connect_timeout(&address, Duration::from_secs(10))
+    };
+    let mut stream = wires.west.run(connect).unwrap().unwrap();
     thread::scope(|scope| {
         scope.spawn(|| {
             let (mut stream, _) = listener.accept().unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
             let mut all = Vec::new();
             stream.read_to_end(&mut all).unwrap();
             stream.write_all(&all).unwrap();
         });
-        let connect = || {
-            let address = (EAST_IP, 4000).into();
-            TcpStream::connect_timeout(&address, Duration::from_secs(10))
-        };
-        let mut stream = wires.west.run(connect).unwrap().unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let mut back = Vec::new();
         stream.write_all(&sent).unwrap();
@@ -169,6 +181,23 @@ fn every_queue() {
         .collect();
     let wanted = |name| (0..4).map(move |queue| (name, queue));
     assert_eq!(names, wanted(WEST).chain(wanted(EAST)).collect::<Vec<_>>());
+    // Flows enough for every queue; each arrives.
+    let mut forward = wires.start(&["forward", WEST, EAST, "--json"]);
+    let server = wires.east.run(|| UdpSocket::bind((EAST_IP, 4002))).unwrap().unwrap();
+    server.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    let send = |n: u8| {
+        let client = UdpSocket::bind((WEST_IP, 0)).unwrap();
+        client.send_to(&[n], (EAST_IP, 4002)).unwrap();
+    };
+    for n in 0..64 {
+        wires.west.run(|| send(n)).unwrap();
+        let mut got = [0; 2];
+        assert_eq!((server.recv(&mut got).unwrap(), got[0]), (1, n));
+    }
+    let summary = closed(&forward.interrupt());
+    for port in &summary["ports"].as_array().unwrap()[..4] {
+        assert!(port["received"].as_u64().unwrap() > 0, "{summary:#}");
+    }
     // Fewer queues on one side: those of the other are dealt out.
     let mut forward = wires.start(&["forward", EAST, WEST, "--json", "--queue", "0,1,2,3"]);
     tcp_there_and_back(&wires, 1 << 20);
@@ -362,6 +391,8 @@ fn status() {
         assert_eq!(server.recv(&mut buffer).unwrap(), 6);
     }
     assert_eq!(status_of(worker_of(&forward), "Uid:"), "1\t1\t1\t1");
+    let hears = |name| Route::open().unwrap().link(name).unwrap().promiscuity > 0;
+    assert_eq!(wires.mid.run(|| [WEST, EAST].map(hears)).unwrap(), [true, true]);
     let ended = forward.interrupt();
     assert_eq!(ended.code, Some(0), "{ended:?}");
     for text in [
@@ -417,6 +448,13 @@ fn advice() {
         format!("advice         {interface}{queue}: {text}")
     };
     assert_eq!(told, wanted.iter().map(line).collect::<Vec<_>>());
+    // Of all queues it is told once.
+    let ended = wires.start(&["forward", WEST, "--json", "--fill-ring", "512"]).interrupt();
+    let advice = &closed(&ended)["advice"][0];
+    assert_eq!((&advice["queues"], &advice["text"]), (&json!([0, 1]), &wanted[0]["text"]));
+    let line = format!("advice         {WEST} queues 0-1: fill ring of 512: ");
+    assert_eq!(ended.stderr.matches(&line).count(), 1, "{ended:?}");
+    assert_eq!(ended.stderr.matches("fill ring of 512").count(), 1, "{ended:?}");
 
     // An end that can be asked, and leaves its checksums.
     let make = || {
@@ -537,5 +575,83 @@ fn listed() {
         assert_eq!((count("user"), count("quarantined")), (0, 0), "{shown:#}");
         assert_eq!(count("fill") + count("kernel_rx"), slots / 2, "{shown:#}");
         closed(&forward.interrupt());
+    }
+}
+
+/// Sends a signal to a process.
+fn signal(name: &str, pid: u32) {
+    let words = [format!("-{name}"), pid.to_string()];
+    assert!(Command::new("kill").args(&words).status().unwrap().success(), "{words:?}");
+}
+
+/// What waits in the rings when the end comes still goes out; what a tx ring has no room for is dropped
+/// in its own direction, by its reason.
+#[test]
+fn last_packets() {
+    let Some(_turn) = turn("forward::last_packets") else { return };
+    const COUNT: u32 = 4000;
+    for tx_ring in ["4096", "8"] {
+        let wires = Wires::new(1);
+        let open = || FrameSocket::open(&Link::by_name(PEER).unwrap(), 64, 2048).unwrap();
+        let mut socket = wires.east.run(open).unwrap();
+        let sizes = ["--rx-ring", "4096", "--fill-ring", "4096", "--frames", "16384"];
+        let tx_sizes = ["--tx-ring", tx_ring, "--completion-ring", tx_ring];
+        let words = [&["forward", WEST, EAST, "--json"][..], &sizes, &tx_sizes].concat();
+        let mut forward = wires.start(&words);
+        let worker = worker_of(&forward);
+        signal("STOP", worker);
+        let send = || {
+            let mut socket = open();
+            let mut next = 0;
+            while next < COUNT {
+                let frames: Vec<_> = (next..COUNT.min(next + 32)).map(numbered).collect();
+                let frames: Vec<_> = frames.iter().map(Vec::as_slice).collect();
+                next += u32::try_from(socket.send(&frames).unwrap()).unwrap();
+            }
+        };
+        wires.west.run(send).unwrap();
+        signal("INT", forward.child.id());
+        let deadline = Instant::now() + Duration::from_secs(3);
+        while wires.programs() != [false, false] {
+            assert!(Instant::now() < deadline, "the programs stay");
+            thread::sleep(Duration::from_millis(2));
+        }
+        signal("CONT", worker);
+        let summary = closed(&forward.wait(Duration::from_secs(5)));
+        let mut numbers = Vec::new();
+        let mut visit = |bytes: &[u8]| {
+            if bytes[12..14] == [0x88, 0xb5] {
+                numbers.push(u32::from_be_bytes(bytes[14..18].try_into().unwrap()));
+            }
+        };
+        while socket.receive(&mut visit).unwrap() > 0 {}
+        let [there, back] = &summary["directions"].as_array().unwrap()[..] else { panic!() };
+        assert_eq!((&there["received"], &back["received"]), (&json!(COUNT), &json!(0)));
+        assert_eq!(there["sent"], numbers.len(), "{there}");
+        assert_eq!(back["dropped"], json!({}), "{back}");
+        if tx_ring == "8" {
+            let dropped = COUNT - u32::try_from(numbers.len()).unwrap();
+            assert_eq!(there["dropped"], json!({ "FULL_RING": dropped }), "{there}");
+            assert!(dropped > 0 && !numbers.is_empty());
+        } else {
+            assert_eq!(numbers, (0..COUNT).collect::<Vec<_>>(), "{there}");
+        }
+    }
+}
+
+/// One of the interfaces goes: one message, exit code 4, the books closed, and the other is let go.
+#[test]
+fn interface_gone() {
+    let Some(_turn) = turn("forward::interface_gone") else { return };
+    for (gone, stays) in [(WEST, EAST), (EAST, WEST)] {
+        let wires = Wires::new(1);
+        let mut forward = wires.start(&["forward", WEST, EAST, "--json"]);
+        tcp_there_and_back(&wires, 1 << 16);
+        wires.mid.run(|| Route::open().unwrap().delete_link(gone).unwrap()).unwrap();
+        let ended = forward.wait(Duration::from_secs(5));
+        ended.assert_refused(4, &[&format!("receive on {gone} queue 0 (native)"), "was removed"]);
+        ended.closed_summary();
+        let has_program = || Link::by_name(stays).unwrap().xdp.is_some();
+        assert!(!wires.mid.run(has_program).unwrap(), "{stays}");
     }
 }
