@@ -31,7 +31,9 @@ use crate::{
     Failure, Outcome,
     args::{ForwardArgs, MacChoice},
     plane::{self, Books, Ended, ForwardJob, Job, MacRule, Plan, Plane, TICK},
-    report::{self, AuditReport, KernelStatistics, Memory, PacketCounts, RefusedXdp, Xdp},
+    report::{
+        self, AdviceReport, AuditReport, KernelStatistics, Memory, PacketCounts, RefusedXdp, Xdp,
+    },
     stop::Stop,
 };
 
@@ -56,6 +58,8 @@ pub struct Status {
     pub audit: AuditReport,
     /// The memory that was got.
     pub memory: Memory,
+    /// What would work better otherwise.
+    pub advice: Vec<AdviceReport>,
 }
 
 /// What went one way.
@@ -110,9 +114,7 @@ pub fn run(
     check(args, &names)?;
     let mut hears = Vec::new();
     for name in &names {
-        let link = Link::by_name(name)?;
-        warn_of_checksums(&link, notes);
-        hears.push(Promiscuous::join(&link)?);
+        hears.push(Promiscuous::join(&Link::by_name(name)?)?);
     }
     let plan = Plan {
         command: "forward",
@@ -137,11 +139,10 @@ pub fn run(
     if let Some(failure) = ended.failure {
         return Err(failure);
     }
-    if status.audit.ok != Some(true) || status.counts.held > 0 {
-        return Ok(Outcome::Finding);
+    if status.outcome() == Outcome::Done {
+        printed.map_err(Failure::output)?;
     }
-    printed.map_err(Failure::output)?;
-    Ok(Outcome::Done)
+    Ok(status.outcome())
 }
 
 /// Looks after the workers, and prints the status when it is time to, until something ends it.
@@ -192,20 +193,14 @@ fn check(args: &ForwardArgs, names: &[&str]) -> Result<(), Failure> {
     }
 }
 
-/// Says what a veth does to checksums, where its other end may.
-fn warn_of_checksums(link: &Link, notes: &mut dyn Write) {
-    let how = match link.details().peer_tx_checksum {
-        None | Some(Ok(false)) => return,
-        Some(Ok(true)) => "has",
-        // In another namespace it cannot be asked.
-        Some(Err(_)) => "may have",
-    };
-    let words = format!(
-        "the other end of this veth {how} checksums to be filled in later, by nobody: packets from \
-         there would leave with wrong ones (ethtool -K PEER tx off)"
-    );
-    // Nobody may be listening: that ends nothing.
-    let _ = report::row(notes, &link.name, words);
+/// What a veth does to checksums, where its other end is in another namespace and cannot be asked: a
+/// port is told only what is known.
+fn checksums(interface: &str) -> Option<AdviceReport> {
+    let link = Link::by_name(interface).ok()?;
+    let Some(Err(_)) = link.details().peer_tx_checksum else { return None };
+    let text = "the other end of this veth may leave checksums to be filled in later, by nobody: \
+                packets from there would leave with wrong ones (ethtool -K PEER tx off)";
+    Some(AdviceReport { interface: link.name, queues: Vec::new(), text: text.to_owned() })
 }
 
 fn rules(args: &ForwardArgs) -> Rules {
@@ -233,6 +228,7 @@ struct View<'a> {
     started: Instant,
     reports: Vec<PortReport>,
     memory: Memory,
+    advice: Vec<AdviceReport>,
     last: (Instant, BTreeMap<String, u64>),
 }
 
@@ -240,8 +236,10 @@ impl<'a> View<'a> {
     fn new(args: &'a ForwardArgs, plane: &Plane) -> Self {
         let started = Instant::now();
         let reports = plane.reports().cloned().collect();
+        let mut advice = AdviceReport::of(plane.reports());
+        advice.extend(std::iter::once(&args.a).chain(&args.b).filter_map(|name| checksums(name)));
         let last = (started, BTreeMap::new());
-        Self { args, started, reports, memory: plane.memory().clone(), last }
+        Self { args, started, reports, memory: plane.memory().clone(), advice, last }
     }
 
     fn announce(&self, plane: &Plane, notes: &mut dyn Write) -> std::io::Result<()> {
@@ -265,6 +263,7 @@ impl<'a> View<'a> {
                 report::xdp(notes, &Xdp::from(report))?;
             }
         }
+        report::advice(notes, &self.advice)?;
         notes.flush()
     }
 
@@ -357,6 +356,7 @@ impl<'a> View<'a> {
             classes: Vec::new(),
             audit: AuditReport::default(),
             memory: self.memory.clone(),
+            advice: self.advice.clone(),
         }
     }
 
@@ -394,6 +394,16 @@ impl<'a> View<'a> {
     }
 }
 
+impl Status {
+    /// Whether the books are closed.
+    fn outcome(&self) -> Outcome {
+        match self.audit.ok == Some(true) && self.counts.held == 0 {
+            true => Outcome::Done,
+            false => Outcome::Finding,
+        }
+    }
+}
+
 impl Direction {
     /// Takes over the exact books of the ports at both ends.
     fn close(&mut self, ports: &[plane::PortEnd]) {
@@ -424,4 +434,31 @@ impl Direction {
 #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
 fn per_second(count: u64, seconds: f64) -> f64 {
     count as f64 / seconds.max(0.001)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Planted and caught: the audit not looked at, and what is held neither.
+    #[test]
+    fn open_books_are_a_finding() {
+        let memory = Memory { page_bytes: 4096, bytes: 4096, refused: Vec::new() };
+        let with = |ok, held| Status {
+            schema: "netmem.forward/1",
+            kind: "summary",
+            seconds: 1.0,
+            directions: Vec::new(),
+            ports: Vec::new(),
+            counts: PacketCounts { held, ..PacketCounts::default() },
+            classes: Vec::new(),
+            audit: AuditReport { ok, ..AuditReport::default() },
+            memory: memory.clone(),
+            advice: Vec::new(),
+        };
+        assert_eq!(with(Some(true), 0).outcome(), Outcome::Done);
+        for (ok, held) in [(Some(false), 0), (None, 0), (Some(true), 1)] {
+            assert_eq!(with(ok, held).outcome(), Outcome::Finding, "{ok:?} {held}");
+        }
+    }
 }

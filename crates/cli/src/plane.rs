@@ -40,7 +40,7 @@ use netmem::{
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::{
-    crew::Crew,
+    crew::{Crew, netns_inode},
     job::{ForwardJob, Job, MacRule, RespondJob},
     process::worker,
     setup::Plan,
@@ -149,7 +149,13 @@ impl Plane {
                 (Workers::Threads(crew), page)
             }
         };
-        Ok(Self { workers, controls, watches, page, memory, next_look: Instant::now() + INTERVAL })
+        let next_look = Instant::now() + INTERVAL;
+        let plane = Self { workers, controls, watches, page, memory, next_look };
+        // Somebody looks at packets now: before, they would have waited in the rx rings.
+        match plane.controls.iter().try_for_each(PortControl::register) {
+            Ok(()) => Ok(plane),
+            Err(refused) => Err(plane.stop(None).failure.unwrap_or_else(|| refused.into())),
+        }
     }
 
     /// The memory that was got.

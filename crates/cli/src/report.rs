@@ -7,7 +7,7 @@ use std::{
 
 use netmem::{
     mem::{Audit, Counts, RegionReport},
-    xdp::{PortReport, Statistics},
+    xdp::{Advice, PortReport, Statistics},
 };
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +73,42 @@ impl From<&PortReport> for Xdp {
             .iter()
             .map(|refused| RefusedXdp { mode: refused.mode.name(), why: refused.why.clone() });
         Self { mode: report.mode.name(), refused: refused.collect() }
+    }
+}
+
+/// What would work better otherwise, of the ports that it concerns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AdviceReport {
+    /// The interface.
+    pub interface: String,
+    /// Its queues that it concerns; none where it is the interface's.
+    pub queues: Vec<u32>,
+    /// One line.
+    pub text: String,
+}
+
+impl AdviceReport {
+    /// What ports were told ([`PortReport::advice`]), each line once for an interface.
+    #[must_use]
+    pub fn of<'r>(reports: impl Iterator<Item = &'r PortReport>) -> Vec<Self> {
+        let mut all: Vec<Self> = Vec::new();
+        for report in reports {
+            for advice in &report.advice {
+                let (interface, text) = (&report.interface, advice.to_string());
+                let is_it = |known: &&mut Self| known.interface == *interface && known.text == text;
+                // It names the queues itself.
+                let is_of_queue = !matches!(advice, Advice::QueuesWithoutSocket { .. });
+                let queue = is_of_queue.then_some(report.queue);
+                match all.iter_mut().find(is_it) {
+                    Some(known) => known.queues.extend(queue),
+                    None => {
+                        let queues = queue.into_iter().collect();
+                        all.push(Self { interface: interface.clone(), queues, text });
+                    }
+                }
+            }
+        }
+        all
     }
 }
 
@@ -306,6 +342,20 @@ pub fn xdp(out: &mut dyn Write, xdp: &Xdp) -> io::Result<()> {
     row(out, "xdp mode", xdp.mode)?;
     for refused in &xdp.refused {
         row(out, "", format!("not {}: {}", refused.mode, refused.why))?;
+    }
+    Ok(())
+}
+
+/// Writes what would work better otherwise, a line each.
+///
+/// # Errors
+/// When `out` cannot be written to.
+pub fn advice(out: &mut dyn Write, all: &[AdviceReport]) -> io::Result<()> {
+    for AdviceReport { interface, queues: of, text } in all {
+        match &of[..] {
+            [] => row(out, "advice", format!("{interface}: {text}"))?,
+            of => row(out, "advice", format!("{interface} {}: {text}", queues(of)))?,
+        }
     }
     Ok(())
 }

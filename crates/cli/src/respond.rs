@@ -37,7 +37,7 @@ use crate::{
     Failure, Outcome,
     args::RespondArgs,
     plane::{self, Books, Ended, Job, Plan, Plane, RespondJob, TICK},
-    report::{self, AuditReport, KernelStatistics, Memory, PacketCounts, Xdp},
+    report::{self, AdviceReport, AuditReport, KernelStatistics, Memory, PacketCounts, Xdp},
     responder::{group_mac, is_one_host},
     stop::Stop,
 };
@@ -75,6 +75,26 @@ pub struct Status {
     pub memory: Memory,
     /// The XDP mode that was got.
     pub xdp: Option<Xdp>,
+    /// What would work better otherwise.
+    pub advice: Vec<AdviceReport>,
+}
+
+/// What was got, as it is shown.
+#[derive(Debug)]
+struct Got {
+    memory: Memory,
+    xdp: Option<Xdp>,
+    advice: Vec<AdviceReport>,
+}
+
+impl Got {
+    fn of(plane: &Plane) -> Self {
+        Self {
+            memory: plane.memory().clone(),
+            xdp: plane.reports().next().map(Xdp::from),
+            advice: AdviceReport::of(plane.reports()),
+        }
+    }
 }
 
 /// Runs the command until a signal stops it or the interface goes.
@@ -120,9 +140,9 @@ pub fn run(
         }
         thread::sleep(TICK);
     }
-    let (memory, xdp) = (plane.memory().clone(), plane.reports().next().map(Xdp::from));
+    let got = Got::of(&plane);
     let ended = plane.stop(failure);
-    let status = Status::summary(args, (memory, xdp), &ended, started);
+    let status = Status::summary(args, got, &ended, started);
     let printed =
         if args.plane.json { report::json(out, &status) } else { print_status(out, &status) };
     // What ended it, and an audit that is open, tell more than a reader that is gone.
@@ -186,22 +206,12 @@ impl Status {
             classes: plane.classes(),
             counts: books.counts,
             audit: books.audit,
-            ..Self::of(
-                args,
-                &plane::ports_of(&page),
-                started,
-                (plane.memory().clone(), plane.reports().next().map(Xdp::from)),
-            )
+            ..Self::of(args, &plane::ports_of(&page), started, Got::of(plane))
         })
     }
 
     /// The end: exact, unless the workers died before they could tell.
-    fn summary(
-        args: &RespondArgs,
-        got: (Memory, Option<Xdp>),
-        ended: &Ended,
-        started: Instant,
-    ) -> Self {
+    fn summary(args: &RespondArgs, got: Got, ended: &Ended, started: Instant) -> Self {
         let status = Self {
             kernel: KernelStatistics::sum(&ended.kernel),
             classes: ended.classes.clone(),
@@ -217,12 +227,8 @@ impl Status {
         }
     }
 
-    fn of(
-        args: &RespondArgs,
-        ports: &[PortRecord],
-        started: Instant,
-        (memory, xdp): (Memory, Option<Xdp>),
-    ) -> Self {
+    fn of(args: &RespondArgs, ports: &[PortRecord], started: Instant, got: Got) -> Self {
+        let Got { memory, xdp, advice } = got;
         let sum = |of: fn(&PortRecord) -> u64| ports.iter().map(of).sum();
         Self {
             schema: "netmem.respond/1",
@@ -240,6 +246,7 @@ impl Status {
             audit: AuditReport::default(),
             memory,
             xdp,
+            advice,
         }
     }
 }
@@ -291,6 +298,7 @@ fn announce(args: &RespondArgs, plane: &Plane, notes: &mut dyn Write) -> std::io
     if let Some(report) = plane.reports().next() {
         report::xdp(notes, &Xdp::from(report))?;
     }
+    report::advice(notes, &AdviceReport::of(plane.reports()))?;
     notes.flush()
 }
 

@@ -181,6 +181,21 @@ fn sigkill() {
     before.assert_same_within(Duration::from_secs(1), Instant::now());
 }
 
+/// What would work better otherwise is told, once for all queues, on standard error and in the JSON.
+#[test]
+fn advice() {
+    let Some(_turn) = turn("advice") else { return };
+    let bed = bed();
+    let mut respond = Respond::start(&bed, &["--json", "--fill-ring", "512"]);
+    let ended = respond.interrupt();
+    let text = "fill ring of 512: at least 2048 is advised, for the port's rx ring of 2048";
+    let advice = &ended.assert_ended_well()["advice"];
+    let wanted = serde_json::json!([{ "interface": bed.interface(), "queues": [0], "text": text }]);
+    assert_eq!(*advice, wanted);
+    let line = format!("advice         {} queue 0: {text}\n", bed.interface());
+    assert!(ended.stderr.contains(&line), "{ended:?}");
+}
+
 /// Ctrl-C ends with the summary, the program off and nothing left.
 #[test]
 fn interrupt() {

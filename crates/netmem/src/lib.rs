@@ -78,4 +78,9 @@ mod xdp {
     pub(crate) mod ring;
 }
 
+/// The examples of the README are run as tests of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+mod readme {}
+
 pub use error::{Error, Result};

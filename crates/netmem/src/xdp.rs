@@ -10,8 +10,8 @@
 //! # Order of set-up and teardown (D5)
 //!
 //! Set-up: pool, UMEM, ring sizes, ring mappings, pre-fill, bind (again for a while on EBUSY: the
-//! close of a socket is asynchronous), map entry, and the link last. Teardown is the reverse: link,
-//! ring mappings, socket. A mapped ring keeps the socket and its queue busy, so rings are unmapped
+//! close of a socket is asynchronous), map entry, and the link last; or the map entry last of all, when
+//! a worker is ready ([`PortSet::register_later`]). Teardown is the reverse: link, ring mappings, socket. A mapped ring keeps the socket and its queue busy, so rings are unmapped
 //! before the socket is closed, and both are hidden from forked children.
 
 mod advice;

@@ -2,9 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     io::{self, Write},
-    os::unix::fs::MetadataExt as _,
 };
 
 use netmem::stats::{
@@ -12,7 +10,10 @@ use netmem::stats::{
 };
 use serde::Serialize;
 
-use crate::report::{KernelStatistics, bytes, row};
+use crate::{
+    plane,
+    report::{KernelStatistics, bytes, row},
+};
 
 /// A running netmem process: what its workers told last, summed over them.
 #[derive(Debug, Clone, Serialize)]
@@ -123,7 +124,7 @@ pub(super) fn processes(
     census: &Census,
     ifindex: Option<u32>,
 ) -> (Vec<NetmemProcess>, Vec<String>) {
-    let here = fs::metadata("/proc/thread-self/ns/net").ok().map(|namespace| namespace.ino());
+    let here = plane::netns_inode();
     let all = census.found.iter().map(|found| NetmemProcess::new(found, here));
     let is_on = |port: &NetmemPort| {
         port.in_this_namespace != Some(false) && ifindex.is_none_or(|index| port.index == index)

@@ -5,8 +5,12 @@
 //! have one owner. Nothing is shared between workers but the pool's stack of free slots.
 
 use std::{
-    os::fd::{AsFd, OwnedFd},
-    sync::Arc,
+    fs,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
+    sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -15,7 +19,7 @@ use netmem::{
     device::{Device, Verdict},
     mem::{Audit, Counts, PacketMut, Pool, PoolHandle, Walk},
     stats::{Area, PacketRecord, Page, PoolRecord, PortRecord, Snapshot, WorkerRecord},
-    xdp::{Port, UnstartedPort},
+    xdp::{Levels, Port, UnstartedPort},
 };
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -57,7 +61,18 @@ pub(crate) struct Crew {
 pub(super) struct Lanes {
     page: Page,
     lanes: Vec<(Vec<UnstartedPort>, Area)>,
+    /// Of the calling thread, and so of the interfaces.
+    netns_inode: Option<u64>,
 }
+
+/// The inode of the calling thread's network namespace, where `/proc` tells it.
+pub(crate) fn netns_inode() -> Option<u64> {
+    fs::metadata("/proc/thread-self/ns/net").ok().map(|namespace| namespace.ino())
+}
+
+/// How the rings of each worker were when it published last; empty until it has. Taken twice a second
+/// by each, and by none on the packet path.
+type AllLevels = Mutex<Vec<Vec<Levels>>>;
 
 impl Lanes {
     pub(super) fn new(page: Page, ports: Vec<UnstartedPort>) -> Result<Self, Failure> {
@@ -65,7 +80,7 @@ impl Lanes {
         for lane in lanes(ports) {
             dealt.push((lane, page.area()?));
         }
-        Ok(Self { page, lanes: dealt })
+        Ok(Self { page, lanes: dealt, netns_inode: netns_inode() })
     }
 
     /// Starts the workers.
@@ -73,15 +88,18 @@ impl Lanes {
         let mut crew = Crew { threads: Vec::new(), pool, stop: Stop::default(), page: self.page };
         let count = self.lanes.len();
         let cpus = if count > 1 { allowed_cpus() } else { Vec::new() };
+        let levels = Arc::new(AllLevels::new(vec![Vec::new(); count]));
+        let netns_inode = self.netns_inode;
         for (n, (lane, mut area)) in self.lanes.into_iter().enumerate() {
             let (pool, job, stop) = (Arc::clone(&crew.pool), job.clone(), crew.stop.clone());
+            let levels = Arc::clone(&levels);
             // More workers than processors: the scheduler knows better.
             let cpu = cpus.get(n).copied();
             let work = move || {
                 pin(cpu);
                 let handle = pool.handle();
-                let finished =
-                    Worker::run(lane, &handle, &job, &stop, (&mut area, n == 0, count == 1));
+                let place = Place { number: n, area: &mut area, levels: &levels, netns_inode };
+                let finished = Worker::run(lane, &handle, &job, &stop, place);
                 // One that cannot go on takes the others along.
                 stop.set();
                 finished
@@ -186,6 +204,15 @@ fn pin(cpu: Option<usize>) {
     }
 }
 
+/// What a worker has of what all of them are seen by.
+struct Place<'w> {
+    /// From 0: the first one tells of the memory that they share.
+    number: usize,
+    area: &'w mut Area,
+    levels: &'w AllLevels,
+    netns_inode: Option<u64>,
+}
+
 /// One worker, in its thread.
 struct Worker<'w> {
     ports: Vec<Port>,
@@ -194,19 +221,19 @@ struct Worker<'w> {
     /// Packets that each port was given to send.
     queued: Vec<u64>,
     handle: &'w PoolHandle,
-    area: &'w mut Area,
+    place: Place<'w>,
     snapshot: Snapshot,
     work: WorkerRecord,
     due: Instant,
 }
 
-impl Worker<'_> {
+impl<'w> Worker<'w> {
     fn run(
         lane: Vec<UnstartedPort>,
-        handle: &PoolHandle,
+        handle: &'w PoolHandle,
         job: &Job,
         stop: &Stop,
-        (area, is_first, is_only): (&mut Area, bool, bool),
+        place: Place<'w>,
     ) -> Finished {
         let mut ports = Vec::new();
         for port in lane {
@@ -215,19 +242,21 @@ impl Worker<'_> {
                 Err(error) => return Finished::failed(error.to_string()),
             }
         }
-        let region = handle.pool().region();
+        let (region, is_first) = (handle.pool().region(), place.number == 0);
+        // A confined process cannot ask where it is.
+        let netns_inode = place.netns_inode;
+        let record = |port| PortRecord { netns_inode, ..PortRecord::new(port) };
         let snapshot = Snapshot {
             packets: Some(PacketRecord::new()),
             regions: if is_first { vec![region.as_ref().into()] } else { Vec::new() },
-            // Of several workers none sees all rings, and so none knows where all frames are.
-            pools: if is_only { vec![PoolRecord::default()] } else { Vec::new() },
-            ports: ports.iter().map(PortRecord::new).collect(),
+            pools: if is_first { vec![PoolRecord::default()] } else { Vec::new() },
+            ports: ports.iter().map(record).collect(),
             ..Snapshot::of_this_thread()
         };
         let routes = routes(&ports, job);
         let queued = vec![0; ports.len()];
         let (work, due) = (WorkerRecord::default(), Instant::now() + INTERVAL);
-        let mut worker = Worker { ports, routes, queued, handle, area, snapshot, work, due };
+        let mut worker = Worker { ports, routes, queued, handle, place, snapshot, work, due };
         worker.publish();
         let ended = worker.job(job, stop);
         worker.publish();
@@ -337,19 +366,25 @@ impl Worker<'_> {
         self.snapshot.worker = Some(work);
         let mut counts = Counts::default();
         let Snapshot { pools, ports, .. } = &mut self.snapshot;
-        let levels = ports.iter_mut().zip(&self.ports).map(|(record, port)| {
+        let mut all = self.place.levels.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = &mut all[self.place.number];
+        own.clear();
+        own.extend(ports.iter_mut().zip(&self.ports).map(|(record, port)| {
             counts.add(&port.counts());
             record.update(port)
-        });
-        let levels: Vec<_> = levels.collect();
-        for pool in pools {
-            *pool = PoolRecord::of_levels(self.handle.pool(), &levels);
+        }));
+        // Before each has looked, nobody knows where all frames are.
+        if !all.iter().any(Vec::is_empty) {
+            for pool in pools {
+                *pool = PoolRecord::of_levels(self.handle.pool(), all.iter().flatten());
+            }
         }
+        drop(all);
         counts.add(&self.handle.counts());
         if let Some(packets) = &mut self.snapshot.packets {
             packets.set(&counts);
         }
-        self.area.publish(&self.snapshot);
+        self.place.area.publish(&self.snapshot);
     }
 
     /// Closes the ports and tells the books.

@@ -5,8 +5,9 @@
 //!   arguments: the job  ---- exec ---->   enter
 //!   ports, memory       ------------->    take over, map
 //!                       <-------------    the page's descriptor; confine
+//!                                         start the workers
 //!                       <-------------    {"ready": ...}
-//!                                         packets, until the socket ends or a worker does
+//!   register sockets                      packets, until the socket ends or a worker does
 //!                       <-------------    {"end": the books}
 //! ```
 //! Messages are lines of JSON. The worker holds nothing that the command would miss when it dies.
@@ -135,8 +136,8 @@ pub(crate) fn worker(args: &WorkerArgs, job: &str) -> Result<Outcome, Failure> {
     handover::send_descriptor(&entered.control, &page)?;
     let lanes = Lanes::new(page, ports)?;
     let confined = sandbox::confine(&entered, args.user)?;
-    tell(&entered.control, &Told::Ready(confined.lacks))?;
     let crew = lanes.start(pool, &job)?;
+    tell(&entered.control, &Told::Ready(confined.lacks))?;
     while crew.is_working() && !is_over(&entered.control) {}
     let end = crew.finish();
     let outcome = if end.failure.is_some() { Outcome::Refused } else { Outcome::Done };

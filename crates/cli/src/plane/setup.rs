@@ -70,7 +70,7 @@ impl Plan {
             ..PoolConfig::default()
         };
         let handle = Pool::new(Arc::clone(&region), config)?.handle();
-        let set = ports.into_iter().fold(PortSet::new(&handle), PortSet::port);
+        let set = ports.into_iter().fold(PortSet::new(&handle).register_later(), PortSet::port);
         let halves = set.bind()?.into_iter().map(BoundPort::split);
         let (controls, ports): (Vec<_>, Vec<_>) =
             halves.collect::<netmem::Result<Vec<_>>>()?.into_iter().unzip();

@@ -7,6 +7,7 @@ use std::{
     fs,
     io::Read as _,
     net::Ipv4Addr,
+    os::fd::AsFd as _,
     process::{Child, Command, Output, Stdio},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -27,6 +28,7 @@ use netmem_host::{
     lab::{Lab, ServerAddress, missing_privilege, skip},
     netlink::{AdminState, LinkInfo, OperState, Route},
 };
+use nix::poll::{PollFd, PollFlags, poll};
 
 pub(crate) const NETMEM: &str = env!("CARGO_BIN_EXE_netmem");
 
@@ -103,6 +105,8 @@ pub(crate) fn json(text: &str) -> serde_json::Value {
 /// A running netmem; killed when dropped.
 pub(crate) struct Running {
     pub(crate) child: Child,
+    /// What has been read of its standard error.
+    pub(crate) said: String,
 }
 
 pub(crate) fn start(words: &[&str]) -> Running {
@@ -114,7 +118,8 @@ pub(crate) fn start_by(wrapper: &[&str], words: &[&str]) -> Running {
     let all = [wrapper, &[NETMEM], words].concat();
     let mut command = Command::new(all[0]);
     command.args(&all[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    Running { child: command.spawn().unwrap_or_else(|error| panic!("{}: {error}", all[0])) }
+    let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", all[0]));
+    Running { child, said: String::new() }
 }
 
 /// Whether the programs are installed; else the test is noted as a skip.
@@ -131,6 +136,25 @@ pub(crate) fn has_programs(test: &str, names: &[&str]) -> bool {
 }
 
 impl Running {
+    /// Reads its standard error until `text` stands there; `false` when it ends before.
+    pub(crate) fn has_said(&mut self, text: &str, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        let Some(pipe) = &mut self.child.stderr else { return false };
+        while !self.said.contains(text) {
+            assert!(Instant::now() < deadline, "no {text:?} after {timeout:?}: {}", self.said);
+            let mut fds = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
+            if poll(&mut fds, 50u8).unwrap() == 0 {
+                continue;
+            }
+            let mut some = [0; 4096];
+            match pipe.read(&mut some).unwrap() {
+                0 => return false,
+                len => self.said += std::str::from_utf8(&some[..len]).unwrap(),
+            }
+        }
+        true
+    }
+
     /// Waits for the end and collects the output, which must fit into a pipe.
     pub(crate) fn wait(&mut self, timeout: Duration) -> Ran {
         let deadline = Instant::now() + timeout;
@@ -141,7 +165,7 @@ impl Running {
             assert!(Instant::now() < deadline, "still running after {timeout:?}");
             std::thread::sleep(Duration::from_millis(5));
         };
-        let (mut stdout, mut stderr) = (String::new(), String::new());
+        let (mut stdout, mut stderr) = (String::new(), std::mem::take(&mut self.said));
         if let Some(mut pipe) = self.child.stdout.take() {
             pipe.read_to_string(&mut stdout).unwrap();
         }
@@ -188,9 +212,14 @@ impl Respond {
         Self::ready(bed, bed.lab.server.run(|| start_by(wrapper, &words)).unwrap())
     }
 
-    /// Waits until the program of `running` is attached and its workers are at work.
+    /// Waits until `running` says that it answers; one that cannot say so, until its program is attached
+    /// and its workers are at work.
     pub(crate) fn ready(bed: &Bed, mut running: Self) -> Self {
         let started = Instant::now();
+        if running.has_said("answering ", Duration::from_secs(5)) {
+            assert!(bed.has_program());
+            return running;
+        }
         while !(bed.has_program() && has_workers(running.child.id())) {
             if let Some(status) = running.child.try_wait().unwrap() {
                 panic!("ended with {status}: {:?}", running.wait(Duration::ZERO));
@@ -198,6 +227,8 @@ impl Respond {
             assert!(started.elapsed() < Duration::from_secs(5), "attaches its program");
             std::thread::sleep(Duration::from_millis(2));
         }
+        // The sockets are registered next.
+        std::thread::sleep(Duration::from_millis(200));
         running
     }
 }

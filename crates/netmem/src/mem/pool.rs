@@ -46,8 +46,8 @@ pub(crate) const XDP_PACKET_HEADROOM: u32 = 256;
 /// The shape of a [`Pool`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolConfig {
-    /// The size of a slot in bytes, 256 to 65,536. AF_XDP takes 2,048 to 4,096; a size that is no
-    /// power of two is its unaligned mode, in which each packet costs more.
+    /// The size of a slot in bytes, 256 to 65,536. AF_XDP takes even ones of 2,048 to 4,096; a size that
+    /// is no power of two is its unaligned mode, in which each packet costs more.
     pub frame_bytes: u32,
     /// How many slots to use; `None` for as many as the region holds.
     pub frames: Option<u32>,

@@ -17,6 +17,8 @@ const PACKET_MR_MULTICAST: u16 = 0;
 const _: () = assert!(PACKET_MR_MULTICAST as i32 == libc::PACKET_MR_MULTICAST);
 const PACKET_MR_ALLMULTI: u16 = 2;
 const _: () = assert!(PACKET_MR_ALLMULTI as i32 == libc::PACKET_MR_ALLMULTI);
+const SO_PREFER_BUSY_POLL: i32 = 69;
+const SO_BUSY_POLL_BUDGET: i32 = 70;
 
 /// Opens an AF_PACKET socket that sees whole frames; `protocol` 0 receives nothing.
 pub(crate) fn open_packet(protocol: u16) -> io::Result<OwnedFd> {
@@ -88,8 +90,6 @@ pub(crate) fn ignore_outgoing(fd: BorrowedFd<'_>) -> io::Result<()> {
 
 /// Lets the calls on a socket poll the driver (kernel 5.11).
 pub(crate) fn set_busy_poll(fd: BorrowedFd<'_>, timeout_us: u32, budget: u16) -> io::Result<()> {
-    const SO_PREFER_BUSY_POLL: i32 = 69;
-    const SO_BUSY_POLL_BUDGET: i32 = 70;
     let budget = i32::from(budget);
     set_option(fd, libc::SOL_SOCKET, SO_PREFER_BUSY_POLL, &1i32)?;
     set_option(fd, libc::SOL_SOCKET, libc::SO_BUSY_POLL, &timeout_us)?;
@@ -195,17 +195,30 @@ pub(crate) fn memlock_bytes() -> io::Result<Option<u64>> {
 
 /// Returns the error that is pending on a socket, and clears it.
 pub(crate) fn pending_error(fd: BorrowedFd<'_>) -> io::Result<()> {
-    let mut errno = 0i32;
+    match int_option(fd, libc::SO_ERROR)? {
+        0 => Ok(()),
+        errno => Err(io::Error::from_raw_os_error(errno)),
+    }
+}
+
+/// Whether the calls on a socket poll the driver, and for how many microseconds.
+#[cfg(any(test, feature = "test-util"))]
+pub(crate) fn busy_poll(fd: BorrowedFd<'_>) -> io::Result<(bool, i32)> {
+    Ok((int_option(fd, SO_PREFER_BUSY_POLL)? != 0, int_option(fd, libc::SO_BUSY_POLL)?))
+}
+
+fn int_option(fd: BorrowedFd<'_>, option: i32) -> io::Result<i32> {
+    let mut value = 0i32;
     let mut len = socklen::<i32>();
-    // SAFETY: the kernel writes at most `len` bytes to `errno`; both live across the call.
+    // SAFETY: the kernel writes at most `len` bytes to `value`; both live across the call.
     check(unsafe {
         libc::getsockopt(
             fd.as_raw_fd(),
             libc::SOL_SOCKET,
-            libc::SO_ERROR,
-            ptr::from_mut(&mut errno).cast(),
+            option,
+            ptr::from_mut(&mut value).cast(),
             &raw mut len,
         )
     })?;
-    if errno == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(errno)) }
+    Ok(value)
 }

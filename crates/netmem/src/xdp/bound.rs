@@ -91,6 +91,15 @@ impl BoundPort {
         &self.port.pool
     }
 
+    /// Begins the traffic to a port of a set that was to be registered later
+    /// ([`PortSet::register_later`](super::PortSet::register_later)). Others are registered already.
+    ///
+    /// # Errors
+    /// When the kernel refuses the socket.
+    pub fn register(&self) -> Result<()> {
+        self.attachment.as_ref().map_or(Ok(()), |attachment| attachment.register(self.fd()))
+    }
+
     /// Starts the port in the calling thread, which owns it from then on (K7).
     ///
     /// # Errors
@@ -151,6 +160,19 @@ impl PortControl {
     /// When the kernel does not say.
     pub fn is_attached(&self) -> Result<bool> {
         self.attachment.as_ref().map_or(Ok(false), Attachment::is_attached)
+    }
+
+    /// Begins the traffic to a port of a set that was to be registered later
+    /// ([`PortSet::register_later`](super::PortSet::register_later)): to be called when the other half
+    /// is looked after. Others are registered already.
+    ///
+    /// # Errors
+    /// When the kernel refuses the socket.
+    pub fn register(&self) -> Result<()> {
+        match (&self.attachment, self.kernel.fd()) {
+            (Some(attachment), Some(fd)) => attachment.register(fd),
+            (_, _) => Ok(()),
+        }
     }
 
     /// Ends the traffic to this port: what comes for it passes to the kernel from here on. The program

@@ -130,7 +130,8 @@ impl PortBuilder {
     }
 
     /// Leaves this many bytes free in front of each received packet, besides the 256 of the kernel
-    /// (XDP_PACKET_HEADROOM). It is the UMEM's: ports that share one must agree.
+    /// (XDP_PACKET_HEADROOM). It is the UMEM's: ports that share one must agree. A frame has 448 bytes
+    /// more for the kernel and the shortest packet: of 2048, 1344 may be headroom.
     #[must_use]
     pub fn headroom(mut self, headroom_bytes: u32) -> Self {
         self.umem.headroom_bytes = headroom_bytes;

@@ -44,6 +44,7 @@ use self::{
     chain::{Continued, Lone, MAX_FRAMES},
     metadata::Metadata,
     pass::Memory,
+    wake::Operation,
 };
 pub use self::{
     levels::Levels,
@@ -411,7 +412,7 @@ impl Device for Port {
             self.kernel.kick_rx();
         }
         if let Err(error) = self.kernel.wait(timeout) {
-            self.fail("receive on", error);
+            self.fail(Operation::Receive, error);
         }
         self.fault.take().map_or(Ok(()), Err)
     }

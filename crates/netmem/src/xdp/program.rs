@@ -95,16 +95,13 @@ impl XdpProgram {
         read_classes(self.counters.as_deref(), &self.classes)
     }
 
-    /// Registers the sockets of all `ports`, which are of one interface, and attaches the program.
+    /// Attaches the program for `ports`, which are of one interface.
     pub(super) fn attach(
         this: &Arc<Self>,
         link: &Link,
         mode: AttachMode,
         ports: &mut [BoundPort],
     ) -> std::result::Result<(), Attempt> {
-        for port in &*ports {
-            this.set_socket(port.report().queue, port.fd())?;
-        }
         let attached = XdpLink::attach(&this.program, link.index, mode);
         let attached = attached.map_err(|error| this.attach_error(link, mode, error))?;
         let attached = Arc::new(Attached { link: attached, program: Arc::clone(this) });
@@ -157,6 +154,11 @@ pub(crate) struct Attachment {
 }
 
 impl Attachment {
+    /// Begins the traffic to the port, whose bound socket is `fd`; again does nothing.
+    pub(crate) fn register(&self, fd: BorrowedFd<'_>) -> Result<()> {
+        self.attached.program.set_socket(self.queue, fd)
+    }
+
     pub(crate) fn classes(&self) -> Result<Vec<(String, u64)>> {
         self.attached.program.classes()
     }

@@ -61,6 +61,17 @@ pub const XDP_PKT_CONTD: u32 = xsk::XDP_PKT_CONTD;
 /// How long a bind is tried again while the queue is busy: the close of a socket is asynchronous.
 const BIND_WITHIN: Duration = Duration::from_secs(2);
 
+/// What the kernel says of busy polling by calls on a socket, a port's or a raw one's: whether it is
+/// preferred (`SO_PREFER_BUSY_POLL`), and for how many microseconds (`SO_BUSY_POLL`). The budget cannot
+/// be asked for.
+///
+/// # Errors
+/// When the kernel knows no such option (before 5.11).
+pub fn busy_poll(socket: impl AsFd) -> Result<(bool, i32)> {
+    sys_socket::busy_poll(socket.as_fd())
+        .map_err(|error| Error::os("read busy polling of", "AF_XDP socket", error))
+}
+
 /// The shape of a [`RawUmem`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RawUmemConfig {

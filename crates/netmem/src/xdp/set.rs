@@ -66,13 +66,33 @@ const L2_BYTES: u32 = 14 + 4 + 4;
 pub struct PortSet<'h> {
     handle: &'h PoolHandle,
     builders: Vec<PortBuilder>,
+    registration: Registration,
+}
+
+/// When the sockets are put into the map that the program redirects to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Registration {
+    /// Before the program is attached.
+    ByBind,
+    /// By whoever has the ports.
+    Later,
 }
 
 impl<'h> PortSet<'h> {
     /// Starts a set of ports over `handle`'s pool.
     #[must_use]
     pub fn new(handle: &'h PoolHandle) -> Self {
-        Self { handle, builders: Vec::new() }
+        Self { handle, builders: Vec::new(), registration: Registration::ByBind }
+    }
+
+    /// Leaves the sockets unregistered: the programs are attached, and what they take passes to the
+    /// kernel until [`PortControl::register`](super::PortControl::register) or
+    /// [`BoundPort::register`] says that somebody looks at the packets. Else they wait from the bind on
+    /// in the rx rings, which may be full before the worker is ready.
+    #[must_use]
+    pub fn register_later(mut self) -> Self {
+        self.registration = Registration::Later;
+        self
     }
 
     /// Adds the ports that `builder` describes.
@@ -92,7 +112,8 @@ impl<'h> PortSet<'h> {
         let plans = plans.collect::<Result<Vec<_>>>()?;
         let count: usize = plans.iter().map(|plan| plan.queues.len()).sum();
         let share = self.handle.pool().slots() / u32::try_from(count.max(1)).unwrap_or(u32::MAX);
-        let mut binder = Binder { handle: self.handle, share, umems: Vec::new() };
+        let Self { handle, registration, .. } = self;
+        let mut binder = Binder { handle, share, registration, umems: Vec::new() };
         let mut ports = Vec::new();
         for plan in &plans {
             match binder.interface(plan) {
@@ -216,6 +237,7 @@ struct Binder<'h> {
     handle: &'h PoolHandle,
     /// How many slots each port gets at the start: no port takes what another needs.
     share: u32,
+    registration: Registration,
     umems: Vec<Umem>,
 }
 
@@ -265,6 +287,11 @@ impl Binder<'_> {
         let known = self.umems.len();
         let mut ports = Vec::new();
         let attempt = self.queues(this, &mut ports).and_then(|()| {
+            if self.registration == Registration::ByBind {
+                for port in &ports {
+                    program.set_socket(port.report().queue, port.fd())?;
+                }
+            }
             XdpProgram::attach(program, &this.plan.link, this.mode.attach_mode(), &mut ports)
         });
         match attempt {

@@ -26,6 +26,11 @@ use crate::{
     },
 };
 
+/// What the kernel wants to keep behind a packet of several frames: `struct skb_shared_info` in whole
+/// cache lines of 64 bytes, with the 17 fragments that a kernel has by default.
+const SHARED_INFO_BYTES: u32 = 320;
+/// What a headroom has to leave for a packet, at least.
+const LEAST_PACKET_BYTES: u32 = 128;
 /// How long the pages of a closed socket may count against RLIMIT_MEMLOCK: the kernel unpins them
 /// later (`xdp_umem_release_deferred` in net/xdp/xdp_umem.c, kernel 6.18).
 const UNPINNED_WITHIN: Duration = Duration::from_secs(1);
@@ -53,16 +58,26 @@ impl Shape {
             let target = format!("of frames of {frame_bytes} bytes");
             Err(Error::refused("register umem", target, why))
         };
-        // `xdp_umem_reg` in net/xdp/xdp_umem.c, kernel 6.18; unaligned chunks have no other limits.
+        // `xdp_umem_reg` in net/xdp/xdp_umem.c, kernel 6.18; unaligned chunks have no other limits. The
+        // headroom's is that of later 6.18 and 7.0: before, all but one byte could be headroom.
         if !(2048..=4096).contains(&frame_bytes) {
             return refuse(
                 "AF_XDP takes frames of 2048 to 4096 bytes, longer packets span several".into(),
             );
         }
+        if !frame_bytes.is_multiple_of(2) {
+            return refuse(
+                "frames of an odd size start at odd addresses, which lose bit 0 when the kernel gives \
+                 them back from sending by copy (kernel 6.18)"
+                    .into(),
+            );
+        }
         let headroom_bytes = options.headroom_bytes;
-        if headroom_bytes >= frame_bytes - XDP_PACKET_HEADROOM {
+        let most_bytes = frame_bytes - XDP_PACKET_HEADROOM - SHARED_INFO_BYTES - LEAST_PACKET_BYTES;
+        if headroom_bytes > most_bytes {
             return refuse(format!(
-                "a headroom of {headroom_bytes} bytes leaves no room for packets"
+                "a headroom of {headroom_bytes} bytes leaves no room for packets: {most_bytes} are the \
+                 most"
             ));
         }
         Ok(Self { frame_bytes, headroom_bytes, has_tx_metadata: false })

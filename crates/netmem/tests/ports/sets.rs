@@ -15,7 +15,7 @@ use netmem::{
     link::Link,
     mem::{Audit, Packet, Pool},
     packet::FrameSocket,
-    xdp::{BoundPort, BusyPoll, MultiBuffer, Port, PortBuilder, PortSet, Queues, XdpMode},
+    xdp::{BoundPort, BusyPoll, MultiBuffer, Port, PortBuilder, PortSet, Queues, XdpMode, raw},
 };
 use netmem_host::{
     lab::{missing_privilege, skip},
@@ -270,8 +270,13 @@ fn lab_a_busy_polled_port_receives_and_sends() {
     let reflect = || {
         let handle = handle(4096);
         let builder = by(XdpMode::Native, WEST).busy_poll(BusyPoll::default());
+        // Only where it is asked for, and then for real.
+        let port = by(XdpMode::Native, WEST).open(&handle).unwrap();
+        assert!(!raw::busy_poll(&port).unwrap().0);
+        assert_closed(&Audit::of(handle.pool(), [port.close().walk, handle.walk()]));
         let mut port = builder.open(&handle).unwrap();
         assert_eq!(port.report().busy_poll, Some(BusyPoll::default()));
+        assert_eq!(raw::busy_poll(&port).unwrap(), (true, 20));
         let mut left = 300;
         let deadline = Instant::now() + Duration::from_secs(10);
         while left > 0 && Instant::now() < deadline {

@@ -31,7 +31,7 @@ impl Port {
                 Wake::Again => self.reap(),
                 Wake::Later => return,
                 Wake::Failed(error) => {
-                    self.fail("send on", error);
+                    self.fail(Operation::Send, error);
                     return;
                 }
             }
@@ -59,14 +59,63 @@ impl Port {
         Ok(self.rings.rx.available(1) > 0)
     }
 
-    pub(super) fn fail(&mut self, operation: &'static str, cause: io::Error) {
-        let gone =
-            matches!(cause.raw_os_error(), Some(libc::ENXIO | libc::ENODEV | libc::ENETDOWN));
-        let mut error = Error::os(operation, self.report.to_string(), cause);
-        if gone {
-            error = error.with_hint("the interface was removed, or its queue was taken away");
+    pub(super) fn fail(&mut self, operation: Operation, cause: io::Error) {
+        let hint = cause.raw_os_error().and_then(|errno| operation.hint(errno));
+        let mut error = Error::os(operation.name(), self.report.to_string(), cause);
+        if let Some(hint) = hint {
+            error = error.with_hint(hint);
         }
         self.fault.get_or_insert(error);
         self.unkicked = false;
+    }
+}
+
+/// What the port asked of the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Operation {
+    /// To send what is queued.
+    Send,
+    /// To wait for packets; the answer may be the socket's pending error.
+    Receive,
+}
+
+impl Operation {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Send => "send on",
+            Self::Receive => "receive on",
+        }
+    }
+
+    /// What an error means, in net/xdp/xsk.c, kernel 6.18.
+    const fn hint(self, errno: i32) -> Option<&'static str> {
+        match (self, errno) {
+            // A call on a socket that has lost its queue, and the pending error of one whose interface
+            // was removed (`xsk_notifier`).
+            (_, libc::ENXIO | libc::ENODEV) | (Self::Receive, libc::ENETDOWN) => {
+                Some("the interface was removed, or its queue was taken away")
+            }
+            // It is there, and down (`xsk_check_common`).
+            (Self::Send, libc::ENETDOWN) => Some("the interface is down: ip link set up"),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Planted and caught: an interface that is down said to be removed.
+    #[test]
+    fn a_link_that_is_down_is_not_said_to_be_removed() {
+        let is_removed =
+            |operation: Operation, errno| operation.hint(errno).unwrap().contains("was removed");
+        assert!(is_removed(Operation::Receive, libc::ENETDOWN), "the pending error");
+        assert!(!is_removed(Operation::Send, libc::ENETDOWN), "the answer of a call");
+        for operation in [Operation::Send, Operation::Receive] {
+            assert!(is_removed(operation, libc::ENXIO) && is_removed(operation, libc::ENODEV));
+            assert_eq!(operation.hint(libc::ENOBUFS), None);
+        }
     }
 }

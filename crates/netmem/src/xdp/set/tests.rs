@@ -26,7 +26,8 @@ fn refusal(driver: &str, frame_bytes: u32) -> String {
         let mut plan = Plan::of(&builder, handle.pool()).unwrap();
         assert_eq!(plan.details.driver.as_deref(), Ok("veth"));
         plan.details.driver = Ok(driver.to_owned());
-        let mut binder = Binder { handle: &handle, share: 32, umems: Vec::new() };
+        let registration = Registration::ByBind;
+        let mut binder = Binder { handle: &handle, share: 32, registration, umems: Vec::new() };
         let ports = binder.interface(&plan).unwrap();
         drop(binder);
         let [port] = &ports[..] else { panic!("{ports:?}") };
