@@ -9,7 +9,8 @@
 //!   raw_end   RawEnd: xdp::raw, with books of its own              or the interfaces of NETMEM_CASES_PAIR)
 //! ```
 //! A case about programs that behave has ports at both ends; one about invalid descriptors, rings that
-//! nobody releases or drains, several frames, unaligned chunks or two sockets of one UMEM has raw ones.
+//! nobody releases or drains, chains as long as the kernel takes, or two sockets on one queue has raw
+//! ones. Behind the kernel's cases come faults of our own, `fault_*`.
 //!
 //! Each packet is held against what was sent, every byte of it (word `w` of packet `n` is `n << 16 | w`),
 //! in order, and at `XDP_PACKET_HEADROOM` and the UMEM's own headroom from its frame's start. No frame
@@ -18,7 +19,7 @@
 //!
 //! By default the modes are those that a veth has, copy mode with a native and a generic program. With
 //! `NETMEM_CASES_PAIR` zero copy is added. What a device cannot do is skipped in the kernel's words.
-//! Unaligned cases lie on base pages, which copy mode allows.
+//! Unaligned cases lie on base pages, which copy mode allows, and in zero copy on huge ones.
 //!
 //! Planted and caught (native unless said): completions counted twice (send_receive, bidirectional); ring
 //! entries read and not passed (poll_tx, aligned_inv_desc, stat_tx_invalid, too_many_frags generic);
