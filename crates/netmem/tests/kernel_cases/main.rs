@@ -32,8 +32,10 @@
 //! released that were not to be (stat_rx_full);
 //! the continuation bit lost (send_receive_9k_packets, too_many_frags, aligned_inv_desc_multi_buff,
 //! xdp_adjust_tail_shrink_multi_buff, xdp_metadata_copy_multi_buff generic); the kernel not woken to send
-//! (bidirectional generic). Not caught: busy polling that is not switched on, whose packets come all the
-//! same, by the kernel's timer.
+//! (bidirectional generic); a refill that gives up once the kernel has no slot left (both faults of a
+//! starved fill ring); ENETDOWN taken for the end (fault_link_flap). The cases of several frames had raw
+//! ends when they were tried. Not caught: busy polling that is not switched on, whose packets come all
+//! the same, by the kernel's timer.
 #![allow(clippy::unwrap_used, reason = "a test: an error where none may be is a failure")]
 
 mod bed;
