@@ -76,15 +76,16 @@ fn starve_driver(bed: &Bed) -> Result<(), Stop> {
         for _ in 0..ROUNDS {
             ends.meet(MIN_BYTES)?;
             ends.rx.refill = false;
-            let mut seen = Seen::default();
+            let (mut seen, mut taken) = (Seen::default(), 0);
             send_until_quiet(&mut ends, MANY, |ends| {
                 let received = ends.rx.receive(64)?;
+                taken += u32::try_from(received.len()).map_err(Stop::failed)?;
                 let noted = received.iter().try_for_each(|received| seen.note(&received.bytes));
                 noted.map_err(Stop::Failed)?;
                 Ok(received.len())
             })?;
             ends.rx.refill = true;
-            ends.rx.fill(MANY)?;
+            ends.rx.fill(taken)?;
             send_until_quiet(&mut ends, 0, |ends| {
                 let received = ends.rx.receive(64)?;
                 Ok(received.len() + usize::from(ends.tx.outstanding() > 0))
