@@ -2,14 +2,15 @@
 
 use crate::report::Report;
 use crate::workspace::Workspace;
-use crate::{differential, fuzz, gate, lab, lint, soak, test};
+use crate::{differential, fuzz, gate, lab, lint, soak, test, vm};
 
 /// What `--help` prints.
 pub(crate) const HELP: &str = "\
 usage: cargo xtask ci
 
-Runs lint, test, fuzz, differential, lab, gate and two short soaks, then the
-built command itself (`netmem lab --json`).
+Runs lint, test, fuzz, differential, lab, gate, two short soaks and the kernel's
+cases in an emulated machine (zero copy), then the built command itself
+(`netmem lab --json`).
 A failing step does not stop the others; the exit code is 1 if any failed.
 With CI=true a test that could not run is a failure unless .ci/impossible
 says why it cannot.
@@ -34,6 +35,7 @@ pub(crate) fn run(
     lab::run(workspace, arguments, report)?;
     gate::run(workspace, arguments, report)?;
     soak::short(workspace, report);
+    vm::short(workspace, report);
     let smoke = ["run", "--release", "--locked", "--", "lab", "--json"];
     let ran = report.step("smoke", &mut workspace.cargo(&smoke));
     if ran.code == Some(EXIT_NO_PRIVILEGE) && !workspace.in_ci {

@@ -19,6 +19,7 @@ mod kernel;
 mod modules;
 mod qemu;
 mod results;
+mod table;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use self::console::Outcome;
-use self::debs::Debs;
+use self::debs::{Debs, Lack};
 use self::device::{COMMON_MODULES, DEVICES, Device, MACHINES};
 use self::kernel::Kernel;
 use self::qemu::{Machine, Qemu};
@@ -40,26 +41,33 @@ pub(crate) const HELP: &str = "\
 usage: cargo xtask vm [--kernel SERIES].. [--device NAME].. [--test NAME]..
                       [--seconds N] [--json FILE] [--keep] [-- ARGUMENT..]
        cargo xtask vm --list
+       cargo xtask vm --table FILE
 
 Boots kernels of the Debian archive in QEMU (emulation, no KVM) and runs test
 programs of crates/netmem/tests inside, statically linked, `vm_smoke` unless
-named. Neither option means all machines of `--list`; one of them chooses
-among these; both together make any pair. ARGUMENTs go to the programs.
+named. Neither option means all machines of `--list`, or for other programs
+those that refuse nothing; one of them chooses among these; both together make
+any pair. ARGUMENTs go to the programs.
 
 Kernels, busybox and, where none is installed, QEMU are fetched once into
 target/vm by the machine's own apt and never installed. What cannot be had is
 skipped with its reason; with CI=true `vm SERIES DEVICE` must then be in
-.ci/impossible. A machine is killed after N seconds, 300 by default. A panic,
-an oops or a missing result fails it; its last 40 lines are shown.
+.ci/impossible, except what could not be downloaded. A machine is killed after
+N seconds, 1800 by default. A panic, an oops or a missing result fails it; its
+last 40 lines are shown.
 
---json writes all results to FILE. --keep leaves initrd, console and command
-line of each machine in target/vm/runs; those of a failed one always stay.
+--json writes all results to FILE, where those of machines that did not run
+this time stay. --table makes docs/kernel-cases.md of such a file. --keep
+leaves initrd, console and command line of each machine in target/vm/runs;
+those of a failed one always stay.
 ";
 
 /// What runs unless named.
 const TESTS: &[&str] = &["vm_smoke"];
-const LIMIT: Duration = Duration::from_secs(300);
-const TARGET: &str = "x86_64-unknown-linux-gnu";
+const LIMIT: Duration = Duration::from_mins(30);
+
+/// What `cargo xtask ci` runs.
+const SHORT: [&str; 6] = ["--kernel", "7.3", "--device", "virtio", "--test", "kernel_cases"];
 
 /// What the command line asks for.
 #[derive(Debug, Default, PartialEq)]
@@ -69,6 +77,7 @@ struct Wanted {
     tests: Vec<String>,
     limit: Duration,
     json: Option<PathBuf>,
+    table: Option<String>,
     list: bool,
     keep: bool,
     arguments: Vec<String>,
@@ -108,22 +117,47 @@ pub(crate) fn run(
         }
         return Ok(());
     }
+    if let Some(path) = &wanted.table {
+        report.check("vm table", || tabulate(workspace, path).err().into_iter().collect());
+        return Ok(());
+    }
+    run_pairs(workspace, &wanted, &pairs, report);
+    Ok(())
+}
+
+/// Boots one machine for `cargo xtask ci`: the cases of the kernel's suite in zero copy that fit.
+pub(crate) fn short(workspace: &Workspace, report: &mut Report) {
+    let wanted = parse(&SHORT.map(String::from)).expect("a constant");
+    let pairs = pairs(&wanted).expect("a constant");
+    run_pairs(workspace, &wanted, &pairs, report);
+}
+
+/// Makes the page of a record.
+fn tabulate(workspace: &Workspace, path: &str) -> Result<(), String> {
+    let (record, page) = (workspace.root.join(path), workspace.root.join(table::PAGE));
+    let record = fs::read_to_string(record).map_err(|e| format!("read {path}: {e}"))?;
+    let text = table::page(path, &record)?;
+    let folder = page.parent().map_or(Ok(()), fs::create_dir_all);
+    folder.and_then(|()| fs::write(&page, text)).map_err(|e| format!("write {}: {e}", table::PAGE))
+}
+
+fn run_pairs(workspace: &Workspace, wanted: &Wanted, pairs: &[Pair], report: &mut Report) {
     let folder = workspace.target_dir().join("vm");
     let debs = match std::env::consts::ARCH {
         "x86_64" => Debs::open(folder.clone()),
-        other => Err(format!("the emulated machines are x86-64, this one is {other}")),
+        other => Err(format!("the emulated machines are x86-64, this one is {other}").into()),
     };
     let debs = match debs {
         Ok(debs) => debs,
         Err(why) => {
             pairs.iter().for_each(|pair| skip(workspace, report, &pair.name(), &why));
-            return Ok(());
+            return;
         }
     };
-    let Some(programs) = build(workspace, &folder, &wanted, report) else { return Ok(()) };
+    let Some(programs) = build(workspace, wanted, report) else { return };
     let mut all = Vec::new();
-    for pair in &pairs {
-        match boot(&debs, &folder, pair, (&wanted, &programs)) {
+    for pair in pairs {
+        match boot(&debs, &folder, pair, (wanted, &programs)) {
             Ok(results) => {
                 report.ran(&pair.name(), results.tally(), results.transcript.took);
                 excuse(workspace, report, &pair.name(), &results);
@@ -134,45 +168,38 @@ pub(crate) fn run(
     }
     print!("{}", results::table(&all));
     if let Some(path) = &wanted.json {
-        let written = fs::write(path, results::json(&all));
+        let before = fs::read_to_string(path).unwrap_or_default();
+        let written = fs::write(path, results::json(&all, &before));
         let finding = written.err().map(|e| format!("write {}: {e}", path.display()));
         report.check("vm json", || finding.into_iter().collect());
     }
-    Ok(())
 }
 
 /// Builds the test programs without shared libraries; `None` when that failed.
-fn build(
-    workspace: &Workspace,
-    folder: &Path,
-    wanted: &Wanted,
-    report: &mut Report,
-) -> Option<Vec<Program>> {
-    let command = || {
-        let mut command = workspace.cargo(&["test", "--locked", "-p", "netmem", "--all-features"]);
-        command.args(["--no-run", "--target", TARGET, "--target-dir"]).arg(folder.join("build"));
-        wanted.tests.iter().for_each(|test| _ = command.args(["--test", test]));
-        // For the target alone: what runs while building stays as it is.
-        command.env("RUSTFLAGS", "-C target-feature=+crt-static");
-        command.env("CARGO_PROFILE_TEST_DEBUG", "0").env("CARGO_PROFILE_TEST_STRIP", "symbols");
-        command
-    };
-    if !report.step("vm build", &mut command()).ok {
-        return None;
-    }
-    let built = command().arg("--message-format=json").stderr(Stdio::null()).output();
-    let messages = built.map(|output| output.stdout).unwrap_or_default();
-    let messages = String::from_utf8_lossy(&messages);
+///
+/// Whether the C library is linked in is decided by the last link alone: all that the programs are made
+/// of is what the machine's own tests use, and built for them.
+fn build(workspace: &Workspace, wanted: &Wanted, report: &mut Report) -> Option<Vec<Program>> {
     let mut programs = Vec::new();
     for test in &wanted.tests {
-        let bytes = executable(&messages, test).and_then(|path| fs::read(path).ok());
-        match bytes {
-            Some(bytes) => programs.push((test.clone(), bytes)),
-            None => {
-                report.check("vm build", || vec![format!("cargo does not say where {test} is")]);
-                return None;
-            }
+        let command = |more: &[&str]| {
+            let mut command = workspace.cargo(&["rustc", "--locked", "-p", "netmem"]);
+            command.args(["--all-features", "--profile", "test", "--test", test]).args(more);
+            command.args(["--", "-C", "target-feature=+crt-static", "-C", "strip=symbols"]);
+            command
+        };
+        if !report.step("vm build", &mut command(&[])).ok {
+            return None;
         }
+        let messages = command(&["--message-format=json"]).stderr(Stdio::null()).output();
+        let messages = messages.map(|output| output.stdout).unwrap_or_default();
+        let messages = String::from_utf8_lossy(&messages);
+        let bytes = executable(&messages, test).and_then(|path| fs::read(path).ok());
+        let Some(bytes) = bytes else {
+            report.check("vm build", || vec![format!("cargo does not say where {test} is")]);
+            return None;
+        };
+        programs.push((test.clone(), bytes));
     }
     Some(programs)
 }
@@ -193,7 +220,7 @@ fn boot(
     folder: &Path,
     pair: &Pair,
     (wanted, programs): (&Wanted, &[Program]),
-) -> Result<Results, String> {
+) -> Result<Results, Lack> {
     let device = pair.device;
     let kernel = Kernel::newest(&debs.names("linux-")?, &pair.series, device.flavour)
         .ok_or_else(|| format!("the archive has no kernel {} {}", pair.series, device.flavour))?;
@@ -208,7 +235,8 @@ fn boot(
     let busybox = busybox.iter().find(|path| path.is_file()).ok_or("busybox-static is empty")?;
     let qemu = Qemu::find(debs, device.qemu)?;
     let (Some(image), Some(modules)) = (kernel.image(&tree), kernel.modules(&tree)) else {
-        return Err(format!("the packages of {} hold no image or no modules", kernel.release));
+        let release = kernel.release;
+        return Err(format!("the packages of {release} hold no image or no modules").into());
     };
     let modules = modules::load(&modules, &[device.modules, COMMON_MODULES].concat(), busybox)?;
     let run = folder.join("runs").join(format!("{}-{}", pair.series, device.name));
@@ -261,11 +289,19 @@ fn finish(results: &Results, wanted: &Wanted, run: &Path) -> Result<(), String> 
     Ok(())
 }
 
-/// Adds a machine that could not run; in CI it must be listed.
-fn skip(workspace: &Workspace, report: &mut Report, name: &str, why: &str) {
+/// Adds a machine that could not run; in CI it must be listed, unless the network is why: that is
+/// not the project's.
+fn skip(workspace: &Workspace, report: &mut Report, name: &str, lack: &Lack) {
     report.ran(name, Tally { skipped: 1, ..Tally::default() }, Duration::ZERO);
-    println!("skipped: {name}: {why}");
-    judge(workspace, report, &[name.to_owned()]);
+    match lack {
+        Lack::Download(why) => {
+            println!("\n*** skipped: {name}: NOT DOWNLOADED, so nothing was tested: {why}\n");
+        }
+        Lack::Other(why) => {
+            println!("skipped: {name}: {why}");
+            judge(workspace, report, &[name.to_owned()]);
+        }
+    }
 }
 
 /// Shows the cases that did not run; those that a program skipped must be listed in CI. What a kernel
@@ -309,6 +345,7 @@ fn parse(arguments: &[String]) -> Result<Wanted, String> {
             "--device" => wanted.devices.push(value()?),
             "--test" => wanted.tests.push(value()?),
             "--json" => wanted.json = Some(value()?.into()),
+            "--table" => wanted.table = Some(value()?),
             "--seconds" => {
                 let seconds = value()?.parse().ok().filter(|seconds| *seconds > 0);
                 wanted.limit = Duration::from_secs(seconds.ok_or("--seconds takes a number")?);
@@ -352,7 +389,11 @@ fn pairs(wanted: &Wanted) -> Result<Vec<Pair>, String> {
     let machines = MACHINES
         .iter()
         .filter(|(series, name)| meant(&wanted.kernels, series) && meant(&wanted.devices, name));
-    let pairs: Vec<Pair> = machines.filter_map(|(series, name)| pair(series, name)).collect();
+    let mut pairs: Vec<Pair> = machines.filter_map(|(series, name)| pair(series, name)).collect();
+    if wanted.devices.is_empty() && wanted.tests != TESTS {
+        // Where everything must be refused there is nothing else to be tested.
+        pairs.retain(|pair| pair.device.refused.is_none());
+    }
     if pairs.is_empty() {
         return Err("no machine of `--list` has this kernel: name the device too".to_owned());
     }

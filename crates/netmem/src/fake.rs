@@ -71,6 +71,7 @@ pub struct Calls(Arc<Mutex<Script>>);
 struct Script {
     kicks: u64,
     rx_kicks: u64,
+    waits: u64,
     /// The port is closed: its slots are not the kernel's any more.
     closed: bool,
     answers: VecDeque<i32>,
@@ -458,6 +459,12 @@ impl Calls {
         self.script().rx_kicks
     }
 
+    /// How many poll(2) calls there were.
+    #[must_use]
+    pub fn waits(&self) -> u64 {
+        self.script().waits
+    }
+
     pub(crate) fn close(&self) {
         self.script().closed = true;
     }
@@ -477,7 +484,9 @@ impl Calls {
     }
 
     pub(crate) fn wait(&self) -> io::Result<()> {
-        answer(self.script().wait_answers.pop_front())
+        let mut script = self.script();
+        script.waits += 1;
+        answer(script.wait_answers.pop_front())
     }
 
     fn script(&self) -> MutexGuard<'_, Script> {

@@ -30,6 +30,26 @@ pub(super) struct Offer {
     pub(super) suite: String,
 }
 
+/// Why something cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Lack {
+    /// It, or the lists that name it, could not be downloaded.
+    Download(String),
+    Other(String),
+}
+
+impl From<String> for Lack {
+    fn from(why: String) -> Self {
+        Self::Other(why)
+    }
+}
+
+impl From<&str> for Lack {
+    fn from(why: &str) -> Self {
+        Self::Other(why.to_owned())
+    }
+}
+
 /// Where an archive is and which keys sign it.
 #[derive(Debug, PartialEq, Eq)]
 struct Origin {
@@ -42,14 +62,14 @@ impl Debs {
     ///
     /// # Errors
     /// When this is no Debian, or lists can neither be fetched nor are there.
-    pub(super) fn open(folder: PathBuf) -> Result<Self, String> {
+    pub(super) fn open(folder: PathBuf) -> Result<Self, Lack> {
         let release = read(Path::new("/etc/os-release"))?;
         let value = |key: &str| {
             let line = release.lines().find_map(|line| line.strip_prefix(key));
             line.map(|value| value.trim_matches('"').to_owned())
         };
         if value("ID=").as_deref() != Some("debian") {
-            return Err("packages come from a Debian archive, and this is no Debian".to_owned());
+            return Err("packages come from a Debian archive, and this is no Debian".into());
         }
         let suite = value("VERSION_CODENAME=").ok_or("this Debian has no code name")?;
         let origin = origin(&configured()?, &suite)
@@ -97,7 +117,7 @@ impl Debs {
     ///
     /// # Errors
     /// When a package cannot be fetched or unpacked.
-    pub(super) fn unpack(&self, label: &str, packages: &[String]) -> Result<PathBuf, String> {
+    pub(super) fn unpack(&self, label: &str, packages: &[String]) -> Result<PathBuf, Lack> {
         let safe = |c: char| if c.is_ascii_alphanumeric() || "+-._".contains(c) { c } else { '_' };
         let tree = self.folder.join(label.chars().map(safe).collect::<String>());
         if tree.is_dir() {
@@ -108,7 +128,11 @@ impl Debs {
         empty_folder(&fetched)?;
         let mut download = self.apt("apt-get");
         download.current_dir(&fetched).arg("download").args(packages);
-        output(&mut download)?;
+        output(&mut download).map_err(|why| {
+            // The archive may have dropped this version: the next run asks what there is now.
+            let _ = fs::remove_file(self.folder.join("apt/fetched"));
+            Lack::Download(why)
+        })?;
         let root = fetched.join("root");
         let failed = |e| format!("read {}: {e}", fetched.display());
         for entry in fs::read_dir(&fetched).map_err(failed)? {
@@ -123,7 +147,7 @@ impl Debs {
         Ok(tree)
     }
 
-    fn refresh(&self, origin: &Origin) -> Result<(), String> {
+    fn refresh(&self, origin: &Origin) -> Result<(), Lack> {
         let mut suites: Vec<&str> = KERNEL_SUITES.to_vec();
         let own = self.own_suites();
         suites.extend(own.iter().map(String::as_str).filter(|own| !KERNEL_SUITES.contains(own)));
@@ -145,12 +169,12 @@ impl Debs {
         }
         write(&list, sources.as_bytes())?;
         match output(self.apt("apt-get").arg("update")) {
-            Ok(_) => write(&stamp, sources.as_bytes()),
+            Ok(_) => Ok(write(&stamp, sources.as_bytes())?),
             Err(why) if is_known => {
                 println!("vm: the lists at hand are used: {why}");
                 Ok(())
             }
-            Err(why) => Err(why),
+            Err(why) => Err(Lack::Download(why)),
         }
     }
 

@@ -23,6 +23,9 @@ done
 ip link set lo up
 . /vm/settings
 
+# For packets across pages, which zero copy takes where these are neighbours.
+echo 8 >/proc/sys/vm/nr_hugepages
+
 pair=
 if [ -n "$driver" ]; then
     for path in /sys/class/net/*; do

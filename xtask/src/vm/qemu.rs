@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::console::{Source, Transcript};
-use super::debs::{Debs, output};
+use super::debs::{Debs, Lack, output};
 
 const PROGRAM: &str = "qemu-system-x86_64";
 const PACKAGE: &str = "qemu-system-x86";
@@ -45,7 +45,7 @@ impl Qemu {
     ///
     /// # Errors
     /// When there is none, with the reason.
-    pub(super) fn find(debs: &Debs, needed: (u32, u32)) -> Result<Self, String> {
+    pub(super) fn find(debs: &Debs, needed: (u32, u32)) -> Result<Self, Lack> {
         let installed = Self { version: String::new(), tree: None };
         if let Some(installed) =
             installed.answering().filter(|qemu| version(&qemu.version) >= needed)
@@ -68,9 +68,10 @@ impl Qemu {
         let libraries = output(&mut qemu.started("ldd"))?;
         let missing: Vec<_> = libraries.lines().filter(|line| line.contains("not found")).collect();
         if !missing.is_empty() {
-            return Err(format!("libraries of {label} are missing: {}", missing.join(", ")));
+            let missing = missing.join(", ");
+            return Err(format!("libraries of {label} are missing: {missing}").into());
         }
-        qemu.answering().ok_or_else(|| format!("{label} does not start"))
+        qemu.answering().ok_or_else(|| format!("{label} does not start").into())
     }
 
     /// Runs a machine until it powers off, or for as long as it may, and writes down what it says.

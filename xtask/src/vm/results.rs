@@ -63,10 +63,26 @@ pub(super) fn table(all: &[Results]) -> String {
     text
 }
 
-/// One JSON object, with a line for each machine and each case.
-pub(super) fn json(all: &[Results]) -> String {
-    let machines: Vec<String> = all.iter().map(machine_json).collect();
+/// One JSON object, with a line for each machine and each case. Machines of the record `before` that
+/// did not run again stay in it.
+pub(super) fn json(all: &[Results], before: &str) -> String {
+    let mut machines: Vec<String> = all.iter().map(machine_json).collect();
+    let heads: Vec<String> = all.iter().map(head).collect();
+    // Each begins on a line of its own, and ends with the record or in front of the next.
+    for machine in before.split("\n {").skip(1) {
+        let machine = machine.trim_end().trim_end_matches("\n]}").trim_end_matches(',');
+        let machine = format!("\n {{{machine}");
+        if !heads.iter().any(|head| machine.starts_with(head)) {
+            machines.push(machine);
+        }
+    }
     format!("{{\"machines\":[{}\n]}}\n", machines.join(","))
+}
+
+/// How the line of a machine begins: with what was asked for.
+fn head(results: &Results) -> String {
+    let (series, device) = (string(&results.series), string(results.device));
+    format!("\n {{\"series\":{series},\"device\":{device},")
 }
 
 fn machine_json(results: &Results) -> String {
@@ -85,9 +101,9 @@ fn machine_json(results: &Results) -> String {
     let cases: Vec<String> = cases.collect();
     let findings: Vec<String> = results.findings.iter().map(|finding| string(finding)).collect();
     format!(
-        "\n {{\"kernel\":{},\"device\":{},\"qemu\":{},\"boot_seconds\":{:.3},\"seconds\":{:.3},\"findings\":[{}],\"cases\":[{}]}}",
+        "{}\"kernel\":{},\"qemu\":{},\"boot_seconds\":{:.3},\"seconds\":{:.3},\"findings\":[{}],\"cases\":[{}]}}",
+        head(results),
         string(results.release()),
-        string(results.device),
         string(&results.qemu),
         results.booted_seconds(),
         results.transcript.took.as_secs_f64(),
@@ -143,12 +159,26 @@ mod tests {
 
     #[test]
     fn json_quotes_what_a_guest_said() {
-        let json = json(&[results(), results()]);
-        assert!(json.starts_with("{\"machines\":[\n {\"kernel\":\"7.3.4\",\"device\":\"igb\","));
+        let json = json(&[results(), results()], "");
+        let start = r#" {"series":"7.3","device":"igb","kernel":"7.3.4","qemu":"10.0","#;
+        assert!(json.starts_with(&format!("{{\"machines\":[\n{start}")), "{json}");
         let fail = r#"{"case":"b","mode":"zero-copy","driver":"igb","busy_poll":true,"result":"fail","why":"\"x\" \\","seconds":7.000}"#;
         assert_eq!(json.matches(fail).count(), 2, "{json}");
         assert!(json.contains("\"findings\":[\"the machine ended before t did say `done`\"]"));
         assert_eq!(string("\u{1b}[\n"), "\"\\u001b[\\u000a\"");
+    }
+
+    #[test]
+    fn machines_that_did_not_run_again_stay() {
+        let both = json(&[results(), Results { device: "veth", ..results() }], "");
+        let again = json(&[Results { qemu: "11.0".to_owned(), ..results() }], &both);
+        assert_eq!(again.matches("{\"series\":").count(), 2, "{again}");
+        assert_eq!(
+            again.matches("\"device\":\"igb\",\"kernel\":\"7.3.4\",\"qemu\":\"11.0\"").count(),
+            1
+        );
+        assert_eq!(json(&[], &again), again);
+        assert_eq!(again.matches(['{', '[']).count(), again.matches(['}', ']']).count());
     }
 
     #[test]

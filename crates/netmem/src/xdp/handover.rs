@@ -184,6 +184,7 @@ impl Numbers {
         let flags = [report.need_wakeup, report.multi_buffer, report.shares_umem];
         self.put(mode as u64);
         self.put_all(flags.map(u64::from));
+        self.put(u64::from(report.tx_max_frames));
         self.put(report.tx_budget.map_or(u64::MAX, u64::from));
         let poll = report.busy_poll;
         let every = poll.map_or(u64::MAX, |poll| poll.every.as_micros().try_into().unwrap_or(0));
@@ -272,7 +273,7 @@ impl Reader<'_> {
         let (ifindex, queue) = (self.to()?, self.to()?);
         let mode = *XdpMode::ALL.get(self.to::<usize>()?)?;
         let (need_wakeup, multi_buffer) = (self.flag()?, self.flag()?);
-        let shares_umem = self.flag()?;
+        let (shares_umem, tx_max_frames) = (self.flag()?, self.to()?);
         let budget = self.number()?;
         let tx_budget = if budget == u64::MAX { None } else { Some(budget.try_into().ok()?) };
         let every = self.number()?;
@@ -285,6 +286,7 @@ impl Reader<'_> {
             tx_budget,
             multi_buffer,
             shares_umem,
+            tx_max_frames,
             busy_poll: (every != u64::MAX).then_some(poll),
             tx_metadata,
             ..PortReport::new(&interface, ifindex, queue, mode)
@@ -387,6 +389,7 @@ mod tests {
         let port_report = PortReport {
             tx_budget: Some(64),
             multi_buffer: true,
+            tx_max_frames: 8,
             busy_poll: Some(poll),
             tx_metadata: Some(TxMetadataReport {
                 checksum: Offload { by: DoneBy::Device, why: "it can".into() },

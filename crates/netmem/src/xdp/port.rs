@@ -41,7 +41,7 @@ use std::{
 };
 
 use self::{
-    chain::{Continued, Lone, MAX_FRAMES},
+    chain::{Continued, Lone},
     metadata::Metadata,
     pass::Memory,
     wake::Operation,
@@ -290,7 +290,7 @@ impl Port {
     #[inline(never)]
     fn tx_run(&mut self, sent: u32, needed: u32) -> (*mut XdpDesc, u32) {
         let mut room = self.room(u32::MAX).saturating_sub(sent);
-        if needed > room.min(MAX_FRAMES) {
+        if needed > room.min(self.report.tx_max_frames) {
             room = 0;
         }
         let ring = &self.rings.tx;

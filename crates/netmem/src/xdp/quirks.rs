@@ -187,6 +187,16 @@ static QUIRKS: &[Quirk] = &[
         handling: Handling::FillsWholeKib(Longer::Cut),
     },
     Quirk {
+        drivers: &["igb"],
+        modes: ZERO_COPY,
+        what: "a fill ring with fewer frames than the driver asks for makes it take frames for received \
+               that are not, also such as are somebody else's by then (igb_alloc_rx_buffers_zc, seen with \
+               kernel 7.3)",
+        hint: "never keep so many packets that the pool cannot keep the fill ring full",
+        source: "https://github.com/torvalds/linux/blob/master/drivers/net/ethernet/intel/igb/igb_xsk.c",
+        handling: Handling::Reported,
+    },
+    Quirk {
         drivers: &["ixgbe"],
         modes: ZERO_COPY,
         what: "an 82599 fills whole KiB of a frame behind its headroom, rounded down, 1024 bytes of \

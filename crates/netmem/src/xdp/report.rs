@@ -8,6 +8,9 @@ use crate::{Error, Result, sys::xsk};
 /// Ring sizes past this are refused here; the kernel would fail to allocate them.
 const MAX_RING_ENTRIES: u32 = 1 << 20;
 
+/// The frames of the longest packet that is sent in copy mode.
+const COPIED_FRAMES: u32 = 18;
+
 /// How packets get between the driver and the pool, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum XdpMode {
@@ -150,6 +153,11 @@ pub struct PortReport {
     pub tx_budget: Option<u32>,
     /// Whether packets may span several frames.
     pub multi_buffer: bool,
+    /// How many frames a packet may have to be sent; longer ones are dropped as
+    /// [`DropReason::FullRing`](crate::mem::DropReason::FullRing). In copy mode 18: a socket buffer's
+    /// head and its fragments, `MAX_SKB_FRAGS` of 17. In zero-copy mode what the driver takes
+    /// (`xdp_zc_max_segs`, kernel 6.6), 1 where the kernel does not tell.
+    pub tx_max_frames: u32,
     /// How the driver is polled, where it is.
     pub busy_poll: Option<BusyPoll>,
     /// Whether the port uses a UMEM that another port of the same [`PortSet`](super::PortSet) has
@@ -173,6 +181,7 @@ impl PortReport {
             need_wakeup: true,
             tx_budget: None,
             multi_buffer: false,
+            tx_max_frames: COPIED_FRAMES,
             busy_poll: None,
             shares_umem: false,
             tx_metadata: None,

@@ -152,6 +152,7 @@ struct Plan<'b> {
     details: LinkDetails,
     queues: Vec<u32>,
     shape: Shape,
+    crosses_pages: Option<String>,
 }
 
 impl<'b> Plan<'b> {
@@ -164,7 +165,8 @@ impl<'b> Plan<'b> {
         if let Some(foreign) = &link.xdp {
             return Err(already_attached(&link, foreign));
         }
-        Ok(Self { builder, link, details, queues, shape })
+        let crosses_pages = shape.crosses_pages(pool);
+        Ok(Self { builder, link, details, queues, shape, crosses_pages })
     }
 
     /// The longest frame that the MTU allows, in bytes.
@@ -181,7 +183,8 @@ impl<'b> Plan<'b> {
     /// Why a mode is not even tried.
     fn refusal(&self, mode: XdpMode) -> Option<String> {
         match mode {
-            XdpMode::ZeroCopy => advice::cut_in_zero_copy(&self.details, self.frame()),
+            XdpMode::ZeroCopy => advice::cut_in_zero_copy(&self.details, self.frame())
+                .or_else(|| self.crosses_pages.clone()),
             XdpMode::Native | XdpMode::Generic => None,
         }
     }
@@ -196,6 +199,12 @@ impl<'b> Plan<'b> {
     fn shape(&self, mode: XdpMode) -> Shape {
         let tx_metadata = self.tx_metadata(mode);
         self.shape.with_tx_metadata(tx_metadata.is_some_and(|report| report.headroom_bytes > 0))
+    }
+
+    /// How many frames a packet may have to be sent in zero-copy mode.
+    fn zc_max_segs(&self) -> u32 {
+        let features = self.details.xdp.as_ref().ok();
+        features.and_then(|features| features.zc_max_segs).unwrap_or(1).max(1)
     }
 
     /// With and without packets of several frames, in the order to try.
@@ -334,7 +343,7 @@ impl Binder<'_> {
         umem::set_ring_sizes(fd.as_fd(), &builder.rings)?;
         let budget = builder.rings.tx.max(32);
         let tx_budget = xsk::set_tx_budget(fd.as_fd(), budget).ok().map(|()| budget);
-        let report = PortReport {
+        let mut report = PortReport {
             tx_budget: tx_budget.filter(|_| !class.is_zero_copy),
             multi_buffer: class.multi_buffer,
             shares_umem: donor.is_some(),
@@ -342,6 +351,9 @@ impl Binder<'_> {
             busy_poll: builder.busy_poll,
             ..PortReport::new(&builder.interface, link.index, queue, mode)
         };
+        if class.is_zero_copy {
+            report.tx_max_frames = this.plan.zc_max_segs();
+        }
         umem::set_busy_poll(fd.as_fd(), &report)?;
         let socket = Socket::new(fd, &report);
         // The fill ring has its slots before the bind: zero-copy drivers take them in it.

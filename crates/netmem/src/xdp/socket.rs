@@ -130,6 +130,19 @@ impl Kernel {
         }
     }
 
+    /// Wakes the driver by poll(2), for what sendto(2) has left in the tx ring. Its errors show up in
+    /// `wait` too.
+    pub(crate) fn wake_by_poll(&self) {
+        match self {
+            Self::Socket(socket) => {
+                let _ = socket::wait_readable(socket.fd.as_fd(), Duration::ZERO);
+            }
+            #[cfg(any(test, feature = "test-util"))]
+            Self::Fake(calls) => drop(calls.wait()),
+            Self::Closed => {}
+        }
+    }
+
     /// Waits for packets. A pending error of the socket is an error here.
     pub(crate) fn wait(&self, timeout: Duration) -> io::Result<()> {
         match self {

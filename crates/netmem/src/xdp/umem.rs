@@ -92,6 +92,24 @@ impl Shape {
         self.frame_bytes
     }
 
+    /// Why zero copy would lose slots of `pool`, if it would.
+    ///
+    /// A slot across two pages that are no neighbours in memory is passed over by the kernel, which
+    /// counts it and never gives it back (`xp_check_unaligned` and `xp_desc_crosses_non_contig_pg`,
+    /// net/xdp/xsk_buff_pool.c, kernel 6.18). In copy mode it asks nothing of the pages.
+    pub(crate) fn crosses_pages(&self, pool: &Pool) -> Option<String> {
+        let (frame_bytes, page_bytes) =
+            (self.frame_bytes as usize, pool.region().report().tier.page_bytes());
+        let is_inside = page_bytes.is_multiple_of(frame_bytes)
+            || pool.slots() as usize * frame_bytes <= page_bytes;
+        (!is_inside).then(|| {
+            format!(
+                "frames of {frame_bytes} bytes lie across pages, and zero copy takes those only \
+                 that lie in one; use frames of 2048 or 4096, or one huge page that holds all"
+            )
+        })
+    }
+
     /// How many bytes of a received packet one frame holds.
     pub(crate) fn packet_bytes(&self) -> u32 {
         self.frame_bytes - XDP_PACKET_HEADROOM - self.headroom_bytes

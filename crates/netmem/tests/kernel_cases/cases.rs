@@ -1,6 +1,7 @@
-//! The 36 cases, by the names of the kernel's own suite.
+//! The 36 cases, by the names of the kernel's own suite, and faults of our own.
 
 mod changed;
+mod faults;
 mod flow;
 mod invalid;
 mod limits;
@@ -10,8 +11,8 @@ use crate::bed::{Bed, Stop};
 /// One case: what it does on a bed.
 pub(crate) type Case = fn(&Bed) -> Result<(), Stop>;
 
-/// Every case, in the order of the kernel's suite.
-pub(crate) const ALL: [(&str, Case); 36] = [
+/// Every case, in the order of the kernel's suite; then the faults.
+pub(crate) const ALL: [(&str, Case); 40] = [
     ("send_receive", flow::send_receive),
     ("send_receive_2k_frame", flow::send_receive_2k_frame),
     ("send_receive_single_pkt", flow::send_receive_single_pkt),
@@ -48,4 +49,8 @@ pub(crate) const ALL: [(&str, Case); 36] = [
     ("hw_sw_min_ring_size", limits::hw_sw_min_ring_size),
     ("hw_sw_max_ring_size", limits::hw_sw_max_ring_size),
     ("teardown", flow::teardown),
+    ("fault_fill_ring_starved", faults::fault_fill_ring_starved),
+    ("fault_fill_ring_starved_often", faults::fault_fill_ring_starved_often),
+    ("fault_link_flap", faults::fault_link_flap),
+    ("fault_rebind", faults::fault_rebind),
 ];

@@ -7,11 +7,14 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use netmem::{
     device::{Device, Verdict},
-    mem::{Audit, Packet, PageTier, Pool, PoolConfig, PoolHandle, Region},
-    xdp::{BusyPoll, Port, RingSizes, program::XdpProgram},
+    mem::{Audit, Packet, PageTier, Pool, PoolConfig, PoolHandle, Region, Walk, audit::Owner},
+    xdp::{BusyPoll, MultiBuffer, Port, RingSizes, program::XdpProgram},
 };
 
-use crate::bed::{Nic, Stop, Way};
+use crate::{
+    bed::{Nic, Stop, Way},
+    programs::META_BYTES,
+};
 
 /// What the kernel keeps free in front of every packet for XDP programs.
 pub(crate) const XDP_PACKET_HEADROOM: usize = 256;
@@ -55,14 +58,29 @@ pub(crate) trait End {
 /// What a [`PortEnd`] shall be like.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PortShape {
+    pub(crate) frames: u32,
     pub(crate) frame_bytes: u32,
     pub(crate) headroom_bytes: u32,
+    pub(crate) rings: RingSizes,
+    /// Whether packets may have several frames.
+    pub(crate) segments: bool,
     pub(crate) drive: Drive,
+}
+
+impl PortShape {
+    pub(crate) const DEFAULT: Self = Self {
+        frames: 1024,
+        frame_bytes: 4096,
+        headroom_bytes: 0,
+        rings: RingSizes { rx: 256, tx: 256, fill: 512, completion: 512 },
+        segments: false,
+        drive: Drive::Spin,
+    };
 }
 
 impl Default for PortShape {
     fn default() -> Self {
-        Self { frame_bytes: 4096, headroom_bytes: 0, drive: Drive::Spin }
+        Self::DEFAULT
     }
 }
 
@@ -72,6 +90,9 @@ pub(crate) struct PortEnd {
     port: Port,
     handle: PoolHandle,
     shape: PortShape,
+    is_copied: bool,
+    /// What earlier ports over the same pool did.
+    pub(crate) ended: Vec<Walk>,
 }
 
 impl PortEnd {
@@ -81,56 +102,121 @@ impl PortEnd {
         shape: PortShape,
         program: Arc<XdpProgram>,
     ) -> Result<Self, Stop> {
-        let frames = 1024;
-        let region = Region::builder(frames * shape.frame_bytes as usize)
-            .tiers(&[PageTier::Base4K])
-            .build()
-            .map_err(Stop::failed)?;
-        let config = PoolConfig { frame_bytes: shape.frame_bytes, ..PoolConfig::default() };
-        let handle = Pool::new(region, config).map_err(Stop::failed)?.handle();
-        let rings = RingSizes { rx: 256, tx: 256, fill: 512, completion: 512 };
+        Self::over(&pool(shape)?, (way, nic), shape, program)
+    }
+
+    /// A port over a pool that there is already, as earlier ports left it.
+    pub(crate) fn over(
+        handle: &PoolHandle,
+        (way, nic): (Way, &Nic),
+        shape: PortShape,
+        program: Arc<XdpProgram>,
+    ) -> Result<Self, Stop> {
+        let handle = handle.clone();
         let mut builder = Port::with_program(&nic.name, program)
             .modes(&[way.mode])
-            .rings(rings)
+            .rings(shape.rings)
             .headroom(shape.headroom_bytes);
+        if shape.segments {
+            builder = builder.multi_buffer(MultiBuffer::Always);
+        }
         if way.busy_poll {
             builder = builder.busy_poll(BusyPoll::default());
         }
-        let port = builder.open(&handle).map_err(|error| match error.to_string() {
-            why if !way.copies() && why.contains("our reading") => Stop::Impossible(why),
-            why if !way.copies() && why.contains("would be cut") => Stop::Impossible(why),
+        let asks = shape.segments || !way.copies();
+        let port = builder.open(&handle).map_err(|error| match told(&error) {
+            why if asks && why.contains("our reading") => Stop::Impossible(why),
+            why if asks && why.contains("would be cut") => Stop::Impossible(why),
+            why if asks && why.contains("lie across pages") => Stop::Impossible(why),
             why => Stop::Failed(why),
         })?;
         let report = port.report();
         if report.mode != way.mode || report.busy_poll.is_some() != way.busy_poll {
             return Err(Stop::Failed(format!("not what was asked for: {report:?}")));
         }
-        Ok(Self { port, handle, shape })
+        Ok(Self { port, handle, shape, is_copied: way.copies(), ended: Vec::new() })
     }
 
-    /// Closes the port and finds every slot in its pool.
-    pub(crate) fn close(mut self) -> Result<(), Stop> {
-        self.audit()?;
-        let closed = self.port.close();
-        if closed.quarantined > 0 {
-            return Err(Stop::Failed(format!("{} slots are quarantined", closed.quarantined)));
-        }
-        let audit = Audit::of(self.handle.pool(), [self.handle.walk(), closed.walk]);
-        if !audit.is_ok() || audit.held > 0 {
-            return Err(Stop::Failed(format!("after the close: {:?}", audit.findings)));
-        }
-        Ok(())
+    pub(crate) fn port(&mut self) -> &mut Port {
+        &mut self.port
     }
+
+    /// Closes the port and finds every slot in its pool. Returns what it and earlier ones did.
+    pub(crate) fn close(mut self) -> Result<Vec<Walk>, Stop> {
+        let before = self.books()?.owners[Owner::Quarantined];
+        let closed = self.port.close();
+        // Slots that a zero-copy driver had in its own rings are known by their number only.
+        if closed.with_kernel > 0 || (self.is_copied && closed.quarantined > 0) {
+            return Err(Stop::Failed(format!("slots are out of use: {closed:?}")));
+        }
+        self.ended.push(closed.walk.counts_only());
+        let walks = self.ended.iter().cloned().chain([self.handle.walk()]);
+        let audit = Audit::of(self.handle.pool(), walks);
+        let quarantined = audit.owners[Owner::Quarantined] - before;
+        if !audit.is_ok() || audit.held > 0 || quarantined != closed.quarantined {
+            return Err(Stop::Failed(format!("after the close: {audit:?}")));
+        }
+        Ok(self.ended)
+    }
+
+    fn books(&self) -> Result<Audit, Stop> {
+        let walks = self.ended.iter().cloned().chain([self.handle.walk(), self.port.walk()]);
+        let audit = Audit::of(self.handle.pool(), walks);
+        if audit.is_ok() { Ok(audit) } else { Err(Stop::Failed(format!("{:?}", audit.findings))) }
+    }
+
+    /// A packet of as many frames as its bytes need; `None` when the pool has too few now.
+    fn packet(&self, bytes: &[u8]) -> Result<Option<Packet>, Stop> {
+        let mut whole: Option<Packet> = None;
+        for part in bytes.chunks(self.room_bytes()) {
+            let Some(mut packet) = self.handle.alloc() else { return Ok(None) };
+            let len = u32::try_from(part.len()).map_err(Stop::failed)?;
+            packet.put(len).map_err(Stop::failed)?.copy_from_slice(part);
+            match &mut whole {
+                None => whole = Some(packet),
+                Some(whole) => {
+                    let appended = whole.append(packet);
+                    appended.map_err(|_| Stop::failed("a chain takes no more frames"))?;
+                }
+            }
+        }
+        Ok(whole)
+    }
+
+    /// How many bytes a frame has behind the headroom.
+    fn room_bytes(&self) -> usize {
+        self.shape.frame_bytes as usize - XDP_PACKET_HEADROOM
+    }
+}
+
+/// What an error says of this refusal; not what is known of the driver besides.
+fn told(error: &netmem::Error) -> String {
+    let why = error.to_string();
+    why.split("; known of").next().unwrap_or_default().to_owned()
+}
+
+/// Memory for a port.
+pub(crate) fn pool(shape: PortShape) -> Result<PoolHandle, Stop> {
+    // Zero-copy drivers take no frame across pages that are not neighbours in memory.
+    let tiers: &[_] = match shape.frame_bytes.is_power_of_two() {
+        true => &[PageTier::Base4K],
+        false => &[PageTier::Huge2M, PageTier::Base4K],
+    };
+    let region = Region::builder((shape.frames * shape.frame_bytes) as usize)
+        .tiers(tiers)
+        .build()
+        .map_err(Stop::failed)?;
+    let (frame_bytes, frames) = (shape.frame_bytes, Some(shape.frames));
+    let config = PoolConfig { frame_bytes, frames, ..PoolConfig::default() };
+    Ok(Pool::new(region, config).map_err(Stop::failed)?.handle())
 }
 
 impl End for PortEnd {
     fn send(&mut self, bytes: &[u8]) -> Result<bool, Stop> {
-        if self.port.tx_room() == 0 {
+        if (self.port.tx_room() as usize) < bytes.len().div_ceil(self.room_bytes()) {
             return Ok(false);
         }
-        let Some(mut packet) = self.handle.alloc() else { return Ok(false) };
-        let len = u32::try_from(bytes.len()).map_err(Stop::failed)?;
-        packet.put(len).map_err(Stop::failed)?.copy_from_slice(bytes);
+        let Some(packet) = self.packet(bytes)? else { return Ok(false) };
         let mut queue: VecDeque<Packet> = [packet].into();
         let sent = self.port.transmit(&mut queue).map_err(Stop::failed)?;
         if sent == 1 { Ok(true) } else { Err(Stop::failed("the tx ring had room and has none")) }
@@ -157,10 +243,10 @@ impl End for PortEnd {
         let mut received = Vec::new();
         self.port.receive(budget, &mut (), |packet| {
             received.push(Received {
-                bytes: packet.bytes().to_vec(),
+                bytes: packet.frames().flatten().copied().collect(),
                 headroom: packet.headroom(),
                 frames: packet.frame_count(),
-                in_front: Vec::new(),
+                in_front: packet.in_front(META_BYTES).unwrap_or_default().to_vec(),
             });
             Verdict::Consume
         });
@@ -172,7 +258,6 @@ impl End for PortEnd {
     }
 
     fn audit(&mut self) -> Result<(), Stop> {
-        let audit = Audit::of(self.handle.pool(), [self.handle.walk(), self.port.walk()]);
-        if audit.is_ok() { Ok(()) } else { Err(Stop::Failed(format!("{:?}", audit.findings))) }
+        self.books().map(drop)
     }
 }

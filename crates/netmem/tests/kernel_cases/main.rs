@@ -9,7 +9,8 @@
 //!   raw_end   RawEnd: xdp::raw, with books of its own              or the interfaces of NETMEM_CASES_PAIR)
 //! ```
 //! A case about programs that behave has ports at both ends; one about invalid descriptors, rings that
-//! nobody releases or drains, several frames, unaligned chunks or two sockets of one UMEM has raw ones.
+//! nobody releases or drains, chains as long as the kernel takes, or two sockets on one queue has raw
+//! ones. Behind the kernel's cases come faults of our own, `fault_*`.
 //!
 //! Each packet is held against what was sent, every byte of it (word `w` of packet `n` is `n << 16 | w`),
 //! in order, and at `XDP_PACKET_HEADROOM` and the UMEM's own headroom from its frame's start. No frame
@@ -18,7 +19,7 @@
 //!
 //! By default the modes are those that a veth has, copy mode with a native and a generic program. With
 //! `NETMEM_CASES_PAIR` zero copy is added. What a device cannot do is skipped in the kernel's words.
-//! Unaligned cases lie on base pages, which copy mode allows.
+//! Unaligned cases lie on base pages, which copy mode allows, and in zero copy on huge ones.
 //!
 //! Planted and caught (native unless said): completions counted twice (send_receive, bidirectional); ring
 //! entries read and not passed (poll_tx, aligned_inv_desc, stat_tx_invalid, too_many_frags generic);
@@ -31,8 +32,10 @@
 //! released that were not to be (stat_rx_full);
 //! the continuation bit lost (send_receive_9k_packets, too_many_frags, aligned_inv_desc_multi_buff,
 //! xdp_adjust_tail_shrink_multi_buff, xdp_metadata_copy_multi_buff generic); the kernel not woken to send
-//! (bidirectional generic). Not caught: busy polling that is not switched on, whose packets come all the
-//! same, by the kernel's timer.
+//! (bidirectional generic); a refill that gives up once the kernel has no slot left (both faults of a
+//! starved fill ring); ENETDOWN taken for the end (fault_link_flap). The cases of several frames had raw
+//! ends when they were tried. Not caught: busy polling that is not switched on, whose packets come all
+//! the same, by the kernel's timer.
 #![allow(clippy::unwrap_used, reason = "a test: an error where none may be is a failure")]
 
 mod bed;

@@ -11,7 +11,7 @@ use netmem_bpf::{
 use crate::bed::{Nic, Stop};
 
 /// Bytes of metadata that [`Kind::Metadata`] puts in front of a packet.
-pub(crate) const META_BYTES: usize = 32;
+pub(crate) const META_BYTES: u32 = 32;
 /// Entry of the memory that counts packets.
 const COUNT: u32 = 0;
 /// Entry of the memory that has the last refusal of a helper.
@@ -114,7 +114,7 @@ fn instructions(kind: Kind, sockets: &Map, memory: &Map) -> Assembler {
             a.alu(Alu::And, Reg::R8, 1).jump_if(Cond::Ne, Reg::R8, 0, drop);
         }
         Kind::Metadata => {
-            let delta = -i32::try_from(META_BYTES).expect("a small number");
+            let delta = -META_BYTES.cast_signed();
             count(&mut a, memory, drop);
             a.mov(Reg::R1, Reg::R7).mov(Reg::R2, delta).call(Helper::XdpAdjustMeta);
             a.mov(Reg::R6, Reg::R0).jump_if(Cond::Ne, Reg::R0, 0, refused);

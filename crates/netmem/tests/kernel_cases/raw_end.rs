@@ -21,14 +21,10 @@ use nix::libc;
 use crate::{
     bed::{Nic, PATIENCE, Stop, Way},
     end::{Drive, End, Received, XDP_PACKET_HEADROOM},
-    programs::META_BYTES,
 };
 
 /// In unaligned mode, where in an address the offset of the packet in its frame begins.
 const OFFSET_SHIFT: u32 = 48;
-/// How far a packet of [`Layout::Straddling`] lies in front of a page's end.
-const BEFORE_PAGE_END: u64 = 32;
-const PAGE_BYTES: u64 = 4096;
 
 /// Where frames lie in the UMEM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,8 +33,6 @@ pub(crate) enum Layout {
     Aligned,
     /// One after the other, in unaligned mode.
     Unaligned,
-    /// In unaligned mode, with the bytes of every second packet on both sides of a page's end.
-    Straddling,
 }
 
 /// What a [`RawEnd`] shall be like.
@@ -109,10 +103,16 @@ pub(crate) struct RawEnd {
 
 impl RawEnd {
     pub(crate) fn new(way: Way, nic: &Nic, shape: Shape) -> Result<Self, Stop> {
-        let bases = bases(&shape);
-        let len_bytes = len_bytes(&shape);
+        let frame_bytes = u64::from(shape.frame_bytes);
+        let bases: Vec<_> = (0..u64::from(shape.frames)).map(|frame| frame * frame_bytes).collect();
+        let len_bytes = frame_bytes * u64::from(shape.frames);
+        // Where the kernel does not copy, what crosses pages must lie in pages that are neighbours.
+        let tier = match shape.layout {
+            Layout::Unaligned if !way.copies() => PageTier::Huge2M,
+            Layout::Unaligned | Layout::Aligned => PageTier::Base4K,
+        };
         let region = Region::builder(usize::try_from(len_bytes).map_err(Stop::failed)?)
-            .tiers(&[PageTier::Base4K])
+            .tiers(&[tier])
             .build()
             .map_err(Stop::failed)?;
         let config = RawUmemConfig {
@@ -239,8 +239,17 @@ impl RawEnd {
         Ok(addresses.len())
     }
 
-    /// Calls sendto(2) once; what only says "later" is no error.
+    /// Calls sendto(2) once; what only says "later" is no error. With busy polling it polls for packets,
+    /// which not every driver sends by: then poll(2) wakes it.
     pub(crate) fn kick(&self) -> Result<(), Stop> {
+        self.send_to()?;
+        if self.busy_poll && self.socket().tx_queued() > 0 {
+            self.socket().poll(PollFor::Writable, Duration::ZERO).map_err(Stop::failed)?;
+        }
+        Ok(())
+    }
+
+    fn send_to(&self) -> Result<(), Stop> {
         match self.sockets[self.active].kick_tx() {
             Err(error)
                 if !matches!(
@@ -283,8 +292,6 @@ impl RawEnd {
             }
             if at == 0 {
                 received.headroom = headroom;
-                let meta = base + offset - META_BYTES as u64;
-                received.in_front = self.umem.read(meta, META_BYTES);
             }
             received.bytes.extend(self.umem.read(base + offset, desc.len as usize));
             if self.refill {
@@ -344,8 +351,6 @@ impl RawEnd {
 impl End for RawEnd {
     fn send(&mut self, bytes: &[u8]) -> Result<bool, Stop> {
         let frame_bytes = self.shape.frame_bytes as usize;
-        let is_straddling = self.shape.layout == Layout::Straddling && bytes.len() <= 128;
-        let offset = if is_straddling { XDP_PACKET_HEADROOM as u64 } else { 0 };
         let parts: Vec<&[u8]> = bytes.chunks(frame_bytes).collect();
         let queued = self.socket().tx_queued() as usize;
         if queued + parts.len() > self.shape.rings.tx as usize || self.free.len() < parts.len() {
@@ -356,7 +361,7 @@ impl End for RawEnd {
             let frame = self.free.pop().expect("counted above");
             self.free.push(frame);
             let desc = XdpDesc {
-                addr: self.bases[frame] + offset,
+                addr: self.bases[frame],
                 len: u32::try_from(part.len()).map_err(Stop::failed)?,
                 options: if at == last { 0 } else { XDP_PKT_CONTD },
             };
@@ -428,28 +433,6 @@ impl End for RawEnd {
 /// net/xdp/xsk.c).
 fn completed(addr: u64) -> u64 {
     addr & !1
-}
-
-/// Where the frames start.
-fn bases(shape: &Shape) -> Vec<u64> {
-    let frame_bytes = u64::from(shape.frame_bytes);
-    let base = |frame: u64| match shape.layout {
-        Layout::Aligned | Layout::Unaligned => frame * frame_bytes,
-        Layout::Straddling => {
-            let headroom = XDP_PACKET_HEADROOM as u64;
-            let shift = PAGE_BYTES - headroom - BEFORE_PAGE_END;
-            frame * 2 * PAGE_BYTES + if frame % 2 == 1 { shift } else { 0 }
-        }
-    };
-    (0..u64::from(shape.frames)).map(base).collect()
-}
-
-fn len_bytes(shape: &Shape) -> u64 {
-    let frames = u64::from(shape.frames);
-    match shape.layout {
-        Layout::Straddling => frames * 2 * PAGE_BYTES,
-        Layout::Aligned | Layout::Unaligned => frames * u64::from(shape.frame_bytes),
-    }
 }
 
 fn refusal(way: Way, error: &netmem::Error) -> Stop {

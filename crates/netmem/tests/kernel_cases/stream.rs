@@ -1,5 +1,7 @@
 //! What is sent: packets whose every word says which packet and which word it is.
 
+use std::collections::BTreeSet;
+
 /// The EtherType of all test packets: for local experiments (IEEE Std 802).
 pub(crate) const ETHER_TYPE: u16 = 0x88b5;
 /// In front of the words: an Ethernet header, and 2 bytes that align them.
@@ -78,6 +80,22 @@ impl Packet {
     fn payload_byte(&self, at: usize) -> u8 {
         let word = u32::from(self.number) << 16 | u32::try_from(at / 4).expect("packets are small");
         word.to_be_bytes()[at % 4]
+    }
+}
+
+/// The packets that came while some may be lost. A wire that pushes back may change their order, as a
+/// hub of QEMU does.
+#[derive(Debug, Default)]
+pub(crate) struct Seen(pub(crate) BTreeSet<u16>);
+
+impl Seen {
+    /// Checks every byte of a packet of [`MIN_BYTES`], and that it did not come before. What is none of
+    /// a case's packets does not count.
+    pub(crate) fn note(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let number = number_of(bytes).filter(|number| is_ours(bytes) && *number != HELLO);
+        let Some(number) = number else { return Ok(()) };
+        Packet::new(number.into(), MIN_BYTES).check(bytes)?;
+        if self.0.insert(number) { Ok(()) } else { Err(format!("packet {number} came twice")) }
     }
 }
 

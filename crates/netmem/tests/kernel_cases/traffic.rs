@@ -40,8 +40,13 @@ impl Ends<RawEnd> {
     /// sockets by number; drivers want a program at the sender as well for zero copy.
     pub(crate) fn raw(bed: &Bed, tx: Shape, rx: Shape, kind: Kind) -> Result<Self, Stop> {
         let mode = bed.way.attach_mode();
-        let (at_tx, _) = Loaded::new(Kind::Redirect)?.attach(&bed.tx, mode)?;
-        let (at_rx, memory) = Loaded::new(kind)?.attach(&bed.rx, mode)?;
+        // A driver may take no program with such an MTU, whatever the program.
+        let too_long = |stop| match stop {
+            Stop::Failed(why) if rx.segments && why.contains("(EINVAL)") => Stop::Impossible(why),
+            stop => stop,
+        };
+        let (at_tx, _) = Loaded::new(Kind::Redirect)?.attach(&bed.tx, mode).map_err(too_long)?;
+        let (at_rx, memory) = Loaded::new(kind)?.attach(&bed.rx, mode).map_err(too_long)?;
         bed.wait_until_up()?;
         let rx = RawEnd::new(bed.way, &bed.rx, rx)?;
         let tx = RawEnd::new(bed.way, &bed.tx, tx)?;
@@ -63,13 +68,18 @@ impl Ends<PortEnd> {
         let (program, _) = Loaded::new(Kind::Redirect)?.for_port();
         let tx = PortEnd::new(bed.way, &bed.tx, tx, program)?;
         bed.wait_until_up()?;
-        Ok(Self { tx, rx, memory, window: WINDOW, attached: None, is_given: bed.is_given })
+        Ok(Self::of(bed, tx, rx, memory))
+    }
+
+    /// Ends of ports that there are already.
+    pub(crate) fn of(bed: &Bed, tx: PortEnd, rx: PortEnd, memory: Memory) -> Self {
+        Self { tx, rx, memory, window: WINDOW, attached: None, is_given: bed.is_given }
     }
 
     /// Closes both, and finds every slot in its pool.
     pub(crate) fn close(self) -> Result<(), Stop> {
         self.tx.close()?;
-        self.rx.close()
+        self.rx.close().map(drop)
     }
 }
 

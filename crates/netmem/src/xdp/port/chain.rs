@@ -23,10 +23,6 @@ use crate::{
     sys::xsk::{XDP_PKT_CONTD, XdpDesc},
 };
 
-/// The longest chain that is sent: a socket buffer's head and its fragments, `MAX_SKB_FRAGS` of 17.
-/// Drivers in zero-copy mode may take fewer (`xdp_zc_max_segs`).
-pub(super) const MAX_FRAMES: u32 = 18;
-
 /// What a run has beside its descriptors. For a plain run: nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Lone {
@@ -215,6 +211,6 @@ impl Port {
 
     /// How many frames a packet may have to be sent ever.
     pub(super) fn longest_sent(&self) -> u32 {
-        MAX_FRAMES.min(self.rings.tx.size()).min(self.rings.completion.size())
+        self.report.tx_max_frames.min(self.rings.tx.size()).min(self.rings.completion.size())
     }
 }

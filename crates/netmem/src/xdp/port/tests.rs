@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     fake::FakeKernel,
     mem::{Audit, PageTier, Pool, PoolConfig, Region, audit::Finding},
-    xdp::RingSizes,
+    xdp::{BusyPoll, RingSizes},
 };
 
 const SIZES: RingSizes = RingSizes { rx: 16, tx: 16, fill: 16, completion: 16 };
@@ -642,6 +642,27 @@ fn an_empty_batch_wakes_for_the_fill_ring() {
     assert_eq!((batch(&mut bed), bed.kernel.calls().rx_kicks()), (2, 0), "it delivers");
     assert_eq!((batch(&mut bed), bed.kernel.calls().rx_kicks()), (0, 1));
     bed.assert_closed(0);
+}
+
+/// D4 with busy polling: sendto(2) may leave everything in the tx ring, and poll(2) wakes the driver
+/// then; where all was taken, nobody calls it.
+///
+/// Planted and caught: no call of poll(2), one although the tx ring is empty.
+#[test]
+fn what_busy_polling_does_not_send_is_woken_for_by_poll() {
+    for (busy_poll, expected) in [(None, 0), (Some(BusyPoll::default()), 1)] {
+        let mut bed = Bed::new();
+        bed.port.report.busy_poll = busy_poll;
+        bed.kernel.ask_for_wakeup(true);
+        bed.deliver(0..2);
+        assert_eq!(bed.port.receive(64, &mut (), |_| Verdict::Transmit).transmitted, 2);
+        bed.port.flush().unwrap();
+        assert_eq!((bed.kernel.calls().kicks(), bed.kernel.calls().waits()), (1, expected));
+        assert_eq!(bed.kernel.send(|_| {}), 2);
+        bed.port.unkicked = true;
+        bed.port.flush().unwrap();
+        assert_eq!((bed.kernel.calls().kicks(), bed.kernel.calls().waits()), (2, expected));
+    }
 }
 
 /// D5: after a close every slot is back, and packets that could not be sent have a reason.

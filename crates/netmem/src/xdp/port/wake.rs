@@ -4,6 +4,10 @@
 //!
 //! The fill ring's flag is set by a driver that has no slots to receive into. It delivers what it has
 //! and then nothing, so the batch that finds nothing looks at that flag, and the others need not.
+//!
+//! With busy polling in zero-copy mode sendto(2) polls the queue's NAPI instead of waking the driver
+//! (`xsk_no_wakeup` in net/xdp/xsk.c, kernel 6.18). A driver whose NAPI for receiving does not send, as
+//! virtio_net's, would never send then; poll(2) wakes it all the same (`xsk_poll`).
 
 use std::{io, time::Duration};
 
@@ -26,6 +30,9 @@ impl Port {
             match self.kernel.kick_tx() {
                 Wake::Done => {
                     self.unkicked = false;
+                    if self.report.busy_poll.is_some() && self.rings.tx.queued() > 0 {
+                        self.kernel.wake_by_poll();
+                    }
                     return;
                 }
                 Wake::Again => self.reap(),

@@ -1,21 +1,22 @@
 //! What a set does with an interface's driver, on a veth that says to have another one.
 //!
 //! Planted and caught: zero copy tried although it would cut packets; refused whatever the frames are;
-//! the list ended instead of gone on with.
+//! the list ended instead of gone on with; frames across pages taken.
 
 use netmem_host::lab::{Lab, missing_privilege, skip};
 use netmem_wire::filter::Rules;
 
 use super::*;
 use crate::{
-    mem::{PoolConfig, Region},
+    mem::{PageTier, PoolConfig, Region},
     xdp::Port,
 };
 
 /// Tries zero copy and native mode with frames of this size, on a veth whose driver is said to be
 /// `driver`: why zero copy was refused.
 fn refusal(driver: &str, frame_bytes: u32) -> String {
-    let region = Region::builder(64 * frame_bytes as usize).build().unwrap();
+    let region = Region::builder(64 * frame_bytes as usize).tiers(&[PageTier::Base4K]);
+    let region = region.build().unwrap();
     let pool = Pool::new(region, PoolConfig { frame_bytes, ..PoolConfig::default() }).unwrap();
     let lab = Lab::builder().build().unwrap();
     let interface = lab.client_link().name.clone();
@@ -56,6 +57,8 @@ fn lab_zero_copy_that_would_cut_packets_is_not_tried() {
         let why = refusal(driver, frame_bytes);
         assert!(why.starts_with("bind: operation not supported"), "{driver}: {why}");
     }
+    let why = refusal("veth", 3000);
+    assert!(why.starts_with("frames of 3000 bytes lie across pages"), "{why}");
     let why = refusal("virtio_net", 2048);
     assert!(why.contains("bind: operation not supported"), "{why}");
     assert!(why.contains("; known of virtio_net: the bind fails with EINVAL"), "{why}");

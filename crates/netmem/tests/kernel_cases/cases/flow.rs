@@ -1,9 +1,11 @@
 //! Packets arrive once, in order and intact: by every shape of memory, drive and number of sockets.
 
+use netmem::xdp::RingSizes;
+
 use crate::{
     bed::{Bed, Stop},
     end::{Drive, End, PortShape},
-    raw_end::{Layout, RawEnd, Shape},
+    raw_end::{RawEnd, Shape},
     stream::{MIN_BYTES, Packet, packets},
     traffic::{Ends, Kind, expect, pass, send_all},
 };
@@ -12,6 +14,15 @@ use crate::{
 const COUNT: usize = 2048;
 /// The largest packet of an MTU of 9,000 that the kernel's own suite sends.
 pub(crate) const JUMBO_BYTES: usize = 9000;
+/// The largest packet of an MTU of 1,500, of which more than a third lie across the end of a page.
+const LONG_BYTES: usize = 1514;
+/// Frames that lie across pages, all of them in one huge page.
+const UNALIGNED: PortShape = PortShape {
+    frames: 512,
+    frame_bytes: 4000,
+    rings: RingSizes { rx: 256, tx: 256, fill: 256, completion: 256 },
+    ..PortShape::DEFAULT
+};
 /// How far the headroom of a UMEM moves packets.
 const HEADROOM_BYTES: u32 = 128;
 
@@ -69,18 +80,20 @@ pub(crate) fn bidirectional(bed: &Bed) -> Result<(), Stop> {
 
 /// Packets of three frames.
 pub(crate) fn send_receive_9k_packets(bed: &Bed) -> Result<(), Stop> {
-    jumbo(bed, Layout::Aligned)
+    jumbo(bed, PortShape::default())
 }
 
-/// Every second packet lies across the end of a page, where it is sent and where it is received.
+/// Frames that do not divide a page: many packets lie across the end of one, where they are sent and
+/// where they are received.
 pub(crate) fn send_receive_unaligned(bed: &Bed) -> Result<(), Stop> {
-    let shape = Shape { layout: Layout::Straddling, ..Shape::default() };
-    Ends::raw(bed, shape, shape, Kind::Redirect)?.pass(&packets(COUNT, MIN_BYTES))
+    let mut ends = Ends::ports(bed, UNALIGNED, UNALIGNED, Kind::Redirect)?;
+    ends.pass(&packets(COUNT, LONG_BYTES))?;
+    ends.close()
 }
 
-/// Packets of three frames that lie across the ends of pages.
+/// Packets of three such frames.
 pub(crate) fn send_receive_unaligned_9k_packets(bed: &Bed) -> Result<(), Stop> {
-    jumbo(bed, Layout::Straddling)
+    jumbo(bed, UNALIGNED)
 }
 
 /// Made, used and taken down ten times: no queue stays busy, no slot is lost.
@@ -130,14 +143,15 @@ pub(crate) fn xdp_shared_umem(bed: &Bed) -> Result<(), Stop> {
     ends.audit()
 }
 
-fn jumbo(bed: &Bed, layout: Layout) -> Result<(), Stop> {
+fn jumbo(bed: &Bed, shape: PortShape) -> Result<(), Stop> {
     let _mtu = bed.mtu(9000)?;
-    let shape = Shape { segments: true, layout, ..Shape::default() };
-    let mut ends = Ends::raw(bed, shape, shape, Kind::Redirect)?;
+    let shape = PortShape { segments: true, ..shape };
+    let mut ends = Ends::ports(bed, shape, shape, Kind::Redirect)?;
     ends.pass_and(&packets(COUNT / 8, JUMBO_BYTES), |packet, received| match received.frames {
         3 => Ok(()),
         frames => Err(Stop::Failed(format!("packet {} came in {frames} frames", packet.number))),
-    })
+    })?;
+    ends.close()
 }
 
 /// Traffic between two ports.

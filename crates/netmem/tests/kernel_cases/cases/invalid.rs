@@ -1,10 +1,12 @@
 //! Descriptors that the kernel must refuse, among good ones: the good ones arrive, the bad ones send
 //! nothing and do not complete.
 
+use std::time::Instant;
+
 use netmem::xdp::{XdpDesc, raw::XDP_PKT_CONTD};
 
 use crate::{
-    bed::{Bed, Stop},
+    bed::{Bed, PATIENCE, Stop},
     end::End,
     raw_end::{Layout, RawEnd, Shape},
     stream::{MIN_BYTES, Packet},
@@ -168,9 +170,9 @@ fn shoot(ends: &mut Ends<RawEnd>, packets: &[Vec<Shot>]) -> Result<(), Stop> {
     // The kernel stops behind each one that it refuses.
     let wanted = ends.tx.socket().tx_consumed();
     let left = ends.tx.socket().tx_queued();
-    for _ in 0..4 * left {
-        ends.tx.kick()?;
-        ends.tx.reap()?;
+    let deadline = Instant::now() + PATIENCE;
+    while ends.tx.socket().tx_queued() > 0 && Instant::now() < deadline {
+        ends.tx.pump()?;
     }
     let consumed = ends.tx.socket().tx_consumed().wrapping_sub(wanted);
     if ends.tx.socket().tx_queued() > 0 {

@@ -110,6 +110,33 @@ fn chains_of_more_frames_than_the_kernel_takes_are_dropped() {
     }
 }
 
+/// A driver in zero-copy mode may take fewer: what it would refuse is dropped with a reason, whether
+/// it is sent by its owner or where it was received, and what it takes is sent.
+#[test]
+fn chains_of_more_frames_than_the_driver_takes_are_dropped() {
+    for (most, sent) in [(1, 0), (2, 0), (3, 1)] {
+        let mut bed = Bed::new();
+        bed.port.report.tx_max_frames = most;
+        let frames: Vec<Vec<u8>> = [60, 20, 30].map(|len| vec![9; len]).to_vec();
+        let received: Vec<_> = frames.iter().map(Vec::as_slice).collect();
+        assert!(bed.kernel.deliver_chain(&received) && bed.kernel.deliver(&[7; 61]));
+        let tally = bed.port.receive(64, &mut (), |_| Verdict::Transmit);
+        assert_eq!(tally.transmitted, sent + 1);
+        let mut packet = owned(&bed.handle, 0, 60);
+        for n in 1..3 {
+            packet.append(owned(&bed.handle, n, 20)).unwrap();
+        }
+        let mut queue: VecDeque<Packet> = [packet, owned(&bed.handle, 3, 61)].into();
+        assert_eq!(bed.port.transmit(&mut queue).unwrap(), sent as usize + 1);
+        let mut lens = Vec::new();
+        bed.kernel.send_chains(|frames| lens.push(frames.len()));
+        let expected = if sent == 1 { vec![3, 1, 3, 1] } else { vec![1, 1] };
+        assert_eq!(lens, expected, "{most}");
+        let audit = bed.assert_closed(u64::from(2 * sent + 2));
+        assert_eq!(audit.counts.dropped[DropReason::FullRing], 2 - 2 * u64::from(sent));
+    }
+}
+
 /// Packets of odd sizes through slots of odd sizes: each intact, each slot back as its own start, which
 /// the kernel does not compute in this mode (the fake one panics for any other).
 #[test]
