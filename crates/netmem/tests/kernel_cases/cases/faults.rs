@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How long nothing has to come until nothing more will.
-const QUIET: Duration = Duration::from_millis(100);
+const QUIET: Duration = Duration::from_millis(250);
 /// The slots of a receiver that keeps all it gets: less than a driver's ring, and as many.
 const FEW: u32 = 64;
 const MANY: u32 = 256;
