@@ -1,7 +1,7 @@
 //! What a set does with an interface's driver, on a veth that says to have another one.
 //!
 //! Planted and caught: zero copy tried although it would cut packets; refused whatever the frames are;
-//! the list ended instead of gone on with; frames across pages taken.
+//! the list ended instead of gone on with.
 
 use netmem_host::lab::{Lab, missing_privilege, skip};
 use netmem_wire::filter::Rules;
