@@ -5,6 +5,7 @@
 //! * [`netlink`]: links, addresses, neighbours and offloads, straight from the kernel.
 //! * [`source`]: where figures come from, and why one cannot be had.
 //! * [`netns`]: every network namespace that lives, by whatever keeps it.
+//! * [`proc`]: what `/proc`, `/sys` and cgroups tell about network memory.
 //! * [`process`]: which process holds a BPF link or an AF_XDP socket; names, control groups.
 //! * [`queues`]: from a queue to its NAPI, interrupt, page pool and AF_XDP socket.
 //! * [`sockets`]: what sockets hold, by process and control group.
@@ -17,6 +18,7 @@ mod error;
 pub mod lab;
 pub mod netlink;
 pub mod netns;
+pub mod proc;
 pub mod process;
 pub mod queues;
 pub mod routes;
