@@ -9,6 +9,7 @@
 //! * [`process`]: which process holds a BPF link or an AF_XDP socket; names, control groups.
 //! * [`queues`]: from a queue to its NAPI, interrupt, page pool and AF_XDP socket.
 //! * [`sockets`]: what sockets hold, by process and control group.
+//! * [`sysctl`]: the kernel's settings of network memory: values, units, scopes, defaults.
 //! * [`xdp`]: the XDP programs and AF_XDP sockets of a namespace's interfaces, and taking them off.
 //!
 //! Nothing here runs another program, and nothing here is unsafe.
@@ -24,6 +25,7 @@ pub mod queues;
 pub mod routes;
 pub mod sockets;
 pub mod source;
+pub mod sysctl;
 pub mod xdp;
 
 pub use error::{Cause, Error, Result};

@@ -20,6 +20,7 @@ mod hugepages;
 mod interrupts;
 mod limits;
 mod meminfo;
+mod memory;
 mod pressure;
 mod protocols;
 mod slabinfo;
@@ -40,6 +41,9 @@ pub use self::hugepages::{HugepagePool, Hugepages};
 pub use self::interrupts::{Interrupt, Interrupts, device_interrupts};
 pub use self::limits::{Limits, ResourceLimit};
 pub use self::meminfo::{Meminfo, Vmstat};
+pub use self::memory::{
+    Level, MemoryLimits, ProtocolMemory, Provenance, Reserve, TransportProtocol,
+};
 pub use self::pressure::{Pressure, Stall};
 pub use self::protocols::{MemoryPressure, Protocol, Protocols};
 pub use self::slabinfo::{

@@ -1,0 +1,255 @@
+//! Memory of TCP and of UDP against its limits, with how far off the figure may be.
+//!
+//! ```text
+//!   0 ........ min ........ pressure ........ max      net.ipv4.tcp_mem, udp_mem; pages; global
+//!                 <- leaves    enters ->    refuses    (TCP; UDP has no pressure state)
+//!   pages (/proc/net/sockstat) +- net.core.mem_pcpu_rsv x CPUs
+//! ```
+//! Since 6.0 each CPU holds back what it has charged or freed until it exceeds `mem_pcpu_rsv` pages
+//! (`proto_memory_pcpu_drain` in include/net/proto_memory.h, kernel 6.18), so the sum may be off by that
+//! much per CPU either way, and shows 0 while something is queued. Nothing below the error bar is a
+//! finding. Exact figures are those of each socket.
+//!
+//! The limits exist in the initial network namespace only: elsewhere they are unavailable, and the
+//! memory still counts the whole machine.
+
+use serde::Serialize;
+
+use super::{MemoryPressure, Protocols, Sockstat, online_cpus, page_size_bytes};
+use crate::source::{Reading, Root, Unavailable, or_null};
+use crate::sysctl::{self, Value};
+
+/// Pages that a CPU holds back at most, where the kernel does not say: the default since 6.0
+/// (`SK_MEMORY_PCPU_RESERVE`, 1 MiB in pages of 4 KiB).
+const ASSUMED_RESERVE_BYTES: u64 = 1 << 20;
+
+/// A protocol that has limits for all its sockets together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TransportProtocol {
+    /// TCP of IPv4 and IPv6, and MPTCP.
+    Tcp,
+    /// UDP of IPv4 and IPv6.
+    Udp,
+}
+
+/// What a protocol has charged; global.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ProtocolMemory {
+    /// Whose it is.
+    pub protocol: TransportProtocol,
+    /// Memory in pages.
+    pub pages: u64,
+    /// Memory in bytes.
+    pub bytes: u64,
+    /// Its limits.
+    #[serde(serialize_with = "or_null")]
+    pub limits: Reading<MemoryLimits>,
+    /// Whether the protocol is under pressure, as the kernel says.
+    #[serde(serialize_with = "or_null")]
+    pub pressure: Reading<MemoryPressure>,
+    /// How far `bytes` may be off, either way.
+    pub error_bar_bytes: u64,
+    /// What the error bar comes from.
+    pub reserve: Reserve,
+}
+
+/// The limits of a protocol's memory: `net.ipv4.tcp_mem` or `udp_mem`, in pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct MemoryLimits {
+    /// Under this, pressure ends and nothing is refused.
+    pub min_pages: u64,
+    /// Above this, TCP enters pressure; UDP has no such state.
+    pub pressure_pages: u64,
+    /// Above this, allocations are refused but for each socket's minimum.
+    pub max_pages: u64,
+}
+
+/// What CPUs hold back from the sum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Reserve {
+    /// Most pages that a CPU holds back.
+    pub pages_per_cpu: u64,
+    /// Number of CPUs that are online.
+    pub cpus: u64,
+    /// Where the two are from.
+    pub provenance: Provenance,
+}
+
+/// Whether a figure was read or assumed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Provenance {
+    /// The kernel said it.
+    Read,
+    /// The kernel does not say; it is the default of kernels that have it.
+    Assumed,
+}
+
+/// Where a figure lies between the limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// At or under the first number.
+    UpToMin,
+    /// At or under the second.
+    UpToPressure,
+    /// At or under the third.
+    UpToMax,
+    /// Above all.
+    AboveMax,
+}
+
+impl ProtocolMemory {
+    /// Reads both protocols in a form that is easy to print: `sockstat`, `protocols`, the two limits and
+    /// the reserve.
+    ///
+    /// # Errors
+    /// The amounts or the page size cannot be read; limits, pressure and reserve have reasons of their
+    /// own.
+    pub fn read(root: &Root) -> Reading<[Self; 2]> {
+        let (sockstat, protocols) = (Sockstat::read(root)?, Protocols::read(root));
+        let (page_bytes, reserve) = (page_size_bytes(root)?, Reserve::read(root)?);
+        Ok([TransportProtocol::Tcp, TransportProtocol::Udp].map(|protocol| {
+            let pages = match protocol {
+                TransportProtocol::Tcp => sockstat.tcp_mem_pages,
+                TransportProtocol::Udp => sockstat.udp_mem_pages,
+            };
+            Self {
+                protocol,
+                pages,
+                bytes: pages.saturating_mul(page_bytes),
+                limits: MemoryLimits::read(root, protocol),
+                pressure: protocol.pressure(&protocols),
+                error_bar_bytes: reserve.pages().saturating_mul(page_bytes),
+                reserve,
+            }
+        }))
+    }
+
+    /// The level that the figure stands at, and the highest that it may stand at by the error bar.
+    pub fn levels(&self) -> Option<(Level, Level)> {
+        let limits = self.limits.as_ref().ok()?;
+        let highest = self.pages.saturating_add(self.reserve.pages());
+        Some((limits.level(self.pages), limits.level(highest)))
+    }
+}
+
+impl TransportProtocol {
+    /// Its name: `tcp`, `udp`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+
+    /// The key of its limits.
+    pub fn limits_key(self) -> &'static str {
+        match self {
+            Self::Tcp => "net.ipv4.tcp_mem",
+            Self::Udp => "net.ipv4.udp_mem",
+        }
+    }
+
+    fn pressure(self, protocols: &Reading<Protocols>) -> Reading<MemoryPressure> {
+        let protocols = protocols.as_ref().map_err(Unavailable::clone)?;
+        let row = protocols.named(&self.name().to_uppercase());
+        row.map(|row| row.pressure)
+            .ok_or_else(|| Unavailable::absent("/proc/net/protocols", "no row of this protocol"))
+    }
+}
+
+impl MemoryLimits {
+    /// Reads a protocol's limits.
+    ///
+    /// # Errors
+    /// They are not in this network namespace, or are not three numbers.
+    pub fn read(root: &Root, protocol: TransportProtocol) -> Reading<Self> {
+        let key = protocol.limits_key();
+        let Value::Triple(numbers) = sysctl::read(root, key)? else {
+            return Err(Unavailable::malformed(key, "not three numbers"));
+        };
+        let [min, pressure, max] = numbers.map(|number| u64::try_from(number).ok());
+        match (min, pressure, max) {
+            (Some(min_pages), Some(pressure_pages), Some(max_pages)) => {
+                Ok(Self { min_pages, pressure_pages, max_pages })
+            }
+            _ => Err(Unavailable::malformed(key, "a number is negative")),
+        }
+    }
+
+    /// Where so many pages stand. Limits that do not ascend are taken as the kernel takes them: the
+    /// highest one that is exceeded counts.
+    pub fn level(&self, pages: u64) -> Level {
+        match pages {
+            _ if pages > self.max_pages => Level::AboveMax,
+            _ if pages > self.pressure_pages => Level::UpToMax,
+            _ if pages > self.min_pages => Level::UpToPressure,
+            _ => Level::UpToMin,
+        }
+    }
+}
+
+impl Reserve {
+    /// Reads it; outside of the initial network namespace, and before 6.7, `mem_pcpu_rsv` is not there
+    /// and its default is assumed.
+    ///
+    /// # Errors
+    /// The number of CPUs or the page size cannot be read.
+    pub fn read(root: &Root) -> Reading<Self> {
+        let cpus = online_cpus(root)?;
+        let read = match sysctl::read(root, "net.core.mem_pcpu_rsv") {
+            Ok(Value::Scalar(pages)) => u64::try_from(pages).ok(),
+            _ => None,
+        };
+        Ok(match read {
+            Some(pages_per_cpu) => Self { pages_per_cpu, cpus, provenance: Provenance::Read },
+            None => {
+                let pages_per_cpu = ASSUMED_RESERVE_BYTES / page_size_bytes(root)?.max(1);
+                Self { pages_per_cpu, cpus, provenance: Provenance::Assumed }
+            }
+        })
+    }
+
+    /// What all CPUs together hold back at most, in pages.
+    pub fn pages(&self) -> u64 {
+        self.pages_per_cpu.saturating_mul(self.cpus)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_lie_between_the_limits() {
+        let limits = MemoryLimits { min_pages: 30, pressure_pages: 40, max_pages: 60 };
+        let levels = [0, 30, 31, 40, 41, 60, 61].map(|pages| limits.level(pages));
+        use Level::{AboveMax, UpToMax, UpToMin, UpToPressure};
+        assert_eq!(
+            levels,
+            [UpToMin, UpToMin, UpToPressure, UpToPressure, UpToMax, UpToMax, AboveMax]
+        );
+        // As a script leaves them that writes one number only.
+        let broken = MemoryLimits { min_pages: 90, ..limits };
+        assert_eq!([39, 41, 61].map(|pages| broken.level(pages)), [UpToMin, UpToMax, AboveMax]);
+    }
+
+    #[test]
+    fn the_error_bar_may_reach_a_higher_level() {
+        let reserve = Reserve { pages_per_cpu: 256, cpus: 2, provenance: Provenance::Read };
+        let memory = ProtocolMemory {
+            protocol: TransportProtocol::Tcp,
+            pages: 100,
+            bytes: 409_600,
+            limits: Ok(MemoryLimits { min_pages: 200, pressure_pages: 500, max_pages: 700 }),
+            pressure: Ok(MemoryPressure::No),
+            error_bar_bytes: 2 << 20,
+            reserve,
+        };
+        assert_eq!(memory.levels(), Some((Level::UpToMin, Level::UpToMax)));
+        let limits = Err(Unavailable::absent("x", "y"));
+        assert_eq!(ProtocolMemory { limits, ..memory }.levels(), None);
+    }
+}
