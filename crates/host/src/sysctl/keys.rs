@@ -351,9 +351,9 @@ mod tests {
     }
 
     #[test]
-    fn this_kernel_has_these_scopes() {
+    fn lab_this_kernel_has_these_scopes() {
         if let Some(reason) = crate::lab::missing_privilege() {
-            return crate::lab::skip("this_kernel_has_these_scopes", &reason);
+            return crate::lab::skip("lab_this_kernel_has_these_scopes", &reason);
         }
         let seen = scopes().as_ref().unwrap();
         let release = std::fs::read("/proc/sys/kernel/osrelease").unwrap();
