@@ -8,6 +8,8 @@ pub mod layers;
 pub mod netlink;
 #[path = "bodies/oracle.rs"]
 mod oracle;
+#[path = "bodies/proc.rs"]
+pub mod proc;
 #[path = "bodies/responder.rs"]
 pub mod responder;
 #[path = "bodies/wire_views.rs"]
@@ -17,9 +19,10 @@ pub mod wire_views;
 pub type Body = fn(&[u8]);
 
 /// Every target: its name, which is also its corpus' folder, and its body.
-pub const TARGETS: [(&str, Body); 4] = [
+pub const TARGETS: [(&str, Body); 5] = [
     ("layers", layers::run),
     ("netlink", netlink::run),
+    ("proc", proc::run),
     ("responder", responder::run),
     ("wire_views", wire_views::run),
 ];

@@ -14,6 +14,8 @@
 //! - views: padding in the payload; a voided header length that panics; setters that clear their
 //!   neighbours; UDP lengths below 8; a carry lost; VLAN ids of 13 bits; ARP without a length check;
 //!   ports of later fragments and short headers in the filter's parse; a network that prints as another.
+//! - proc: blocks of an order to which smaller ones add; sizes of caches that overflow; a description
+//!   taken from behind the CPUs where an interrupt is not counted by CPU.
 #![allow(clippy::unwrap_used, reason = "a test: an error where none may be is a failure")]
 #![allow(clippy::print_stderr, reason = "what was tried, and what failed, is told to a person")]
 
@@ -32,6 +34,7 @@ use std::{
 use bodies::{
     Body, TARGETS, layers,
     layers::LINK_TYPES,
+    proc::READERS,
     responder::{HOST, host},
 };
 use driver::{Driver, Random};
@@ -143,6 +146,20 @@ fn the_corpus_has_every_answer() {
         "reply [8, 6]",
     ];
     assert!(answers.iter().eq(&all), "{answers:?}");
+}
+
+/// The readers' corpus has a file that each understands, under its name.
+#[test]
+fn the_corpus_has_every_file() {
+    let mut understood = BTreeSet::new();
+    for (name, seed) in seeds("proc") {
+        let (choice, file) = seed.split_first().unwrap();
+        let (reader, parse) = READERS[usize::from(*choice)];
+        assert!(name.starts_with(reader), "{name} is for {reader}");
+        assert!(parse(file), "{name} is not understood");
+        understood.insert(reader);
+    }
+    assert_eq!(understood.len(), READERS.len(), "{understood:?}");
 }
 
 /// Through a device: what is sent is the reply and nothing behind it, what is dropped has the reason.
