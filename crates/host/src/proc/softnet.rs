@@ -6,7 +6,7 @@
 //! ```
 //! The counters are the machine's, not a namespace's, and wrap at 2^32: at 1 Mpps in 71 minutes.
 //! `dropped` moves only for users of the backlog: RPS, loopback, a veth without NAPI, tunnels.
-//! Columns: 10 since 2.6.35, 11 since 3.11, 13 since 5.5, 15 since 6.4; a line without its CPU's number
+//! Columns: 10 since 2.6.35, 11 since 3.11, 13 since 5.10, 15 since 6.4; a line without its CPU's number
 //! cannot be put to a CPU while one is offline. Source: `softnet_seq_show` in net/core/net-procfs.c,
 //! kernel 6.18.
 
