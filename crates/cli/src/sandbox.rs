@@ -99,7 +99,8 @@ impl fmt::Display for Confined {
 pub fn confine(entered: &Entered, user: Option<User>) -> Result<Confined, Failure> {
     assert_single_thread()?;
     // Read the program's symbols while files can be opened, so that a panic's backtrace has names.
-    // Does nothing unless RUST_BACKTRACE asks for backtraces.
+    // Does nothing unless RUST_BACKTRACE asks for backtraces, and then takes a part of a second, or
+    // more in a debug build.
     let _ = Backtrace::capture().to_string();
     let mut confined = Confined::default();
     // The bounding set first: it takes CAP_SETPCAP, which goes with the user.
