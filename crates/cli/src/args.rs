@@ -30,6 +30,10 @@ pub struct Args {
 pub enum Command {
     /// Take XDP programs off an interface whose owner is gone or hung
     Detach(DetachArgs),
+    /// Say what this host and its interfaces can do, what stands in the way, and what helps
+    Doctor(DoctorArgs),
+    /// Explain a word of the kernel's network memory, with its value here
+    Explain(ExplainArgs),
     /// Show everything working in throw-away network namespaces, every reply checked
     Lab(LabArgs),
     /// List the XDP programs and AF_XDP sockets of interfaces, and who holds them
@@ -75,6 +79,34 @@ pub struct DetachArgs {
     /// stopped or defunct. A program attached by netlink has no owner: anybody can attach it again.
     #[arg(long)]
     pub force: bool,
+}
+
+/// `netmem doctor`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct DoctorArgs {
+    /// The interface [default: all of this network namespace but loopback]
+    #[arg(value_name = "IFACE")]
+    pub interface: Option<String>,
+    /// Also bind AF_XDP sockets to the interface for a moment, to see which mode it gives
+    ///
+    /// A bind in zero-copy mode resets queues, and some drivers take the link down for seconds. Nothing
+    /// is redirected meanwhile: all packets pass to the kernel.
+    #[arg(long, requires = "interface")]
+    pub probe: bool,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `netmem explain`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct ExplainArgs {
+    /// The word, such as page_pool or net.ipv4.tcp_mem, also of several words [default: lists all]
+    #[arg(value_name = "WORD")]
+    pub word: Vec<String>,
+    /// Print the explanation as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `netmem list`.

@@ -7,6 +7,8 @@
 pub mod args;
 pub mod capture_file;
 pub mod detach;
+pub mod doctor;
+pub mod explain;
 pub mod failure;
 pub mod forward;
 pub mod lab;
@@ -53,6 +55,8 @@ where
     let notes = &mut Unheeded(notes);
     match args.command {
         Command::Detach(args) => detach::run(&args, out),
+        Command::Doctor(args) => doctor::run(&args, out),
+        Command::Explain(args) => explain::run(&args, out),
         Command::Forward(args) => forward::run(&args, out, notes),
         Command::Lab(args) => lab::run(&args, out, notes),
         Command::List(args) => list::run(&args, out),

@@ -1,6 +1,8 @@
 //! The commands end to end, in namespaces of their own: each test is a scenario of `cargo xtask lab`.
 #![allow(clippy::print_stdout, reason = "the figures are what the scenarios are run for")]
 
+#[path = "lab/doctor.rs"]
+mod doctor;
 #[path = "lab/forward.rs"]
 mod forward;
 #[path = "lab/ipv6.rs"]

@@ -134,6 +134,13 @@ impl Link {
         })
     }
 
+    /// Bus and name of the device behind it, such as `pci` and `0000:00:03.0`; `None` for a virtual
+    /// interface, and before kernel 5.14.
+    #[must_use]
+    pub fn device(&self) -> Option<(&str, &str)> {
+        self.parent.as_ref().map(|(bus, name)| (bus.as_str(), name.as_str()))
+    }
+
     /// Asks for an interface by index, in the connection's network namespace.
     fn by_index(connection: &mut Connection, index: u32) -> std::result::Result<Self, Refusal> {
         let mut request = LinkMessage::default();

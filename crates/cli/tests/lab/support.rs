@@ -317,7 +317,7 @@ impl Bed {
         }
     }
 
-    fn has_program(&self) -> bool {
+    pub(crate) fn has_program(&self) -> bool {
         self.link().xdp.is_some()
     }
 

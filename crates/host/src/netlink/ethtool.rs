@@ -19,6 +19,7 @@ const MSG_FEATURES_SET: u8 = 12;
 const MSG_RINGS_GET: u8 = 15;
 const MSG_RINGS_SET: u8 = 16;
 const MSG_CHANNELS_SET: u8 = 18;
+const MSG_RSS_GET: u8 = 38;
 const HEADER: u16 = 1;
 const HEADER_DEV_NAME: u16 = 2;
 const FEATURES_HW: u16 = 2;
@@ -33,6 +34,7 @@ const BITSET_BITS: u16 = 3;
 const BITSET_BITS_BIT: u16 = 1;
 const BIT_NAME: u16 = 2;
 const BIT_VALUE: u16 = 3;
+const RSS_INDIRECTION: u16 = 4;
 const CHANNELS_RX: u16 = 6;
 const CHANNELS_TX: u16 = 7;
 
@@ -194,6 +196,20 @@ impl Ethtool {
             .map_err(|cause| Error::new("read rings of", interface, cause))
     }
 
+    /// Returns the receive queue of each entry of the device's RSS table: the hash of a packet picks the
+    /// entry. Empty for a device that spreads without a table.
+    ///
+    /// # Errors
+    /// There is no such interface (`ENODEV`), the driver has no RSS to tell of or the kernel is older than
+    /// 6.3 (`EOPNOTSUPP`), or the reply is not understood.
+    pub fn rss_queues(&mut self, interface: &str) -> Result<Vec<u32>> {
+        let request = vec![nest(HEADER, &[text(HEADER_DEV_NAME, interface)])];
+        self.family
+            .query(MSG_RSS_GET, request, parse_rss)
+            .map(|replies| replies.into_iter().next().unwrap_or_default())
+            .map_err(|cause| Error::new("read rss of", interface, cause))
+    }
+
     /// Sets how many entries the device's own rings have. Drivers round up, and may take the link
     /// down for a while.
     ///
@@ -308,6 +324,16 @@ fn parse_rings(body: &[u8]) -> Result<DeviceRings, Cause> {
     Ok(rings)
 }
 
+fn parse_rss(body: &[u8]) -> Result<Vec<u32>, Cause> {
+    for attribute in attributes(body) {
+        if let (RSS_INDIRECTION, table) = attribute? {
+            let queues = table.chunks(size_of::<u32>()).map(parse_u32);
+            return Ok(queues.collect::<Result<_, _>>()?);
+        }
+    }
+    Ok(Vec::new())
+}
+
 /// Reads a bitset in its verbose form: with a mask, every bit in the mask is listed; without, the
 /// bits that are set.
 fn parse_bits(bitset: &[u8]) -> Result<Vec<(String, Feature)>, Cause> {
@@ -341,6 +367,21 @@ mod tests {
     use netlink_packet_core::Emitable;
 
     use super::*;
+
+    #[test]
+    fn an_rss_table_is_read_whole_or_refused() {
+        let table = DefaultNla::new(4, [3_u32, 0, 3].map(u32::to_ne_bytes).concat());
+        let emitted = |attributes: &[DefaultNla]| {
+            let mut body = vec![0; attributes.buffer_len()];
+            attributes.emit(&mut body);
+            body
+        };
+        let context = DefaultNla::new(2, vec![0; 4]);
+        assert_eq!(parse_rss(&emitted(&[context.clone(), table])).unwrap(), [3, 0, 3]);
+        assert!(parse_rss(&emitted(&[context])).unwrap().is_empty(), "no table");
+        let cut = DefaultNla::new(4, vec![0; 6]);
+        assert!(parse_rss(&emitted(&[cut])).is_err(), "a number and a half");
+    }
 
     fn bitset(kind: u16, list: bool, names: &[(&str, Feature)]) -> DefaultNla {
         let bits: Vec<_> = names
