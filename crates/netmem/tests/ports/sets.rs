@@ -267,13 +267,17 @@ fn lab_a_busy_polled_port_receives_and_sends() {
         return skip("lab_a_busy_polled_port_receives_and_sends", &missing);
     }
     let bed = Bed::new(1);
-    let reflect = || {
+    // Only where it is asked for, and then for real.
+    let unasked = || {
         let handle = handle(4096);
-        let builder = by(XdpMode::Native, WEST).busy_poll(BusyPoll::default());
-        // Only where it is asked for, and then for real.
         let port = by(XdpMode::Native, WEST).open(&handle).unwrap();
         assert!(!raw::busy_poll(&port).unwrap().0);
         assert_closed(&Audit::of(handle.pool(), [port.close().walk, handle.walk()]));
+    };
+    bed.mid.run(unasked).unwrap();
+    let reflect = || {
+        let handle = handle(4096);
+        let builder = by(XdpMode::Native, WEST).busy_poll(BusyPoll::default());
         let mut port = builder.open(&handle).unwrap();
         assert_eq!(port.report().busy_poll, Some(BusyPoll::default()));
         assert_eq!(raw::busy_poll(&port).unwrap(), (true, 20));
