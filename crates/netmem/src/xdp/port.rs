@@ -61,7 +61,8 @@ use crate::{
     Error, Result,
     device::{Device, ForeignPacket, Keep, Tally, Verdict},
     mem::{
-        Counts, DropReason, Packet, PacketMut, PoolHandle, Slot, Walk, audit::Owner, span::Span,
+        Counts, DropReason, Packet, PacketMut, PoolHandle, Slot, Walk, audit::Owner,
+        request::Offer, span::Span,
     },
 };
 
@@ -98,12 +99,24 @@ pub struct Port {
     lone: Lone,
     /// What packets may ask for; `None` where the port was not opened for it.
     metadata: Option<Box<Metadata>>,
+    /// What lent packets may ask for now.
+    offer: Option<Offer>,
     /// Slots received besides one for each packet.
     rx_continued: u64,
     /// Slots lost to bad descriptors or to a kernel that kept them.
     quarantined: u64,
     unkicked: bool,
     fault: Option<Error>,
+}
+
+/// Where a packet can be put to be sent.
+struct TxRun {
+    /// Entry `e` of the tx ring is `tx + e`.
+    tx: *mut XdpDesc,
+    /// Up to which `e`.
+    end: u32,
+    /// Why there is none, if so.
+    why: DropReason,
 }
 
 #[derive(Debug)]
@@ -147,7 +160,7 @@ impl Port {
         filled: u32,
     ) -> Self {
         let pool = handle.pool();
-        let memory = Memory::of(pool);
+        let memory = Memory::of(pool, false);
         let handle_slots = pool.slots();
         let fill_size = rings.fill.size();
         let refill_at = fill_size - REFILL_CHUNK.min(fill_size.div_ceil(4));
@@ -160,6 +173,7 @@ impl Port {
             handle,
             report,
             metadata,
+            offer: None,
             counts: Counts::default(),
             rx_side: filled,
             refill_at,
@@ -171,6 +185,7 @@ impl Port {
             unkicked: false,
             fault: None,
         };
+        port.lend_with(port.metadata.as_ref().map(|metadata| metadata.offer()));
         port.refill();
         port
     }
@@ -284,17 +299,21 @@ impl Port {
         packet
     }
 
-    /// Room in the tx ring behind `sent` entries that are written and not committed: where entry `e`
-    /// is `tx + e`, and up to which `e`: none, if there is no room for `needed` more. Out of line and by value: the cursors of a batch stay in
-    /// registers.
+    /// Room in the tx ring behind `sent` entries that are written and not committed, for a packet with
+    /// `lone` behind it whose `len` first bytes are at `addr`. Out of line and by value: the cursors of a
+    /// batch stay in registers.
     #[inline(never)]
-    fn tx_run(&mut self, sent: u32, needed: u32) -> (*mut XdpDesc, u32) {
+    fn tx_run(&mut self, sent: u32, lone: Lone, addr: u64, len: u32) -> TxRun {
         let mut room = self.room(u32::MAX).saturating_sub(sent);
-        if needed > room.min(self.report.tx_max_frames) {
+        let metadata = self.metadata.as_ref();
+        let refusal = metadata.and_then(|it| lone.refusal(addr, len, it.headroom_bytes));
+        if refusal.is_some() || lone.needed() > room.min(self.report.tx_max_frames) {
             room = 0;
         }
         let ring = &self.rings.tx;
-        (ring.entry(sent).wrapping_sub(sent as usize), sent + room.min(ring.until_wrap(sent)))
+        let tx = ring.entry(sent).wrapping_sub(sent as usize);
+        let end = sent + room.min(ring.until_wrap(sent));
+        TxRun { tx, end, why: refusal.unwrap_or(DropReason::FullRing) }
     }
 
     /// How many packets can be sent now: room in the tx ring, bounded by X2.

@@ -19,7 +19,7 @@ use std::ptr::NonNull;
 
 use super::Port;
 use crate::{
-    mem::{DropReason, Rest, Slot, request::Offer, span::Span},
+    mem::{DropReason, Rest, Slot, span::Span},
     sys::xsk::{XDP_PKT_CONTD, XdpDesc},
 };
 
@@ -84,15 +84,11 @@ impl Continued {
 }
 
 impl Port {
-    /// Looks at `descs`, which are next in the rx ring and not all plain, or may ask for what `offer`
-    /// says.
+    /// Looks at `descs`, which are next in the rx ring and not all plain.
     #[cold]
-    pub(super) fn next_of(&mut self, descs: &[XdpDesc], offer: Option<Offer>) -> Next {
+    pub(super) fn next_of(&mut self, descs: &[XdpDesc]) -> Next {
         let memory = self.memory;
-        let plain = match offer {
-            None => descs.iter().take_while(|desc| memory.is_plain(desc)).count(),
-            Some(_) => 0,
-        };
+        let plain = descs.iter().take_while(|desc| memory.is_plain(desc)).count();
         if plain > 0 {
             return Next::Plain(plain);
         }
@@ -111,7 +107,7 @@ impl Port {
                 break;
             }
         }
-        self.compose(descriptors, offer)
+        self.compose(descriptors)
     }
 
     /// How many descriptors behind the composed packet can be looked at for `budget` packets.
@@ -122,7 +118,7 @@ impl Port {
     }
 
     /// Makes one packet of the next `descriptors` of the rx ring.
-    fn compose(&mut self, descriptors: u32, offer: Option<Offer>) -> Next {
+    fn compose(&mut self, descriptors: u32) -> Next {
         let memory = self.memory;
         let desc = |index: u32| self.rings.rx.peek(index as usize);
         let is_good = |index| {
@@ -138,12 +134,12 @@ impl Port {
         let lone = Lone { origin: memory.size.start_of(first), descriptors, rest: None };
         let addr = u64::from(span.headroom);
         let desc_of_first = XdpDesc { addr, len: span.len, options: 0 };
-        if descriptors == 1 && offer.is_none() {
+        if descriptors == 1 && self.offer.is_none() {
             self.lone = lone;
             return Next::Lone(desc_of_first);
         }
         let mut rest = self.handle.spare_rest();
-        rest.offer = offer;
+        rest.offer = self.offer;
         for (slot, span) in (1..descriptors).filter_map(|index| memory.locate(&desc(index))) {
             rest.push(Slot::claimed(slot), span);
         }

@@ -17,7 +17,7 @@
 
 use std::{collections::VecDeque, ptr::NonNull};
 
-use super::{ETH_HLEN, Port};
+use super::{ETH_HLEN, Port, pass::Memory};
 use crate::{
     mem::{
         DropReason, Packet, PacketMut, Rest,
@@ -140,6 +140,14 @@ impl Port {
     #[must_use]
     pub fn tx_metadata_counts(&self) -> TxMetadataCounts {
         self.metadata.as_ref().map_or_else(TxMetadataCounts::default, |metadata| metadata.counts)
+    }
+
+    /// From here on lent packets may ask for this: no run is plain, if they may.
+    pub(super) fn lend_with(&mut self, offer: Option<Offer>) {
+        if self.offer != offer {
+            self.offer = offer;
+            self.memory = Memory::of(self.handle.pool(), offer.is_some());
+        }
     }
 
     /// Why an owned packet can never be sent by this port.

@@ -7,7 +7,7 @@ use std::{
     ptr::{self, NonNull},
 };
 
-use super::{ETH_HLEN, Port, chain::Lone};
+use super::{ETH_HLEN, Port, TxRun, chain::Lone};
 use crate::{
     device::{Keep, Tally, Verdict},
     mem::{
@@ -29,6 +29,8 @@ pub(super) struct Memory {
     mask: u32,
     pub(super) size: FrameSize,
     pub(super) bytes: u64,
+    /// Whether descriptors can be plain: slots are aligned, and no packet asks for anything.
+    has_plain: bool,
     /// As `bytes` where that and the slots' size are powers of two, else 0: what the check of a whole run goes by.
     pub(super) fast_bytes: u64,
 }
@@ -140,19 +142,14 @@ impl<'p> Pass<'p> {
     /// own address may be the end of its slot, which is the next one's start.
     #[inline]
     fn transmit(&mut self, slot_addr: u64, addr: u64, len: u32) {
+        let mut why = DropReason::FullRing;
         if self.sent == self.tx_end {
             let lone = self.port.lone;
-            let needed = lone.needed();
             let out = self.out.as_deref_mut().unwrap_or(self.port);
-            if let Some(metadata) = &out.metadata
-                && let Some(reason) = lone.refusal(addr, len, metadata.headroom_bytes)
-            {
-                return self.drop_as(reason, slot_addr);
-            }
-            (self.tx, self.tx_end) = out.tx_run(self.sent, needed);
+            TxRun { tx: self.tx, end: self.tx_end, why } = out.tx_run(self.sent, lone, addr, len);
         }
         if self.sent == self.tx_end {
-            self.drop_as(DropReason::FullRing, slot_addr);
+            self.drop_as(why, slot_addr);
         } else if len < ETH_HLEN {
             self.drop_as(DropReason::PktTooSmall, slot_addr);
         } else {
@@ -297,8 +294,7 @@ impl Lone {
     }
 
     /// How many descriptors the packet needs to be sent, as it is now.
-    #[inline(always)]
-    fn needed(self) -> u32 {
+    pub(super) fn needed(self) -> u32 {
         let Some(rest) = self.rest else { return 1 };
         // SAFETY: the list lives until it is taken out, and the closure has returned its borrow.
         1 + unsafe { rest.as_ref() }.descriptors()
@@ -307,7 +303,12 @@ impl Lone {
     /// Why a packet whose first frame is `len` bytes at `headroom` of its slot cannot be sent by a port
     /// that wants so much headroom.
     #[cold]
-    fn refusal(self, headroom: u64, len: u32, headroom_bytes: u32) -> Option<DropReason> {
+    pub(super) fn refusal(
+        self,
+        headroom: u64,
+        len: u32,
+        headroom_bytes: u32,
+    ) -> Option<DropReason> {
         // SAFETY: as in `needed`.
         let rest = self.rest.map(|rest| unsafe { rest.as_ref() });
         let headroom = u32::try_from(headroom).unwrap_or(0);
@@ -317,16 +318,19 @@ impl Lone {
 }
 
 impl Memory {
-    pub(super) fn of(pool: &Pool) -> Self {
+    /// With `may_ask` packets may ask for something, and no run of them is plain.
+    pub(super) fn of(pool: &Pool, may_ask: bool) -> Self {
         let size = pool.frame_size();
         let bytes = u64::from(pool.slots()) * u64::from(size.bytes());
-        let is_fast = bytes.is_power_of_two() && size.is_aligned();
+        let has_plain = size.is_aligned() && !may_ask;
+        let is_fast = bytes.is_power_of_two() && has_plain;
         Self {
             base: pool.region().base(),
             frame_bytes: size.bytes(),
             mask: size.bytes().next_power_of_two() - 1,
             size,
             bytes,
+            has_plain,
             fast_bytes: if is_fast { bytes } else { 0 },
         }
     }
@@ -347,7 +351,7 @@ impl Memory {
     pub(super) fn is_plain(&self, desc: &XdpDesc) -> bool {
         let headroom = desc.addr & u64::from(self.mask);
         let end = headroom + u64::from(desc.len);
-        self.size.is_aligned()
+        self.has_plain
             && desc.options == 0
             && desc.addr < self.bytes
             && end <= u64::from(self.frame_bytes)

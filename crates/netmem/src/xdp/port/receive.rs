@@ -40,7 +40,9 @@ impl Port {
         if out.tx_side > 0 {
             out.reap();
         }
-        let tally = self.receive_by(Some(&mut *out), budget, sink, &mut verdict);
+        let asking = Asking::as_of(self, out);
+        let tally = asking.0.receive_by(Some(&mut *out), budget, sink, &mut verdict);
+        drop(asking);
         out.publish_sent();
         out.kick();
         Ok(tally)
@@ -76,11 +78,9 @@ impl Port {
             // SAFETY: `run` descriptors are available and before the wrap; the slice is used before
             // they are released below.
             let mut descs = unsafe { self.rings.rx.run(self.run(left)) };
-            if self.sender(out.as_deref()).metadata.is_some() || !self.memory.are_plain(descs) {
+            if !self.memory.are_plain(descs) {
                 hint::cold_path();
-                let metadata = &self.sender(out.as_deref()).metadata;
-                let offer = metadata.as_ref().map(|metadata| metadata.offer());
-                match self.next_of(descs, offer) {
+                match self.next_of(descs) {
                     Next::Plain(count) => descs = &descs[..count],
                     Next::Lone(desc) => {
                         left = 1 + self.left_behind(budget - tally.received - 1);
@@ -111,10 +111,20 @@ impl Port {
         }
         tally
     }
+}
 
-    /// The port that sends what is answered with [`Verdict::Transmit`].
-    #[inline(always)]
-    fn sender<'s>(&'s self, out: Option<&'s Self>) -> &'s Self {
-        out.unwrap_or(self)
+/// A port whose packets may ask for what another one does, which sends them; as before when it is dropped.
+struct Asking<'p>(&'p mut Port);
+
+impl<'p> Asking<'p> {
+    fn as_of(port: &'p mut Port, out: &Port) -> Self {
+        port.lend_with(out.metadata.as_ref().map(|metadata| metadata.offer()));
+        Self(port)
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.lend_with(self.0.metadata.as_ref().map(|metadata| metadata.offer()));
     }
 }
