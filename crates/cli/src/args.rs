@@ -38,6 +38,9 @@ pub enum Command {
     Lab(LabArgs),
     /// List the XDP programs and AF_XDP sockets of interfaces, and who holds them
     List(ListArgs),
+    /// Show what is in a process's memory: every mapping by what it is, AF_XDP rings with their levels
+    #[command(alias = "pmap")]
+    Maps(MapsArgs),
     /// Print the packets of a capture file, one a line
     Read(ReadArgs),
     /// Send packets on between two interfaces, or back where they came from
@@ -147,6 +150,20 @@ impl Default for LabArgs {
     fn default() -> Self {
         Self { bursts: 20, latency: 2, flood: 3, mode: Mode::Auto, pages: Vec::new(), json: false }
     }
+}
+
+/// `netmem maps`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct MapsArgs {
+    /// The process
+    #[arg(value_name = "PID", value_parser = clap::value_parser!(u32).range(1..=0x7fff_ffff))]
+    pub pid: u32,
+    /// Print it as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Draw a picture into this file too, as SVG
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
 }
 
 /// `netmem read`.
