@@ -87,8 +87,8 @@ pub struct XdpSockets {
     /// Those that socket diagnosis lists: where they are bound, their rings, UMEM and counters.
     #[serde(serialize_with = "or_null")]
     pub listed: Reading<Vec<XdpSocket>>,
-    /// Those that processes of this namespace hold, where socket diagnosis does not tell; brought from
-    /// another namespace they are among these too.
+    /// Those that processes of this namespace hold, where socket diagnosis does not tell and a queue is
+    /// bound; brought from another namespace they are among these too.
     pub held: Vec<HeldXdpSocket>,
     /// Why there may be more of them.
     pub held_gap: Option<String>,
@@ -271,9 +271,13 @@ impl NamespaceState {
             let bound = map.queues.iter().filter(|mapped| mapped.queue.is_xdp_socket);
             bound.map(|mapped| (mapped.queue.ifindex, mapped.queue.id)).collect()
         });
+        if is_told && queues.is_ok() && bound.is_empty() {
+            // None can be received by: what is left is one in the making, or forgotten.
+            return XdpSockets { listed, held: Vec::new(), held_gap: None };
+        }
         let is_due = self.samples.is_multiple_of(SAMPLES_PER_SCAN);
         self.samples = self.samples.wrapping_add(1);
-        if self.held.is_none() || bound != self.bound || is_due && !(is_told && bound.is_empty()) {
+        if self.held.is_none() || bound != self.bound || is_due {
             self.bound = bound;
             self.held = Some(held_xdp_sockets());
         }

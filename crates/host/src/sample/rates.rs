@@ -276,3 +276,64 @@ fn xdp_sockets(before: &NamespaceSample, now: &NamespaceSample) -> Vec<XdpGrowth
     });
     grown.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    //! Planted and caught: differences of counters that went back taken modulo 2^64; those of 32 bits
+    //! not taken modulo 2^32; a namespace compared with another one.
+    use super::*;
+    use crate::sample::{LinkSample, NamespaceChoice, Sampler};
+    use crate::source::{Root, SourceState};
+
+    fn sample(taken_ns: u64, rx_dropped: u64, processed: u32) -> Sample {
+        let root = Root::at(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/6.18"));
+        let mut sample = Sampler::new(root, NamespaceChoice::Own, 8).sample().unwrap();
+        sample.taken_ns = taken_ns;
+        let counters = LinkCounters { ifindex: 2, rx_dropped, ..LinkCounters::default() };
+        let links = vec![LinkSample { name: "nm-a".to_owned(), counters }];
+        sample.namespaces[0].links = Ok(links);
+        sample.machine.softnet.as_mut().unwrap().cpus[0].processed = processed;
+        sample
+    }
+
+    #[test]
+    fn growth_is_right_across_a_wrap_and_unknown_after_a_restart() {
+        let between = |before: (u64, u32), now: (u64, u32)| {
+            let (before, now) =
+                (sample(1, before.0, before.1), sample(2_000_000_001, now.0, now.1));
+            let rates = Rates::between(&before, &now).unwrap();
+            let link = *rates.namespaces[0].link(2).unwrap();
+            (link.rx_dropped, rates.cpus[0].grown.processed)
+        };
+        assert_eq!(between((5, 10), (12, 15)), (Some(7), 5));
+        assert_eq!(between((5, u32::MAX), (5, 4)), (Some(0), 5));
+        assert_eq!(between((1000, 0), (3, 0)), (None, 0));
+        // A driver's own counter of 32 bits.
+        assert_eq!(between((u64::from(u32::MAX), 0), (9, 0)), (Some(10), 0));
+    }
+
+    #[test]
+    fn rates_are_by_the_time_between_the_samples() {
+        let (before, now) = (sample(1, 0, 0), sample(2_000_000_001, 7, 0));
+        let rates = Rates::between(&before, &now).unwrap();
+        assert!((rates.per_second(7) - 3.5).abs() < 1e-9);
+        assert_eq!(Rates::between(&now, &now), None);
+        assert_eq!(Rates::between(&now, &before), None);
+    }
+
+    #[test]
+    fn only_the_same_namespace_compares() {
+        let (before, mut now) = (sample(1, 0, 0), sample(2, 7, 0));
+        now.namespaces[0].inode = 99;
+        assert_eq!(Rates::between(&before, &now).unwrap().namespaces, []);
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_named_among_the_sources() {
+        let sample = sample(1, 0, 0);
+        let named = |name: &str| sample.sources().find(|source| source.name == name).unwrap();
+        assert_eq!(named("softnet").state, SourceState::Ok);
+        assert_eq!(named("packet-sockets").state, SourceState::Absent);
+        assert!(sample.namespaces[0].packet_sockets.is_err() && sample.misses_a_source());
+    }
+}
