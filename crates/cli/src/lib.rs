@@ -20,6 +20,7 @@ pub mod respond;
 pub mod responder;
 pub mod sandbox;
 mod stop;
+pub mod top;
 
 use std::io::Write;
 
@@ -62,6 +63,7 @@ where
         Command::List(args) => list::run(&args, out),
         Command::Read(args) => read::run(&args, out, notes),
         Command::Respond(args) => respond::run(&args, out, notes),
+        Command::Top(args) => top::run(&args, out),
         Command::Worker(args) => match &args.job {
             Some(job) => plane::worker(&args, job),
             None => sandbox::run(&args, notes),
