@@ -1,14 +1,10 @@
 //! `netmem top` against what others say of the same sockets, and its screen in a real terminal.
-//!
-//! Planted and caught: drops of a socket not read; sockets of another namespace listed; the namespace of
-//! a descriptor left out of `all`; a protocol that cannot be told shown with sums of 0; `--strict` without
-//! effect; the terminal left in raw mode after a signal; a screen that keeps its first size.
 #![allow(clippy::unwrap_used, reason = "tests: what cannot go on, panics")]
 
 use std::{
     fs,
     io::{BufRead as _, BufReader},
-    net::{TcpListener, TcpStream, UdpSocket},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     path::Path,
     process::{Command, Output, Stdio},
     thread,
@@ -109,7 +105,7 @@ fn lab_top_shows_drops_as_others_count_them() {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP)).unwrap();
         socket.set_recv_buffer_size(8192).unwrap();
         let socket: UdpSocket = {
-            let any = "127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap();
+            let any = "127.0.0.1:0".parse::<SocketAddr>().unwrap();
             socket.bind(&any.into()).unwrap();
             socket.into()
         };
@@ -178,7 +174,11 @@ fn lab_top_tells_none_from_cannot_tell() {
         let all = top["namespaces"][0]["sockets"]["protocols"].as_array().unwrap().clone();
         all.into_iter().find(|one| one["protocol"] == "raw").unwrap()["sum"].clone()
     };
-    assert_eq!(raw(&none)["sockets"], 0, "{none}");
+    // A kernel without CONFIG_INET_RAW_DIAG may refuse even when there is none.
+    match (raw(&none), &source(&none["namespaces"][0], "raw-sockets")["state"]) {
+        (Value::Null, state) => assert_eq!(state, "absent"),
+        (sum, state) => assert_eq!((&sum["sockets"], state), (&0.into(), &"ok".into())),
+    }
     let (code, one) = (one.status.code(), json(&one));
     assert_eq!(one["namespaces"][0]["sockstat"]["raw_inuse"], 1);
     let state = source(&one["namespaces"][0], "raw-sockets")["state"].clone();
@@ -210,7 +210,9 @@ fn lab_top_finds_namespaces() {
     assert_eq!(json(&named)["namespaces"][0]["inode"], inside.inode());
 
     let refused = netmem(&["top", "--netns", "no-such-namespace"]);
-    assert_eq!(refused.status.code(), Some(4), "{refused:?}");
+    // Where some process may not be looked into, it may be there.
+    let is_whole = all[0]["sources"].as_array().unwrap().iter().all(|s| s["name"] != "namespaces");
+    assert_eq!(refused.status.code(), Some(if is_whole { 4 } else { 3 }), "{refused:?}");
     assert!(String::from_utf8_lossy(&refused.stderr).contains("no-such-namespace"), "{refused:?}");
 }
 
@@ -290,9 +292,9 @@ fn lab_top_on_a_terminal() {
     let left = screen.until("the end", |shown| shown.contains("code 0"));
     // The terminal is in the mode that it was in: the two lines of `stty -g`, and nothing of the screen.
     let modes = |shown: &str| -> Vec<String> {
-        let is_mode = |line: &&str| line.matches(':').count() > 20;
-        // A long line is wrapped by a narrow window: it was wide when these were written.
-        shown.lines().filter(is_mode).map(str::to_owned).collect()
+        // A prompt may stand in front of it.
+        let last = shown.lines().filter_map(|line| line.split_whitespace().last());
+        last.filter(|word| word.matches(':').count() > 20).map(str::to_owned).collect()
     };
     let found = modes(&left);
     assert!(found.len() == 2 && found[0] == found[1], "{left}");
@@ -335,7 +337,10 @@ fn connections(count: usize) -> (Vec<TcpStream>, Vec<TcpListener>) {
     let (mut all, mut listeners) = (Vec::new(), Vec::new());
     // A listener keeps as many as net.core.somaxconn.
     for _ in 0..count / 1000 {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
+        listener.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+        listener.listen(1000).unwrap();
+        let listener = TcpListener::from(listener);
         let near: Vec<_> = (0..1000)
             .map(|at| {
                 let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();

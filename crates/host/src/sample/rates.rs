@@ -279,8 +279,6 @@ fn xdp_sockets(before: &NamespaceSample, now: &NamespaceSample) -> Vec<XdpGrowth
 
 #[cfg(test)]
 mod tests {
-    //! Planted and caught: differences of counters that went back taken modulo 2^64; those of 32 bits
-    //! not taken modulo 2^32; a namespace compared with another one.
     use super::*;
     use crate::sample::{LinkSample, NamespaceChoice, Sampler};
     use crate::source::{Root, SourceState};

@@ -1,8 +1,4 @@
 //! The screen without a terminal: each pane by what it says, and every key.
-//!
-//! Planted and caught: a source that cannot tell shown as none; the filter not applied to the rows; rows
-//! sorted as texts; the cursor not kept on the screen; a sample taken over while paused; the size of the
-//! window taken for granted.
 
 use netmem_host::{
     netlink::{InetProtocol, InetSocket, PacketSocket},
