@@ -48,6 +48,9 @@ pub enum Command {
     Forward(ForwardArgs),
     /// Answer ARP, neighbor solicitations and ping for addresses on an interface, past the kernel's stack
     Respond(RespondArgs),
+    /// Show the network memory of the machine: protocols, sockets, queues, caches, rings
+    #[command(alias = "monitor")]
+    Top(TopArgs),
     /// The packet path of another command, started by it
     #[command(name = SUBCOMMAND, hide = true)]
     Worker(WorkerArgs),
@@ -119,6 +122,26 @@ pub struct ListArgs {
     #[arg(value_name = "IFACE")]
     pub interface: Option<String>,
     /// Print the list as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `netmem top`.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub struct TopArgs {
+    /// Seconds between samples [default: 1 on a terminal, else one sample only]
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub interval: Option<u32>,
+    /// Network namespace to look at: its name, a process in it, or all [default: this one]
+    ///
+    /// All are those that a process is in, a mount keeps or a descriptor holds. Figures that count the
+    /// whole machine are shown once.
+    #[arg(long, value_name = "NAME|PID|all")]
+    pub netns: Option<String>,
+    /// End with code 3 if a figure could not be read; what could is shown
+    #[arg(long)]
+    pub strict: bool,
+    /// Print as JSON, with --interval one object a line
     #[arg(long)]
     pub json: bool,
 }

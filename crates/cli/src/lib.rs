@@ -21,6 +21,7 @@ pub mod respond;
 pub mod responder;
 pub mod sandbox;
 mod stop;
+pub mod top;
 
 use std::io::Write;
 
@@ -64,6 +65,7 @@ where
         Command::Maps(args) => maps::run(&args, out),
         Command::Read(args) => read::run(&args, out, notes),
         Command::Respond(args) => respond::run(&args, out, notes),
+        Command::Top(args) => top::run(&args, out),
         Command::Worker(args) => match &args.job {
             Some(job) => plane::worker(&args, job),
             None => sandbox::run(&args, notes),

@@ -6,7 +6,7 @@
 //! missing that kernels without `CONFIG_XDP_SOCKETS_DIAG` never tell, or processes that may not be
 //! looked into might show themselves.
 
-mod processes;
+pub(crate) mod processes;
 
 use std::io::{self, Write};
 

@@ -9,6 +9,7 @@
 //! * [`proc`]: what `/proc`, `/sys` and cgroups tell about network memory.
 //! * [`process`]: which process holds a BPF link or an AF_XDP socket; names, control groups.
 //! * [`queues`]: from a queue to its NAPI, interrupt, page pool and AF_XDP socket.
+//! * [`sample`]: one look at all of it, and what moved between two looks.
 //! * [`sockets`]: what sockets hold, by process and control group.
 //! * [`sysctl`]: the kernel's settings of network memory: values, units, scopes, defaults.
 //! * [`xdp`]: the XDP programs and AF_XDP sockets of a namespace's interfaces, and taking them off.
@@ -25,6 +26,7 @@ pub mod proc;
 pub mod process;
 pub mod queues;
 pub mod routes;
+pub mod sample;
 pub mod sockets;
 pub mod source;
 #[allow(unsafe_code, reason = "the one home of foreign rings' mappings")]

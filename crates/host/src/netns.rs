@@ -221,7 +221,7 @@ impl Scan {
     }
 }
 
-fn namespace_inode(target: &str) -> Option<u64> {
+pub(crate) fn namespace_inode(target: &str) -> Option<u64> {
     target.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()
 }
 

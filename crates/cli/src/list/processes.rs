@@ -120,7 +120,7 @@ pub struct Frames {
 
 /// The processes to show, and what is not known of others. With `ifindex`, those that have a port on
 /// that interface of the calling thread's network namespace.
-pub(super) fn processes(
+pub(crate) fn processes(
     census: &Census,
     ifindex: Option<u32>,
 ) -> (Vec<NetmemProcess>, Vec<String>) {

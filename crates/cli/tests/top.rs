@@ -1,0 +1,408 @@
+//! `netmem top` against what others say of the same sockets, and its screen in a real terminal.
+#![allow(clippy::unwrap_used, reason = "tests: what cannot go on, panics")]
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    path::Path,
+    process::{Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use netmem_cli::{Outcome, args::TopArgs, top};
+use netmem_host::{
+    lab::{NetNs, missing_privilege, skip},
+    netlink::{AdminState, Route},
+    source::Root,
+};
+use rustix::process::{Pid, Resource, Rlimit, WaitId, WaitIdOptions, getrlimit, setrlimit, waitid};
+use serde_json::Value;
+use socket2::{Domain, Protocol, Socket, Type};
+
+const NETMEM: &str = env!("CARGO_BIN_EXE_netmem");
+const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../host/tests/fixtures/6.18");
+
+/// A namespace with its loopback up; `None` without the privilege, which is noted as a skip.
+fn namespace(test: &str) -> Option<NetNs> {
+    if let Some(missing) = missing_privilege() {
+        skip(test, &missing);
+        return None;
+    }
+    let namespace = NetNs::create().unwrap();
+    namespace.run(|| Route::open()?.set_state("lo", AdminState::Up)).unwrap().unwrap();
+    Some(namespace)
+}
+
+/// Whether a program is installed; else the test is noted as a skip.
+fn has_program(test: &str, name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_there = std::env::split_paths(&path).any(|folder| folder.join(name).exists());
+    if !is_there {
+        skip(test, &format!("the {name} program is not installed"));
+    }
+    is_there
+}
+
+fn netmem(words: &[&str]) -> Output {
+    Command::new(NETMEM).args(words).output().unwrap()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+fn print(args: &TopArgs) -> (Outcome, String) {
+    let mut out = Vec::new();
+    let outcome = top::print(args, Root::at(RECORDED), &mut out).unwrap();
+    (outcome, String::from_utf8(out).unwrap())
+}
+
+fn source<'a>(part: &'a Value, name: &str) -> &'a Value {
+    let all = part["sources"].as_array().unwrap();
+    all.iter().find(|one| one["name"] == name).unwrap_or_else(|| panic!("{name}: {part}"))
+}
+
+#[test]
+fn a_recorded_machine_as_text_and_json() {
+    let (outcome, text) = print(&TopArgs::default());
+    assert_eq!(outcome, Outcome::Done);
+    assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    assert!(text.contains("Totals only"), "{text}");
+    assert!(text.contains("not known: socket diagnosis: absent"), "{text}");
+    assert!(!text.contains("no packet socket"), "{text}");
+
+    let (outcome, text) = print(&TopArgs { json: true, strict: true, ..TopArgs::default() });
+    assert_eq!(outcome, Outcome::Missing);
+    let top: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(top["schema"], "netmem.top/1");
+    let sockstat = fs::read_to_string(Path::new(RECORDED).join("proc/net/sockstat")).unwrap();
+    let tcp = sockstat.lines().find_map(|line| line.strip_prefix("TCP: ")).unwrap();
+    let words: Vec<&str> = tcp.split(' ').collect();
+    let figure = |name| {
+        let at = words.iter().position(|word| *word == name).unwrap();
+        words[at + 1].parse::<u64>().unwrap()
+    };
+    let protocol = &top["machine"]["protocols"][0];
+    assert_eq!(protocol["pages"], figure("mem"));
+    assert_eq!(protocol["bytes"], 4096 * figure("mem"));
+    let namespace = &top["namespaces"][0];
+    assert_eq!(namespace["sockstat"]["tcp_inuse"], figure("inuse"));
+    // Not told is null with a reason, and neither 0 nor an empty list.
+    assert_eq!((&namespace["sockets"], &namespace["packet_sockets"]), (&Value::Null, &Value::Null));
+    assert_eq!(source(namespace, "packet-sockets")["state"], "absent");
+    assert_eq!(source(&top["machine"], "softnet")["state"], "ok");
+    assert_eq!(top["rates"], Value::Null);
+}
+
+/// A full receive buffer: what is shown of the socket is what it, `ss` and the kernel's files say.
+#[test]
+fn lab_top_shows_drops_as_others_count_them() {
+    let test = "lab_top_shows_drops_as_others_count_them";
+    let Some(inside) = namespace(test) else { return };
+    let received = inside.run(|| {
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP)).unwrap();
+        socket.set_recv_buffer_size(8192).unwrap();
+        let socket: UdpSocket = {
+            let any = "127.0.0.1:0".parse::<SocketAddr>().unwrap();
+            socket.bind(&any.into()).unwrap();
+            socket.into()
+        };
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for _ in 0..50 {
+            sender.send_to(&[7; 1000], socket.local_addr().unwrap()).unwrap();
+        }
+        let top = json(&netmem(&["top", "--json"]));
+        let port = socket.local_addr().unwrap().port();
+        let ss = Command::new("ss").args(["-H", "-u", "-a", "-m", "-n"]).output();
+        let udp = fs::read_to_string("/proc/thread-self/net/udp").unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let received = (0..50).filter(|_| socket.recv(&mut [0; 2000]).is_ok()).count();
+        (top, port, ss, udp, received)
+    });
+    let (top, port, ss, udp, received) = received.unwrap();
+    let drops = 50 - received as u64;
+    assert!(received > 0 && drops > 0, "{received}");
+    let namespace = &top["namespaces"][0];
+    assert_eq!(namespace["counters"]["UdpRcvbufErrors"], drops);
+    let all = namespace["sockets"]["top"].as_array().unwrap();
+    let source = format!("127.0.0.1:{port}");
+    let ours = all.iter().find(|one| one["socket"]["source"] == *source).unwrap();
+    let memory = &ours["socket"]["memory"];
+    assert_eq!(memory["drops"], drops);
+    assert_eq!(ours["locks"]["is_rcvbuf_locked"], true);
+    assert_eq!(ours["owners"][0]["pid"], std::process::id());
+    let row = udp.lines().find(|line| line.contains(&format!(":{port:04X} "))).unwrap();
+    assert_eq!(row.split_whitespace().last().unwrap(), drops.to_string());
+    // Nobody else has sockets here: the sums are those of the two.
+    let sums = namespace["sockets"]["processes"].as_array().unwrap();
+    assert_eq!((sums.len(), &sums[0]["sum"]["drops"]), (1, &drops.into()));
+    if let Ok(ss) = ss {
+        let ss = String::from_utf8_lossy(&ss.stdout).into_owned();
+        let at = ss.find(&format!("127.0.0.1:{port}")).unwrap();
+        let skmem = ss[at..].split("skmem:(").nth(1).unwrap().split(')').next().unwrap();
+        let figure = |name: &str| memory[name].as_u64().unwrap();
+        let ours = format!(
+            "r{},rb{},t{},tb{},f{},w{},o{},bl{},d{}",
+            figure("rmem_alloc_bytes"),
+            figure("rcvbuf_bytes"),
+            figure("wmem_alloc_bytes"),
+            figure("sndbuf_bytes"),
+            figure("fwd_alloc_bytes"),
+            figure("wmem_queued_bytes"),
+            figure("optmem_bytes"),
+            figure("backlog_bytes"),
+            figure("drops"),
+        );
+        assert_eq!(ours, skmem);
+    }
+}
+
+/// A kernel that lists no RAW socket while it counts one cannot tell; one that can lists it.
+#[test]
+fn lab_top_tells_none_from_cannot_tell() {
+    let Some(inside) = namespace("lab_top_tells_none_from_cannot_tell") else { return };
+    let (none, one) = inside
+        .run(|| {
+            let none = json(&netmem(&["top", "--json"]));
+            let _raw = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)).unwrap();
+            (none, netmem(&["top", "--json", "--strict"]))
+        })
+        .unwrap();
+    let raw = |top: &Value| {
+        let all = top["namespaces"][0]["sockets"]["protocols"].as_array().unwrap().clone();
+        all.into_iter().find(|one| one["protocol"] == "raw").unwrap()["sum"].clone()
+    };
+    // A kernel without CONFIG_INET_RAW_DIAG may refuse even when there is none.
+    match (raw(&none), &source(&none["namespaces"][0], "raw-sockets")["state"]) {
+        (Value::Null, state) => assert_eq!(state, "absent"),
+        (sum, state) => assert_eq!((&sum["sockets"], state), (&0.into(), &"ok".into())),
+    }
+    let (code, one) = (one.status.code(), json(&one));
+    assert_eq!(one["namespaces"][0]["sockstat"]["raw_inuse"], 1);
+    let state = source(&one["namespaces"][0], "raw-sockets")["state"].clone();
+    match raw(&one) {
+        Value::Null => assert_eq!((code, state), (Some(3), "absent".into())),
+        sum => assert_eq!((&sum["sockets"], state), (&1.into(), "ok".into())),
+    }
+}
+
+/// A namespace that only a descriptor holds is among all, and can be named by a process in it.
+#[test]
+fn lab_top_finds_namespaces() {
+    let Some(inside) = namespace("lab_top_finds_namespaces") else { return };
+    let _listener = inside.run(|| TcpListener::bind("127.0.0.1:0").unwrap()).unwrap();
+    let top = json(&netmem(&["top", "--json", "--netns", "all"]));
+    let all = top["namespaces"].as_array().unwrap();
+    assert!(all.len() > 1, "{}", all.len());
+    let ours: Vec<_> = all.iter().filter(|one| one["inode"] == inside.inode()).collect();
+    assert_eq!(ours.len(), 1);
+    assert_eq!(ours[0]["sockstat"]["tcp_inuse"], 1);
+    assert_eq!(ours[0]["sockets"]["protocols"][0]["sum"]["sockets"], 1);
+    assert!(ours[0]["descriptor_count"].as_u64().unwrap() > 0);
+
+    let mut child = inside.run(|| Command::new("sleep").arg("60").spawn().unwrap()).unwrap();
+    let pid = child.id().to_string();
+    let named = netmem(&["top", "--json", "--netns", &pid]);
+    let _ = child.kill();
+    let _ = child.wait();
+    assert_eq!(json(&named)["namespaces"][0]["inode"], inside.inode());
+
+    let refused = netmem(&["top", "--netns", "no-such-namespace"]);
+    // Where some process may not be looked into, it may be there.
+    let is_whole = all[0]["sources"].as_array().unwrap().iter().all(|s| s["name"] != "namespaces");
+    assert_eq!(refused.status.code(), Some(if is_whole { 4 } else { 3 }), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("no-such-namespace"), "{refused:?}");
+}
+
+/// A terminal of tmux, of a server of its own; gone when dropped.
+struct Screen {
+    socket: String,
+}
+
+impl Screen {
+    fn new(name: &str) -> Self {
+        let screen = Self { socket: format!("netmem-{name}-{}", std::process::id()) };
+        screen.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "120", "-y", "40", "sh"]);
+        screen
+    }
+
+    fn tmux(&self, words: &[&str]) -> String {
+        let command = [&["-L", &self.socket], words].concat();
+        let output = Command::new("tmux").args(&command).env("LC_ALL", "C.UTF-8").output().unwrap();
+        assert!(output.status.success(), "{words:?}: {output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    fn keys(&self, keys: &[&str]) {
+        self.tmux(&[&["send-keys"], keys].concat());
+    }
+
+    /// Waits until the screen is as `wanted` says, and returns it.
+    #[track_caller]
+    fn until(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let shown = self.tmux(&["capture-pane", "-p", "-J"]);
+            if wanted(&shown) {
+                return shown;
+            }
+            assert!(Instant::now() < deadline, "{what}: {shown}");
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        let _ = Command::new("tmux").args(["-L", &self.socket, "kill-server"]).output();
+    }
+}
+
+#[test]
+fn lab_top_on_a_terminal() {
+    let test = "lab_top_on_a_terminal";
+    let Some(inside) = namespace(test) else { return };
+    if !has_program(test, "tmux") {
+        return;
+    }
+    let screen = inside.run(|| Screen::new("top")).unwrap();
+    let _listener = inside.run(|| TcpListener::bind("127.0.0.1:4321").unwrap()).unwrap();
+    let begin = format!("stty -g; {NETMEM} top; echo code $?; stty -g");
+    screen.keys(&[&begin, "Enter"]);
+    screen.until("the first pane", |shown| {
+        shown.contains("Memory of protocols") && shown.contains("? help")
+    });
+    screen.keys(&["4"]);
+    screen.until("the links", |shown| shown.contains("Links") && shown.contains("lo"));
+    screen.keys(&["?"]);
+    screen.until("the help", |shown| shown.contains("Any key goes back."));
+    screen.keys(&["x", "/"]);
+    screen.keys(&["-l", "nothing-like-it"]);
+    screen.keys(&["Enter"]);
+    screen.until("no rows", |shown| shown.contains("no row has the filter's text"));
+    screen.keys(&["Escape", "p"]);
+    screen.until("a pause", |shown| shown.contains("PAUSED"));
+    screen.tmux(&["resize-window", "-x", "40", "-y", "10"]);
+    let small = screen.until("the small window", |shown| shown.contains("of 8, Tab"));
+    assert!(small.lines().all(|line| line.chars().count() <= 40), "{small}");
+    screen.tmux(&["resize-window", "-x", "120", "-y", "40"]);
+    screen.keys(&["q"]);
+    let left = screen.until("the end", |shown| shown.contains("code 0"));
+    // The terminal is in the mode that it was in: the two lines of `stty -g`, and nothing of the screen.
+    let modes = |shown: &str| -> Vec<String> {
+        // A prompt may stand in front of it.
+        let last = shown.lines().filter_map(|line| line.split_whitespace().last());
+        last.filter(|word| word.matches(':').count() > 20).map(str::to_owned).collect()
+    };
+    let found = modes(&left);
+    assert!(found.len() == 2 && found[0] == found[1], "{left}");
+    assert!(!left.contains("Links"), "{left}");
+
+    // And after a signal.
+    screen.keys(&["clear", "Enter"]);
+    screen.keys(&[&begin, "Enter"]);
+    screen.until("the second time", |shown| shown.contains("Memory of protocols"));
+    let pane = screen.tmux(&["display-message", "-p", "#{pane_pid}"]);
+    let children = format!("/proc/{0}/task/{0}/children", pane.trim());
+    let child = fs::read_to_string(children).unwrap();
+    let child = child.split_whitespace().last().unwrap();
+    assert_eq!(fs::read_to_string(format!("/proc/{child}/comm")).unwrap(), "netmem\n");
+    assert!(Command::new("kill").args(["-TERM", child]).status().unwrap().success());
+    let left = screen.until("the end by a signal", |shown| shown.contains("code 0"));
+    let found = modes(&left);
+    assert!(found.len() == 2 && found[0] == found[1], "{left}");
+}
+
+/// CPU time of a process's first thread, in nanoseconds; to be asked of one that has ended as well, until
+/// it is waited for.
+fn cpu_ns(pid: u32) -> u64 {
+    let schedstat = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap();
+    schedstat.split(' ').next().unwrap().parse().unwrap()
+}
+
+/// CPU time of a program that runs to its end, its output thrown away.
+fn cpu_of_run_ns(program: &str, words: &[&str]) -> u64 {
+    let mut child = Command::new(program).args(words).stdout(Stdio::null()).spawn().unwrap();
+    let pid = Pid::from_child(&child);
+    waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap();
+    let spent_ns = cpu_ns(child.id());
+    assert!(child.wait().unwrap().success(), "{program}");
+    spent_ns
+}
+
+/// `count` connections over loopback, of which half are accepted, and their listeners.
+fn connections(count: usize) -> (Vec<TcpStream>, Vec<TcpListener>) {
+    let (mut all, mut listeners) = (Vec::new(), Vec::new());
+    // A listener keeps as many as net.core.somaxconn.
+    for _ in 0..count / 1000 {
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
+        listener.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+        listener.listen(1000).unwrap();
+        let listener = TcpListener::from(listener);
+        let near: Vec<_> = (0..1000)
+            .map(|at| {
+                let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+                if at % 2 == 0 {
+                    all.push(listener.accept().unwrap().0);
+                }
+                stream
+            })
+            .collect();
+        all.extend(near);
+        // What is not accepted lasts as long as its listener.
+        listeners.push(listener);
+    }
+    (all, listeners)
+}
+
+/// A sample of 10,000 connections costs at most half of what `ss -tmni` takes to print them, and little
+/// memory. Ratios of CPU times, taken in turns, so that a busy machine does not count.
+#[test]
+fn lab_top_costs_less_than_ss() {
+    const COUNT: usize = 10_000;
+    let test = "lab_top_costs_less_than_ss";
+    let Some(inside) = namespace(test) else { return };
+    let limit = getrlimit(Resource::Nofile);
+    let enough = COUNT as u64 * 3 / 2 + 100;
+    if limit.maximum.is_some_and(|most| most < enough) {
+        return skip(test, &format!("fewer than {enough} open files are allowed"));
+    }
+    if !has_program(test, "ss") {
+        return;
+    }
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+    let _held = inside.run(|| connections(COUNT)).unwrap();
+    inside
+        .run(|| {
+            let mut top = Command::new(NETMEM)
+                .args(["top", "--json", "--interval", "1"])
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut lines = BufReader::new(top.stdout.take().unwrap()).lines();
+            let first: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+            let tcp = &first["namespaces"][0]["sockets"]["protocols"][0]["sum"]["sockets"];
+            assert!(tcp.as_u64().unwrap() >= 2 * COUNT as u64, "{tcp}");
+            let mut ratios: Vec<f64> = (0..5)
+                .map(|_| {
+                    let before = cpu_ns(top.id());
+                    lines.next().unwrap().unwrap();
+                    // The sample was printed, and the next one is a second away.
+                    let ours = cpu_ns(top.id()) - before;
+                    let theirs = cpu_of_run_ns("ss", &["-tmni"]);
+                    ours as f64 / theirs as f64
+                })
+                .collect();
+            ratios.sort_by(f64::total_cmp);
+            let status = fs::read_to_string(format!("/proc/{}/status", top.id())).unwrap();
+            top.kill().unwrap();
+            top.wait().unwrap();
+            let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+            let peak_kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+            assert!(ratios[2] < 0.5, "CPU time against ss -tmni: {ratios:?}");
+            assert!(peak_kib < 30 << 10, "{peak_kib} KiB");
+        })
+        .unwrap();
+}
