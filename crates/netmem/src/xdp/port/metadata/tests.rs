@@ -2,9 +2,10 @@
 //! byte; offsets counted from the slot; the option on no descriptor, on every one of a chain, or lost
 //! beside XDP_PKT_CONTD; a chain that is left to the kernel in copy mode; the headroom of further frames,
 //! of lent packets, of owned ones, or at the request not looked at; a refused request that takes the one
-//! before with it; a timestamp read at the packet's first byte, or though the driver gave none; a
-//! list that is not bounded; a waiting packet that is not taken out; a request that stays in a recycled
-//! list, an offer that stays with a kept packet; the port that received asked instead of the one that sends.
+//! before with it; a timestamp read at the packet's first byte, or though the driver gave none; a list
+//! that is not bounded; a waiting packet that is not taken out; a request that stays in a recycled list;
+//! an offer that stays with a kept packet, or with the port after `receive_to`; the port that received
+//! asked instead of the one that sends.
 
 use super::*;
 use crate::{
@@ -405,6 +406,16 @@ fn the_port_that_sends_decides() {
         assert!(bed.wire()[0][0].ends_with(&frame()[30..]));
         bed.complete();
         far.complete();
+        // Each offers its own again afterwards.
+        for (port, kernel, is_offered) in
+            [(&mut bed.port, &mut bed.kernel, false), (&mut far.port, &mut far.kernel, true)]
+        {
+            assert!(kernel.deliver(&frame()));
+            port.receive(1, &mut (), |packet| {
+                assert_eq!(packet.request_checksum(20, 6).is_ok(), is_offered);
+                Verdict::Consume
+            });
+        }
     }
     let walks = [bed.handle.walk(), bed.port.walk(), far.port.walk()];
     let audit = Audit::of(bed.handle.pool(), walks);
