@@ -162,7 +162,7 @@ impl Holders {
                     self.links.entry(id).or_default().insert(pid);
                 }
             } else if let Some(inode) = socket_inode(&target)
-                && is_xdp_socket(&entry.path())
+                && socket_protocol(&entry.path()).as_deref() == Some("XDP")
             {
                 self.sockets.entry(inode).or_default().insert(pid);
             }
@@ -225,11 +225,13 @@ pub(crate) fn socket_inode(target: &str) -> Option<u32> {
     target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
-/// Asks a socket for the name of its protocol (`sockfs_xattr_get` in net/socket.c).
-fn is_xdp_socket(descriptor: &Path) -> bool {
+/// Asks a socket, by a link in `/proc` to it, for the name of its protocol: `XDP`, `PACKET`, `TCP`
+/// (`sockfs_xattr_get` in net/socket.c).
+pub(crate) fn socket_protocol(link: &Path) -> Option<String> {
     let mut name = [0; 32];
-    let len = rustix::fs::getxattr(descriptor, "system.sockprotoname", &mut name);
-    len.is_ok_and(|len| name[..len].strip_suffix(b"\0").unwrap_or(&name[..len]) == b"XDP")
+    let len = rustix::fs::getxattr(link, "system.sockprotoname", &mut name).ok()?;
+    let name = name[..len].strip_suffix(b"\0").unwrap_or(&name[..len]);
+    std::str::from_utf8(name).ok().map(str::to_owned)
 }
 
 #[cfg(test)]

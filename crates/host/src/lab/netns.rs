@@ -76,6 +76,18 @@ impl NetNs {
         Ok(Self { fd: file.into(), inode })
     }
 
+    /// Returns the namespace of a process's first thread.
+    ///
+    /// # Errors
+    /// There is no such process (`ENOENT`), or it may not be looked into (`EACCES`).
+    pub fn of_process(pid: u32) -> Result<Self> {
+        let path = format!("/proc/{pid}/ns/net");
+        let failed = |error| Error::new("open", path.clone(), error);
+        let file = File::open(&path).map_err(failed)?;
+        let inode = file.metadata().map_err(failed)?.ino();
+        Ok(Self { fd: file.into(), inode })
+    }
+
     /// Returns the number that tells living namespaces apart, as in `net:[4026531840]`.
     ///
     /// The kernel gives the number of a namespace that is gone to a later one.
