@@ -1,5 +1,7 @@
 //! The command line, in one table of types: help, completion and tests read it.
 
+mod shown;
+
 use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -12,6 +14,7 @@ use netmem_wire::{
     filter::{Expr, Ipv4Net, Ipv6Net, ParseError, ResponderConfig, Rules},
 };
 
+pub use self::shown::{ListArgs, MapsArgs};
 use crate::sandbox::{SUBCOMMAND, User};
 
 /// Zero-copy packets and the machine's network memory.
@@ -38,6 +41,9 @@ pub enum Command {
     Lab(LabArgs),
     /// List the XDP programs and AF_XDP sockets of interfaces, and who holds them
     List(ListArgs),
+    /// Show what is in a process's memory: every mapping by what it is, AF_XDP rings with their levels
+    #[command(alias = "pmap")]
+    Maps(MapsArgs),
     /// Print the packets of a capture file, one a line
     Read(ReadArgs),
     /// Send packets on between two interfaces, or back where they came from
@@ -105,17 +111,6 @@ pub struct ExplainArgs {
     #[arg(value_name = "WORD")]
     pub word: Vec<String>,
     /// Print the explanation as JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `netmem list`.
-#[derive(Debug, Clone, ClapArgs)]
-pub struct ListArgs {
-    /// The interface [default: all in this network namespace that have a program or socket]
-    #[arg(value_name = "IFACE")]
-    pub interface: Option<String>,
-    /// Print the list as JSON
     #[arg(long)]
     pub json: bool,
 }

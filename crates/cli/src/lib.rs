@@ -13,6 +13,7 @@ pub mod failure;
 pub mod forward;
 pub mod lab;
 pub mod list;
+pub mod maps;
 mod plane;
 pub mod read;
 pub mod report;
@@ -60,6 +61,7 @@ where
         Command::Forward(args) => forward::run(&args, out, notes),
         Command::Lab(args) => lab::run(&args, out, notes),
         Command::List(args) => list::run(&args, out),
+        Command::Maps(args) => maps::run(&args, out),
         Command::Read(args) => read::run(&args, out, notes),
         Command::Respond(args) => respond::run(&args, out, notes),
         Command::Worker(args) => match &args.job {
