@@ -4,6 +4,8 @@
 
 #[path = "bodies/layers.rs"]
 pub mod layers;
+#[path = "bodies/maps.rs"]
+pub mod maps;
 #[path = "bodies/netlink.rs"]
 pub mod netlink;
 #[path = "bodies/oracle.rs"]
@@ -19,8 +21,9 @@ pub mod wire_views;
 pub type Body = fn(&[u8]);
 
 /// Every target: its name, which is also its corpus' folder, and its body.
-pub const TARGETS: [(&str, Body); 5] = [
+pub const TARGETS: [(&str, Body); 6] = [
     ("layers", layers::run),
+    ("maps", maps::run),
     ("netlink", netlink::run),
     ("proc", proc::run),
     ("responder", responder::run),
