@@ -1,5 +1,7 @@
 //! The command line, in one table of types: help, completion and tests read it.
 
+mod shown;
+
 use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -12,6 +14,7 @@ use netmem_wire::{
     filter::{Expr, Ipv4Net, Ipv6Net, ParseError, ResponderConfig, Rules},
 };
 
+pub use self::shown::{ListArgs, MapsArgs};
 use crate::sandbox::{SUBCOMMAND, User};
 
 /// Zero-copy packets and the machine's network memory.

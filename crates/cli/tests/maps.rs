@@ -401,6 +401,10 @@ fn tcpdump() {
     assert_eq!((&ring["offset"], &ring["permissions"]), (&"0x0".into(), &"rw-s".into()));
     assert_eq!(address(&ring["end"]) - address(&ring["start"]), 2 << 20, "tcpdump's usual 2 MiB");
     assert_eq!(maps["sockets"], Value::Array(Vec::new()));
+    let geometry = &maps["packet_sockets"][0]["rx_ring"];
+    let number = |name: &str| geometry[name].as_u64().unwrap();
+    assert_eq!(number("blocks") * number("block_bytes"), 2 << 20, "{geometry}");
+    assert_eq!(maps["packet_sockets"][0]["inode"], ring["inode"]);
     for kind in ["umem", "rx ring", "huge pages"] {
         assert!(areas(&maps, kind).is_empty(), "{kind}: {maps}");
     }

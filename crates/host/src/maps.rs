@@ -28,15 +28,14 @@ pub mod smaps;
 mod sockets;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
-    io,
-    os::unix::fs::FileExt as _,
     path::Path,
 };
 
 use serde::Serialize;
 
+use self::elf::Executable;
 pub use self::{
     classify::{Certainty, Class, Evidence, Kind, classify},
     pagemap::{SharedPages, SharingProof},
@@ -45,20 +44,11 @@ pub use self::{
     smaps::{Mapping, Permissions, Usage},
     sockets::{RingLook, Socket, Statistics},
 };
-use self::{
-    elf::Executable,
-    pagemap::{Frames, Page, Sample},
-};
 use crate::{
+    netlink::PacketSocket,
     process::{numbered, socket_protocol},
     source::{Reading, Root, SourceState, Unavailable, or_null, read, read_with},
 };
-
-/// Pages that are looked at in all, and in one mapping at least.
-const PAGES_LOOKED_AT: u64 = 1 << 18;
-const PAGES_OF_A_MAPPING: std::ops::RangeInclusive<u64> = 64..=1 << 14;
-/// Pages whose words are read at once.
-const WORDS_AT_ONCE: u64 = 1 << 12;
 
 /// A process's address space.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -79,6 +69,8 @@ pub struct AddressSpace {
     pub mappings: Vec<Area>,
     /// Its AF_XDP sockets.
     pub sockets: Vec<Socket>,
+    /// Its packet sockets with a ring that is mapped, as far as the kernel tells of them.
+    pub packet_sockets: Vec<PacketSocket>,
     /// Mappings that have the same physical pages.
     pub shared: Vec<SharedPages>,
     /// Sums.
@@ -142,7 +134,7 @@ pub fn look(root: &Root, pid: u32) -> Reading<AddressSpace> {
         status.map(|text| String::from_utf8_lossy(&text).into_owned()).inspect_err(&mut note);
     let status = status.unwrap_or_default();
     let paging_levels = paging_levels(root);
-    let (frames, unknown) = page_frames(&folder, &mappings, page_bytes);
+    let (frames, unknown) = pagemap::read(&folder, &mappings, page_bytes);
     unknown.iter().for_each(&mut note);
     let held = held_sockets(&folder).inspect_err(&mut note).unwrap_or_default();
     let protocols = protocols(&folder, &mappings, &held);
@@ -160,6 +152,8 @@ pub fn look(root: &Root, pid: u32) -> Reading<AddressSpace> {
     } else {
         sockets::recorded(&wanted, &mappings)
     };
+    let packet_sockets = packet_sockets(root, pid, &mappings, &classes)
+        .inspect_err(|unavailable| not_known.push(unavailable.clone()));
     let shared = frames.shared(&mappings, page_bytes);
     let nodes = nodes.unwrap_or_default();
     let areas = mappings.into_iter().zip(classes).map(|(mapping, class)| Area {
@@ -176,6 +170,7 @@ pub fn look(root: &Root, pid: u32) -> Reading<AddressSpace> {
         page_bytes,
         mappings: areas.collect(),
         sockets,
+        packet_sockets: packet_sockets.unwrap_or_default(),
         shared,
         totals: Totals::default(),
         not_known,
@@ -401,6 +396,21 @@ fn xdp_sockets(
     all.map(|inode| (inode, held.get(&inode).cloned().unwrap_or_default())).collect()
 }
 
+/// The sockets whose packet rings are mapped.
+fn packet_sockets(
+    root: &Root,
+    pid: u32,
+    mappings: &[Mapping],
+    classes: &[Class],
+) -> Reading<Vec<PacketSocket>> {
+    let rings = mappings.iter().zip(classes).filter(|(_, class)| class.kind == Kind::PacketRing);
+    let inodes: BTreeSet<u64> = rings.filter_map(|(mapping, _)| mapping.socket()).collect();
+    if inodes.is_empty() || !root.is_live() {
+        return Ok(Vec::new());
+    }
+    queues::packet_sockets(pid, &inodes)
+}
+
 /// Threads that wait, and where their stack pointers point (`proc_pid_syscall` in fs/proc/base.c); the
 /// first thread's stack has a name.
 fn stack_pointers(folder: &Path, pid: u32) -> Vec<(u32, u64)> {
@@ -414,59 +424,6 @@ fn stack_pointer(text: &str) -> Option<u64> {
     let words: Vec<_> = text.split_whitespace().collect();
     let [_, .., pointer, _] = words[..] else { return None };
     u64::from_str_radix(pointer.strip_prefix("0x")?, 16).ok()
-}
-
-/// The frames behind the mappings, as far as the bounds allow, and what could not be had.
-fn page_frames(folder: &Path, mappings: &[Mapping], page_bytes: u64) -> (Frames, Vec<Unavailable>) {
-    let path = folder.join("pagemap");
-    let source = path.display().to_string();
-    let mut frames = Frames::default();
-    let file = match File::open(&path) {
-        Ok(file) => file,
-        Err(error) => return (frames, vec![Unavailable::by_io(source, &error)]),
-    };
-    let has_pages = |mapping: &Mapping| {
-        let usage = &mapping.usage;
-        let bytes = usage.rss_bytes.unwrap_or(1).saturating_add(usage.hugetlb_bytes.unwrap_or(0));
-        mapping.permissions.read && bytes > 0
-    };
-    let looked_at = mappings.iter().filter(|mapping| has_pages(mapping)).count() as u64;
-    let (least, most) = (*PAGES_OF_A_MAPPING.start(), *PAGES_OF_A_MAPPING.end());
-    let most = (PAGES_LOOKED_AT / looked_at.max(1)).clamp(least, most);
-    let mut hidden = false;
-    for (at, mapping) in mappings.iter().enumerate().filter(|(_, mapping)| has_pages(mapping)) {
-        let sample = Sample::of(mapping, page_bytes, most);
-        // The vsyscall page is no part of the table, and a mapping may go meanwhile: it has no frames then.
-        let _ = pages(&file, mapping.start / page_bytes, sample, |page| {
-            hidden |= page.is_hidden();
-            frames.add(at, page, sample.step);
-        });
-    }
-    let why = "page frames read as zero, which CAP_SYS_ADMIN may change";
-    let denied = hidden.then(|| Unavailable::denied(source, why));
-    (frames, denied.into_iter().collect())
-}
-
-/// Gives the words of the sampled pages, from page number `start` of the address space on.
-fn pages(pagemap: &File, start: u64, sample: Sample, mut give: impl FnMut(Page)) -> io::Result<()> {
-    const WORD_BYTES: u64 = size_of::<u64>() as u64;
-    let at_once = if sample.step == 1 { WORDS_AT_ONCE } else { 1 };
-    let mut bytes = vec![0; usize::try_from(at_once * WORD_BYTES).unwrap_or(8)];
-    let mut done = 0;
-    while done < sample.count {
-        let count = at_once.min(sample.count - done);
-        let place = (start + sample.first + done * sample.step) * WORD_BYTES;
-        let part = &mut bytes[..usize::try_from(count * WORD_BYTES).unwrap_or(8)];
-        let got = pagemap.read_at(part, place)?;
-        for word in part[..got].as_chunks().0 {
-            give(Page::from_word(u64::from_ne_bytes(*word)));
-        }
-        if got < part.len() {
-            break;
-        }
-        done += count;
-    }
-    Ok(())
 }
 
 /// Reads the rest of the line `key:` of a text of such lines.

@@ -3,8 +3,9 @@
 
 use std::io::{self, Write};
 
-use netmem_host::maps::{
-    Area, Certainty, Entries, Kind, Place, QueueName, RingLook, Socket, Totals,
+use netmem_host::{
+    maps::{Area, Certainty, Entries, Kind, Place, QueueName, RingLook, Socket, Totals},
+    netlink::PacketSocket,
 };
 
 use super::Maps;
@@ -39,6 +40,9 @@ pub(super) fn print(out: &mut dyn Write, maps: &Maps) -> io::Result<()> {
     writeln!(out)?;
     for socket in &space.sockets {
         print_socket(out, socket)?;
+    }
+    for socket in &space.packet_sockets {
+        print_packet_socket(out, socket)?;
     }
     print_reasons(out, &space.mappings)?;
     for shared in &space.shared {
@@ -150,6 +154,19 @@ fn print_socket(out: &mut dyn Write, socket: &Socket) -> io::Result<()> {
             "{empty} rx_fill_ring_empty_descs, {sent} tx_invalid_descs, {none} tx_ring_empty_descs"
         );
         row(out, "", format!("        {rest}"))?;
+    }
+    Ok(())
+}
+
+fn print_packet_socket(out: &mut dyn Write, socket: &PacketSocket) -> io::Result<()> {
+    let version = socket.version.saturating_add(1);
+    row(out, "af_packet", format!("socket {}, TPACKET_V{version}", socket.inode))?;
+    for (name, ring) in [("rx", socket.rx_ring), ("tx", socket.tx_ring)] {
+        let Some(ring) = ring else { continue };
+        let (blocks, frames) = (ring.blocks, ring.frames);
+        let (block, frame) = (bytes(ring.block_bytes.into()), bytes(ring.frame_bytes.into()));
+        let sizes = format!("{blocks} blocks of {block}, {frames} frames of {frame}");
+        row(out, "", format!("{name}: {sizes}"))?;
     }
     Ok(())
 }

@@ -11,16 +11,22 @@
 //! The work is bounded: of a long mapping one page in 2^n is looked at, at places that are multiples of
 //! 2^n in its file, so that two mappings of one file are looked at in the same places.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs::File, io, os::unix::fs::FileExt as _, path::Path};
 
 use serde::Serialize;
 
 use super::smaps::{Mapping, hex};
+use crate::source::Unavailable;
 
 const PRESENT: u64 = 1 << 63;
 const FILE_OR_SHARED: u64 = 1 << 61;
 const FRAME: u64 = (1 << 55) - 1;
 
+/// Pages that are looked at in all, and in one mapping at least.
+const PAGES_LOOKED_AT: u64 = 1 << 18;
+const PAGES_OF_A_MAPPING: std::ops::RangeInclusive<u64> = 64..=1 << 14;
+/// Pages whose words are read at once.
+const WORDS_AT_ONCE: u64 = 1 << 12;
 /// Mappings of one file that are compared with each other.
 const MAPPINGS_OF_A_FILE_MAX: usize = 256;
 
@@ -193,6 +199,63 @@ fn hexes<S: serde::Serializer>(addresses: &[u64], serializer: S) -> Result<S::Ok
     #[derive(Serialize)]
     struct Address(#[serde(serialize_with = "hex")] u64);
     serializer.collect_seq(addresses.iter().map(|&address| Address(address)))
+}
+
+/// The frames behind the mappings, as far as the bounds allow, and what could not be had.
+pub(super) fn read(
+    folder: &Path,
+    mappings: &[Mapping],
+    page_bytes: u64,
+) -> (Frames, Vec<Unavailable>) {
+    let path = folder.join("pagemap");
+    let source = path.display().to_string();
+    let mut frames = Frames::default();
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) => return (frames, vec![Unavailable::by_io(source, &error)]),
+    };
+    let has_pages = |mapping: &Mapping| {
+        let usage = &mapping.usage;
+        let bytes = usage.rss_bytes.unwrap_or(1).saturating_add(usage.hugetlb_bytes.unwrap_or(0));
+        mapping.permissions.read && bytes > 0
+    };
+    let looked_at = mappings.iter().filter(|mapping| has_pages(mapping)).count() as u64;
+    let (least, most) = (*PAGES_OF_A_MAPPING.start(), *PAGES_OF_A_MAPPING.end());
+    let most = (PAGES_LOOKED_AT / looked_at.max(1)).clamp(least, most);
+    let mut hidden = false;
+    for (at, mapping) in mappings.iter().enumerate().filter(|(_, mapping)| has_pages(mapping)) {
+        let sample = Sample::of(mapping, page_bytes, most);
+        // The vsyscall page is no part of the table, and a mapping may go meanwhile: it has no frames then.
+        let _ = pages(&file, mapping.start / page_bytes, sample, |page| {
+            hidden |= page.is_hidden();
+            frames.add(at, page, sample.step);
+        });
+    }
+    let why = "page frames read as zero, which CAP_SYS_ADMIN may change";
+    let denied = hidden.then(|| Unavailable::denied(source, why));
+    (frames, denied.into_iter().collect())
+}
+
+/// Gives the words of the sampled pages, from page number `start` of the address space on.
+fn pages(pagemap: &File, start: u64, sample: Sample, mut give: impl FnMut(Page)) -> io::Result<()> {
+    const WORD_BYTES: u64 = size_of::<u64>() as u64;
+    let at_once = if sample.step == 1 { WORDS_AT_ONCE } else { 1 };
+    let mut bytes = vec![0; usize::try_from(at_once * WORD_BYTES).unwrap_or(8)];
+    let mut done = 0;
+    while done < sample.count {
+        let count = at_once.min(sample.count - done);
+        let place = (start + sample.first + done * sample.step) * WORD_BYTES;
+        let part = &mut bytes[..usize::try_from(count * WORD_BYTES).unwrap_or(8)];
+        let got = pagemap.read_at(part, place)?;
+        for word in part[..got].as_chunks().0 {
+            give(Page::from_word(u64::from_ne_bytes(*word)));
+        }
+        if got < part.len() {
+            break;
+        }
+        done += count;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

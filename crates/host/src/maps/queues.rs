@@ -1,19 +1,23 @@
-//! Which queue an AF_XDP socket is bound to.
+//! What the network namespace tells of sockets: which queue an AF_XDP socket is bound to, and the geometry
+//! of packet rings.
 //!
-//! The kernel tells it by socket diagnosis only (`CONFIG_XDP_SOCKETS_DIAG`). Without that, one queue in use
+//! The kernel tells the queue by socket diagnosis only (`CONFIG_XDP_SOCKETS_DIAG`). Without that, one queue in use
 //! and one AF_XDP socket in the network namespace belong together; otherwise the queues in use are
 //! candidates, and nothing is claimed. The number of sockets is the kernel's own
 //! (`/proc/net/protocols`), so sockets that nobody can see count as well.
 //!
 //! Kernel: queues in use 6.15; `CAP_SYS_ADMIN` to look into another namespace.
 
-use std::{collections::BTreeMap, os::fd::AsFd, os::unix::net::UnixDatagram};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    os::{fd::AsFd, unix::net::UnixDatagram},
+};
 
 use serde::Serialize;
 
 use crate::{
     lab::NetNs,
-    netlink::{Netdev, Route, SockDiag, XdpSocket},
+    netlink::{Netdev, PacketSocket, Route, SockDiag, XdpSocket},
     source::{self, Reading, Root, Unavailable},
     sys::netns_cookie,
 };
@@ -66,13 +70,7 @@ pub(super) struct Namespace {
 
 impl Namespace {
     pub(super) fn of(pid: u32) -> Reading<Self> {
-        let its = NetNs::of_process(pid).map_err(|error| Unavailable::from(&error))?;
-        let ours = NetNs::current().map_err(|error| Unavailable::from(&error))?;
-        // To enter the one where we are takes a privilege too.
-        if its.inode() == ours.inode() {
-            return Ok(Self::here());
-        }
-        its.run(Self::here).map_err(|error| Unavailable::from(&error))
+        inside(pid, Self::here)
     }
 
     /// That of the calling thread.
@@ -109,6 +107,25 @@ impl Namespace {
             Ok(queues) => deduce(queues, self.sockets.filter(|_| cookie.is_some())),
         }
     }
+}
+
+/// Does `work` in the network namespace of a process's first thread.
+fn inside<T: Send>(pid: u32, work: impl FnOnce() -> T + Send) -> Reading<T> {
+    let its = NetNs::of_process(pid).map_err(|error| Unavailable::from(&error))?;
+    let ours = NetNs::current().map_err(|error| Unavailable::from(&error))?;
+    // To enter the one where we are takes a privilege too.
+    if its.inode() == ours.inode() {
+        return Ok(work());
+    }
+    its.run(work).map_err(|error| Unavailable::from(&error))
+}
+
+/// The packet sockets with these numbers in the network namespace of a process.
+pub(super) fn packet_sockets(pid: u32, inodes: &BTreeSet<u64>) -> Reading<Vec<PacketSocket>> {
+    let all = inside(pid, || SockDiag::open().and_then(|mut diag| diag.packet_sockets()))?;
+    let mut all = all.map_err(|error| Unavailable::from(&error))?;
+    all.retain(|socket| inodes.contains(&u64::from(socket.inode)));
+    Ok(all)
 }
 
 /// What follows from the queues in use and the number of sockets in a namespace.
