@@ -28,3 +28,51 @@ pub struct MapsArgs {
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
 }
+
+/// `netmem explain`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct ExplainArgs {
+    /// The word, such as page_pool or net.ipv4.tcp_mem, also of several words [default: lists all]
+    #[arg(value_name = "WORD")]
+    pub word: Vec<String>,
+    /// Print the explanation as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `netmem doctor`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct DoctorArgs {
+    /// The interface [default: all of this network namespace but loopback]
+    #[arg(value_name = "IFACE")]
+    pub interface: Option<String>,
+    /// Also bind AF_XDP sockets to the interface for a moment, to see which mode it gives
+    ///
+    /// A bind in zero-copy mode resets queues, and some drivers take the link down for seconds. Nothing
+    /// is redirected meanwhile: all packets pass to the kernel.
+    #[arg(long, requires = "interface")]
+    pub probe: bool,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `netmem top`.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub struct TopArgs {
+    /// Seconds between samples [default: 1 on a terminal, else one sample only]
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub interval: Option<u32>,
+    /// Network namespace to look at: its name, a process in it, or all [default: this one]
+    ///
+    /// All are those that a process is in, a mount keeps or a descriptor holds. Figures that count the
+    /// whole machine are shown once.
+    #[arg(long, value_name = "NAME|PID|all")]
+    pub netns: Option<String>,
+    /// End with code 3 if a figure could not be read; what could is shown
+    #[arg(long)]
+    pub strict: bool,
+    /// Print as JSON, with --interval one object a line
+    #[arg(long)]
+    pub json: bool,
+}
