@@ -1,6 +1,11 @@
 //! The command line, in one table of types: help, completion and tests read it.
 
-use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use netmem::{
@@ -34,6 +39,8 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Explain a word of the kernel's network memory, with its value here
     Explain(ExplainArgs),
+    /// Serve the machine's network memory as metrics, for Prometheus
+    Export(ExportArgs),
     /// Show everything working in throw-away network namespaces, every reply checked
     Lab(LabArgs),
     /// List the XDP programs and AF_XDP sockets of interfaces, and who holds them
@@ -110,6 +117,24 @@ pub struct ExplainArgs {
     /// Print the explanation as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `netmem export`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct ExportArgs {
+    /// Where to listen; metrics are at /metrics, as OpenMetrics or Prometheus text
+    ///
+    /// There is no password: an address that is not loopback shows them to whoever reaches it.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9774")]
+    pub listen: SocketAddr,
+    /// Network namespace to look at, by name or process id; all for every one [default: the own one]
+    ///
+    /// With this each sample of a namespace has the label netns.
+    #[arg(long, value_name = "NAME|PID|all")]
+    pub netns: Option<String>,
+    /// Also the 50 control groups whose sockets hold most, and the sum of the others
+    #[arg(long)]
+    pub per_cgroup: bool,
 }
 
 /// `netmem list`.
@@ -270,6 +295,9 @@ pub struct PlaneArgs {
     /// and the bound sockets only.
     #[arg(long)]
     pub no_sandbox: bool,
+    /// Serve what the workers publish as metrics there: OpenMetrics or Prometheus text, at /metrics
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub metrics: Option<SocketAddr>,
     /// Seconds between status blocks; 0 for none
     #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=86_400))]
     pub interval: u32,
@@ -293,6 +321,7 @@ impl Default for PlaneArgs {
             busy_poll: false,
             user: None,
             no_sandbox: false,
+            metrics: None,
             interval: 10,
             json: false,
         }
