@@ -2,7 +2,12 @@
 
 mod shown;
 
-use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use netmem::{
@@ -14,7 +19,7 @@ use netmem_wire::{
     filter::{Expr, Ipv4Net, Ipv6Net, ParseError, ResponderConfig, Rules},
 };
 
-pub use self::shown::{DoctorArgs, ExplainArgs, ListArgs, MapsArgs, TopArgs};
+pub use self::shown::{DoctorArgs, ExplainArgs, ExportArgs, ListArgs, MapsArgs, TopArgs};
 use crate::sandbox::{SUBCOMMAND, User};
 
 /// Zero-copy packets and the machine's network memory.
@@ -37,6 +42,8 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Explain a word of the kernel's network memory, with its value here
     Explain(ExplainArgs),
+    /// Serve the machine's network memory as metrics, for Prometheus
+    Export(ExportArgs),
     /// Show everything working in throw-away network namespaces, every reply checked
     Lab(LabArgs),
     /// List the XDP programs and AF_XDP sockets of interfaces, and who holds them
@@ -217,6 +224,9 @@ pub struct PlaneArgs {
     /// and the bound sockets only.
     #[arg(long)]
     pub no_sandbox: bool,
+    /// Serve what the workers publish as metrics there: OpenMetrics or Prometheus text, at /metrics
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub metrics: Option<SocketAddr>,
     /// Seconds between status blocks; 0 for none
     #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=86_400))]
     pub interval: u32,
@@ -240,6 +250,7 @@ impl Default for PlaneArgs {
             busy_poll: false,
             user: None,
             no_sandbox: false,
+            metrics: None,
             interval: 10,
             json: false,
         }

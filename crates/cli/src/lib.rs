@@ -9,11 +9,13 @@ pub mod capture_file;
 pub mod detach;
 pub mod doctor;
 pub mod explain;
+pub mod export;
 pub mod failure;
 pub mod forward;
 pub mod lab;
 pub mod list;
 pub mod maps;
+pub mod metrics;
 mod plane;
 pub mod read;
 pub mod report;
@@ -59,6 +61,7 @@ where
         Command::Detach(args) => detach::run(&args, out),
         Command::Doctor(args) => doctor::run(&args, out),
         Command::Explain(args) => explain::run(&args, out),
+        Command::Export(args) => export::run(&args, out, notes),
         Command::Forward(args) => forward::run(&args, out, notes),
         Command::Lab(args) => lab::run(&args, out, notes),
         Command::List(args) => list::run(&args, out),

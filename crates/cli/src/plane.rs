@@ -46,7 +46,11 @@ pub(crate) use self::{
     setup::Plan,
 };
 use crate::{
-    Failure,
+    Failure, export,
+    metrics::{
+        programs,
+        server::{Bound, Server},
+    },
     report::{self, AuditReport, KernelStatistics, Memory, PacketCounts},
     sandbox,
 };
@@ -66,6 +70,8 @@ pub(crate) struct Plane {
     watches: Vec<LinkWatch>,
     page: OwnedFd,
     memory: Memory,
+    /// Serves what the page says, where that was asked for, from a thread of this process.
+    _metrics: Option<Server>,
     next_look: Instant,
 }
 
@@ -126,6 +132,8 @@ impl Plane {
     /// Sets everything up and starts the workers. Call it from a thread that stays: the worker process
     /// goes with it.
     pub(crate) fn start(plan: Plan, job: &Job, notes: &mut dyn Write) -> Result<Self, Failure> {
+        // An address that cannot be had is told before anything is set up.
+        let bound = plan.args.metrics.map(Bound::listen).transpose()?;
         let opened = plan.open(notes)?;
         let mut watches = Vec::new();
         for control in &opened.controls {
@@ -149,8 +157,9 @@ impl Plane {
                 (Workers::Threads(crew), page)
             }
         };
+        let metrics = bound.map(|bound| serve(bound, &page, notes)).transpose()?;
         let next_look = Instant::now() + INTERVAL;
-        let plane = Self { workers, controls, watches, page, memory, next_look };
+        let plane = Self { workers, controls, watches, page, memory, _metrics: metrics, next_look };
         // Somebody looks at packets now: before, they would have waited in the rx rings.
         match plane.controls.iter().try_for_each(PortControl::register) {
             Ok(()) => Ok(plane),
@@ -310,6 +319,16 @@ pub(crate) fn ports_of(page: &PageReport) -> Vec<PortRecord> {
         page.areas.iter().flat_map(|area| area.snapshot.ports.iter().copied()).collect();
     ports.sort_by_key(|port| (port.ifindex, port.queue));
     ports
+}
+
+/// Serves what the workers publish in their page.
+fn serve(bound: Bound, page: &OwnedFd, notes: &mut dyn Write) -> Result<Server, Failure> {
+    let page = page
+        .try_clone()
+        .map_err(|error| Failure::refused(format!("duplicate the page of statistics: {error}")))?;
+    // Nobody may be listening: that ends nothing.
+    let _ = export::announce(&bound, notes);
+    bound.serve(move || programs::of_page(&page))
 }
 
 /// Why an event ends the ports (`on`) of an interface, if it does.

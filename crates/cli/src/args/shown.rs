@@ -1,6 +1,6 @@
 //! The commands that show what is there and change nothing.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args as ClapArgs;
 
@@ -75,4 +75,22 @@ pub struct TopArgs {
     /// Print as JSON, with --interval one object a line
     #[arg(long)]
     pub json: bool,
+}
+
+/// `netmem export`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct ExportArgs {
+    /// Where to listen; metrics are at /metrics, as OpenMetrics or Prometheus text
+    ///
+    /// There is no password: an address that is not loopback shows them to whoever reaches it.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9774")]
+    pub listen: SocketAddr,
+    /// Network namespace to look at, by name or process id; all for every one [default: the own one]
+    ///
+    /// With this each sample of a namespace has the label netns.
+    #[arg(long, value_name = "NAME|PID|all")]
+    pub netns: Option<String>,
+    /// Also the 50 control groups whose sockets hold most, and the sum of the others
+    #[arg(long)]
+    pub per_cgroup: bool,
 }

@@ -338,7 +338,7 @@ impl Bed {
         self.lab.server.run(|| Route::open()?.delete_link(self.interface())).unwrap().unwrap();
     }
 
-    fn endpoints(&self, server_mac: [u8; 6]) -> Endpoints {
+    pub(crate) fn endpoints(&self, server_mac: [u8; 6]) -> Endpoints {
         let (client, server) = (self.lab.client_link(), self.lab.server_link());
         Endpoints {
             client_mac: client.mac,
