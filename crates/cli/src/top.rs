@@ -6,7 +6,7 @@
 //!                                                 +-- screen  a pane at a time, with keys
 //! ```
 //! What a terminal is not there for goes to standard output as text. The text and the screen show the
-//! same tables ([`panes`]); JSON is the sample as it is. What the kernel does not tell is `?` and `null`
+//! same tables; JSON is the sample as it is. What the kernel does not tell is `?` and `null`
 //! with a reason among the sources, and never looks like 0 or none. Nothing on the machine is changed.
 
 mod app;
@@ -31,7 +31,7 @@ use crate::{Failure, Outcome, args::TopArgs, report, stop::Stop};
 /// How long a signal may wait to be seen.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Runs the command: on a terminal its screen, else as [`print`].
+/// Runs the command: on a terminal its screen, else as [`print()`].
 ///
 /// # Errors
 /// When the network namespace that was asked for is not there or may not be entered, or the terminal

@@ -289,15 +289,17 @@ fn lab_top_on_a_terminal() {
     assert!(small.lines().all(|line| line.chars().count() <= 40), "{small}");
     screen.tmux(&["resize-window", "-x", "120", "-y", "40"]);
     screen.keys(&["q"]);
-    let left = screen.until("the end", |shown| shown.contains("code 0"));
     // The terminal is in the mode that it was in: the two lines of `stty -g`, and nothing of the screen.
     let modes = |shown: &str| -> Vec<String> {
         // A prompt may stand in front of it.
         let last = shown.lines().filter_map(|line| line.split_whitespace().last());
         last.filter(|word| word.matches(':').count() > 20).map(str::to_owned).collect()
     };
+    // The end is when the second one is there.
+    let is_left = |shown: &str| shown.contains("code 0") && modes(shown).len() == 2;
+    let left = screen.until("the end", is_left);
     let found = modes(&left);
-    assert!(found.len() == 2 && found[0] == found[1], "{left}");
+    assert_eq!(found[0], found[1], "{left}");
     assert!(!left.contains("Links"), "{left}");
 
     // And after a signal.
@@ -310,9 +312,9 @@ fn lab_top_on_a_terminal() {
     let child = child.split_whitespace().last().unwrap();
     assert_eq!(fs::read_to_string(format!("/proc/{child}/comm")).unwrap(), "netmem\n");
     assert!(Command::new("kill").args(["-TERM", child]).status().unwrap().success());
-    let left = screen.until("the end by a signal", |shown| shown.contains("code 0"));
+    let left = screen.until("the end by a signal", is_left);
     let found = modes(&left);
-    assert!(found.len() == 2 && found[0] == found[1], "{left}");
+    assert_eq!(found[0], found[1], "{left}");
 }
 
 /// CPU time of a process's first thread, in nanoseconds; to be asked of one that has ended as well, until
