@@ -29,7 +29,10 @@ use std::{
     io::{self, Write},
 };
 
-use netmem_host::source::Root;
+use netmem_host::{
+    source::Root,
+    sysctl::{KEYS, Key},
+};
 use serde::Serialize;
 
 use self::value::{Now, Value};
@@ -74,6 +77,8 @@ pub struct Answer {
     pub commands: Vec<&'static str>,
     /// What else there is to say of it in netmem, or that it is planned.
     pub note: Option<&'static str>,
+    /// Of a sysctl: form, unit, scope, and how the kernel comes by its default.
+    pub sysctl: Option<&'static Key>,
     /// Its values on this machine.
     pub now: Vec<Value>,
 }
@@ -146,8 +151,11 @@ impl Explanation {
     /// Looks a word up, and reads its values; `None` if no entry knows it.
     pub fn of(asked: &str, root: &Root) -> Option<Self> {
         let found = find(asked);
-        let entries: Vec<_> =
+        let mut entries: Vec<_> =
             found.iter().map(|(topic, entry)| Answer::new(topic, entry, root)).collect();
+        let has_own = |key: &Key| entries.iter().any(|answer| answer.word == key.name);
+        let others: Vec<_> = sysctls::others(&plain(asked)).filter(|key| !has_own(key)).collect();
+        entries.extend(others.into_iter().map(|key| Answer::of_key(key, root)));
         (!entries.is_empty()).then(|| Self {
             schema: "netmem.explain/1",
             asked: asked.to_owned(),
@@ -167,7 +175,26 @@ impl Answer {
             api: entry.api.to_vec(),
             commands: listed(entry.commands).collect(),
             note: Some(entry.note).filter(|note| !note.is_empty()),
+            sysctl: Key::named(entry.word),
             now: entry.now.iter().map(|now| now.read(root)).collect(),
+        }
+    }
+}
+
+impl Answer {
+    /// A sysctl that no entry is about.
+    fn of_key(key: &'static Key, root: &Root) -> Self {
+        Self {
+            word: key.name,
+            topic: "sysctls",
+            aliases: Vec::new(),
+            what: key.meaning,
+            kernel: vec![key.citation],
+            api: Vec::new(),
+            commands: Vec::new(),
+            note: None,
+            sysctl: Some(key),
+            now: vec![Now::Sysctl(key.name).read(root)],
         }
     }
 }
@@ -180,6 +207,11 @@ impl Words {
                 Some(last) => last.words.push(entry.word),
                 None => topics.push(Topic { topic, words: vec![entry.word] }),
             }
+        }
+        if let Some(last) = topics.last_mut() {
+            let others = KEYS.iter().map(|key| key.name);
+            let others: Vec<_> = others.filter(|name| !last.words.contains(name)).collect();
+            last.words.extend(others);
         }
         Self { schema: "netmem.explain.words/1", topics }
     }
@@ -287,6 +319,11 @@ fn print_answer(out: &mut dyn Write, answer: &Answer) -> io::Result<()> {
     }
     if let Some(note) = answer.note {
         print_text(out, "netmem", note)?;
+    }
+    if let Some(key) = answer.sysctl {
+        let form = format!("{:?} of {:?}, {:?}", key.arity, key.unit, key.scope).to_lowercase();
+        print_text(out, "unit", &form)?;
+        print_text(out, "default", key.default_rule)?;
     }
     let mut label = "now";
     for value in &answer.now {

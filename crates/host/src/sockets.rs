@@ -21,7 +21,8 @@ use serde::Serialize;
 pub use self::locks::{BufferLocks, buffer_locks};
 pub use self::owners::{Owner, Owners};
 use crate::netlink::{InetDump, InetProtocol, InetSocket, SockDiag, SocketMemory};
-use crate::source::{Reading, Root, Unavailable, read};
+use crate::proc::{Sockstat, Sockstat6};
+use crate::source::{Reading, Root, Unavailable};
 
 /// Sums over sockets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -210,20 +211,18 @@ impl Ledger {
 
 /// Reads how many sockets of a protocol there are, over IPv4 and IPv6.
 fn in_use(root: &Root, protocol: InetProtocol) -> Reading<u64> {
-    let name = protocol.name();
-    let over4 = parse_in_use(&read(&root.net("sockstat"))?, name);
+    let over4 = Sockstat::read(root)?;
     // A kernel without IPv6 has no such file.
-    let over6 = read(&root.net("sockstat6")).map(|text| parse_in_use(&text, &format!("{name}6")));
-    Ok(over4 + over6.unwrap_or(0))
-}
-
-/// Reads `NAME: inuse N ...`; a protocol that is not listed has none.
-fn parse_in_use(text: &[u8], name: &str) -> u64 {
-    let text = String::from_utf8_lossy(text);
-    let count = |line: &str| {
-        line.strip_prefix(name)?.strip_prefix(": inuse ")?.split(' ').next()?.parse().ok()
-    };
-    text.lines().find_map(count).unwrap_or(0)
+    let over6 = Sockstat6::read(root).ok();
+    let count6 = |of: fn(&Sockstat6) -> u64| over6.as_ref().map_or(0, of);
+    Ok(match protocol {
+        InetProtocol::Tcp => over4.tcp_inuse + count6(|of| of.tcp6_inuse),
+        InetProtocol::Udp => over4.udp_inuse + count6(|of| of.udp6_inuse),
+        InetProtocol::UdpLite => {
+            over4.udplite_inuse.unwrap_or(0) + count6(|of| of.udplite6_inuse.unwrap_or(0))
+        }
+        InetProtocol::Raw => over4.raw_inuse + count6(|of| of.raw6_inuse),
+    })
 }
 
 #[cfg(test)]

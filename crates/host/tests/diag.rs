@@ -288,7 +288,8 @@ fn lab_no_row_is_not_none() {
         // The same answer beside figures that say otherwise.
         let folder = std::env::temp_dir().join(format!("nm-sockstat-{}", std::process::id()));
         fs::create_dir_all(folder.join("proc/net")).unwrap();
-        fs::write(folder.join("proc/net/sockstat"), "UDP: inuse 3 mem 2\n").unwrap();
+        fs::write(folder.join("proc/net/sockstat"), "sockets: used 9\nTCP: inuse 1 orphan 0 tw 0 alloc 1 mem 1\nUDP: inuse 3 mem 2\nRAW: inuse 0\n\
+             FRAG: inuse 0 memory 0\n").unwrap();
         let told = for_each(&Root::at(&folder), &mut diag, udp, |_| ());
         let of_some = for_each(&Root::at(&folder), &mut diag, udp.states(&[]), |_| ());
         fs::remove_dir_all(&folder).unwrap();

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use netmem::link::{Channels, DriverRings, Link, Told, Untold, XdpFeatures};
 use netmem_host::{
     netlink::{Ethtool, FeatureState, Route, SockDiag},
+    proc::{Buddyinfo, FreeBlocks, HugepagePool, Hugepages, Limits, Meminfo},
     routes,
     source::{self, Reading, Root, Unavailable},
 };
@@ -61,7 +62,7 @@ pub(super) struct Host {
     /// Pools of huge pages, a node and size each.
     pub(super) huge_pages: Reading<Vec<HugePages>>,
     /// Free memory by size of blocks, a zone each.
-    pub(super) zones: Reading<Vec<Zone>>,
+    pub(super) zones: Reading<Vec<FreeBlocks>>,
     pub(super) transparent_huge_pages: Reading<String>,
     /// Groups of devices behind an IOMMU.
     pub(super) iommu_groups: Reading<usize>,
@@ -85,14 +86,6 @@ pub(super) struct HugePages {
     pub(super) page_bytes: u64,
     pub(super) total: u64,
     pub(super) free: u64,
-}
-
-/// A zone of a node's memory: free blocks of 1, 2, 4, ... pages.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Zone {
-    pub(super) node: u32,
-    pub(super) name: String,
-    pub(super) free_blocks: Vec<u64>,
 }
 
 /// An interface, as far as the kernel tells.
@@ -143,12 +136,12 @@ impl Host {
         Ok(Self {
             release: sysctl(root, "kernel.osrelease"),
             cpus: text(&root.sys("devices/system/cpu/online")).and_then(|text| cpu_count(&text)),
-            memory_bytes: meminfo(root),
+            memory_bytes: Meminfo::read(root).map(|memory| memory.total_bytes),
             page_bytes: rustix::param::page_size() as u64,
             capabilities: source::read_with(&root.proc("thread-self/status"), capabilities),
-            memlock_bytes: source::read_with(&root.proc("thread-self/limits"), memlock),
+            memlock_bytes: Limits::read(root, None).map(|limits| limits.locked_bytes.soft),
             huge_pages: huge_pages(root),
-            zones: source::read_with(&root.proc("buddyinfo"), zones),
+            zones: Buddyinfo::read(root).map(|buddyinfo| buddyinfo.zones),
             transparent_huge_pages: text(&root.sys("kernel/mm/transparent_hugepage/enabled")),
             iommu_groups: folder(&root.sys("kernel/iommu_groups")).map(|names| names.len()),
             bounce_slots: source::read_with(&bounce, number),
@@ -251,20 +244,8 @@ fn cpu_count(text: &str) -> Reading<u32> {
     count.ok_or_else(|| Unavailable::malformed("cpu/online", "not in the form that is known"))
 }
 
-fn meminfo(root: &Root) -> Reading<u64> {
-    source::read_with(&root.proc("meminfo"), |bytes| {
-        field(bytes, "MemTotal:")?.parse::<u64>().ok()?.checked_mul(1024)
-    })
-}
-
 fn capabilities(bytes: &[u8]) -> Option<u64> {
     u64::from_str_radix(&field(bytes, "CapEff:")?, 16).ok()
-}
-
-/// `Max locked memory  8388608  8388608  bytes`.
-fn memlock(bytes: &[u8]) -> Option<Option<u64>> {
-    let soft = field(bytes, "Max locked memory")?;
-    if soft == "unlimited" { Some(None) } else { soft.parse().ok().map(Some) }
 }
 
 /// The first word behind the beginning of a line.
@@ -278,36 +259,21 @@ fn number<T: std::str::FromStr>(bytes: &[u8]) -> Option<T> {
     std::str::from_utf8(bytes).ok()?.trim().parse().ok()
 }
 
-/// `Node 0, zone   Normal   12  7 ...`.
-fn zones(bytes: &[u8]) -> Option<Vec<Zone>> {
-    let line = |line: &str| {
-        let (node, rest) = line.strip_prefix("Node ")?.split_once(", zone")?;
-        let mut words = rest.split_ascii_whitespace();
-        let name = words.next()?.to_owned();
-        let free_blocks = words.map(|word| word.parse().ok()).collect::<Option<_>>()?;
-        Some(Zone { node: node.parse().ok()?, name, free_blocks })
-    };
-    std::str::from_utf8(bytes).ok()?.lines().map(line).collect()
-}
-
+/// The pools of each node, or the machine's where the kernel has no nodes.
 fn huge_pages(root: &Root) -> Reading<Vec<HugePages>> {
-    let nodes = root.sys("devices/system/node");
-    let mut pools = Vec::new();
-    for name in folder(&nodes)? {
-        let Some(node) = name.strip_prefix("node").and_then(|node| node.parse().ok()) else {
-            continue;
-        };
-        let sizes = nodes.join(&name).join("hugepages");
-        for size in folder(&sizes)? {
-            let kib = size.strip_prefix("hugepages-").and_then(|size| size.strip_suffix("kB"));
-            let Some(kib) = kib.and_then(|kib| kib.parse::<u64>().ok()) else { continue };
-            let count = |file| source::read_with(&sizes.join(&size).join(file), number);
-            let (total, free) = (count("nr_hugepages")?, count("free_hugepages")?);
-            pools.push(HugePages { node, page_bytes: kib.saturating_mul(1024), total, free });
-        }
-    }
+    let pools = Hugepages::read(root)?.pools;
+    let has_nodes = pools.iter().any(|pool| pool.node.is_some());
+    let told = pools.iter().filter(|pool| pool.node.is_some() == has_nodes);
+    let mut pools: Vec<_> = told.map(HugePages::of).collect();
     pools.sort_by_key(|pool| (pool.node, pool.page_bytes));
     Ok(pools)
+}
+
+impl HugePages {
+    fn of(pool: &HugepagePool) -> Self {
+        let HugepagePool { page_bytes, total, free, .. } = *pool;
+        Self { node: pool.node.unwrap_or(0), page_bytes, total, free }
+    }
 }
 
 /// The names in a folder.

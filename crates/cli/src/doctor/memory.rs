@@ -1,10 +1,10 @@
 //! Checks of the host's memory: facts in, lines out.
 
-use netmem_host::source::Reading;
+use netmem_host::{proc::FreeBlocks, source::Reading};
 
 use super::{
     Line,
-    facts::{Host, HugePages, Zone},
+    facts::{Host, HugePages},
 };
 use crate::report::bytes;
 
@@ -74,15 +74,8 @@ pub(super) fn huge_pages(host: &Host) -> Vec<Line> {
 /// For how many huge pages of 2 MiB free memory is in one piece.
 fn unfragmented(host: &Host) -> Reading<u64> {
     let zones = host.zones.as_ref().map_err(Clone::clone)?;
-    let pages = (HUGE_BYTES / host.page_bytes).max(1);
-    let in_block = |(order, count): (usize, &u64)| match 1_u64.checked_shl(order.try_into().ok()?) {
-        Some(size) if size >= pages => count.checked_mul(size / pages),
-        _ => Some(0),
-    };
-    let of_zone = |zone: &Zone| {
-        zone.free_blocks.iter().enumerate().filter_map(in_block).fold(0_u64, u64::saturating_add)
-    };
-    Ok(zones.iter().map(of_zone).fold(0, u64::saturating_add))
+    let order = (HUGE_BYTES / host.page_bytes).max(1).ilog2() as usize;
+    Ok(zones.iter().map(|zone| zone.available(order)).fold(0, u64::saturating_add))
 }
 
 pub(super) fn fragmentation(host: &Host) -> Vec<Line> {
@@ -92,12 +85,10 @@ pub(super) fn fragmentation(host: &Host) -> Vec<Line> {
             return vec![Line::unknown("fragmentation", "whether memory is in large blocks", why)];
         }
     };
-    let large = |zone: &Zone| -> u64 {
-        zone.free_blocks.iter().skip(FRAGMENT_ORDER).fold(0, |sum, n| sum.saturating_add(*n))
-    };
-    let one = |zone: &Zone| format!("node {} {}: {}", zone.node, zone.name, large(zone));
+    let large = |zone: &FreeBlocks| zone.available(FRAGMENT_ORDER);
+    let one = |zone: &FreeBlocks| format!("node {} {}: {}", zone.node, zone.zone, large(zone));
     let evidence = zones.iter().map(one).collect::<Vec<_>>().join(", ");
-    let evidence = format!("free blocks of 32 KiB and more: {evidence}");
+    let evidence = format!("blocks of 32 KiB that free memory has room for: {evidence}");
     vec![if zones.iter().map(large).fold(0, u64::saturating_add) > 0 {
         Line::ok(
             "fragmentation",

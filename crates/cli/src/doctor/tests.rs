@@ -8,11 +8,12 @@
 use netmem::link::{Channels, DriverRings, XdpFeatures};
 use netmem_host::{
     netlink::{Feature, FeatureState},
+    proc::FreeBlocks,
     source::{Reading, Unavailable},
 };
 
 use super::{
-    facts::{Device, HugePages, Interface, OPTIONS, SYSCTLS, TRACEPOINTS, Zone},
+    facts::{Device, HugePages, Interface, OPTIONS, SYSCTLS, TRACEPOINTS},
     probe::{Sent, Uring},
     *,
 };
@@ -67,8 +68,8 @@ fn host() -> Host {
     }
 }
 
-fn zone(free_blocks: &[u64]) -> Zone {
-    Zone { node: 0, name: "Normal".to_owned(), free_blocks: free_blocks.to_vec() }
+fn zone(blocks: &[u64]) -> FreeBlocks {
+    FreeBlocks { node: 0, zone: "Normal".to_owned(), blocks_by_order: blocks.to_vec() }
 }
 
 fn interface() -> Interface {

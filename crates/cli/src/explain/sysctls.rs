@@ -1,8 +1,11 @@
-//! The sysctls that concern network memory, each an entry of its own: `netmem explain KEY`.
+//! The sysctls that the articles name, each an entry of its own with the words of the articles for it:
+//! `netmem explain KEY`.
 //!
-//! [`all`] is all that the rest knows of this table: it may come from elsewhere.
+//! Form, unit, scope and default are said by [`netmem_host::sysctl::KEYS`] alone, which has the others too.
 
-use super::{Entry, Now};
+use netmem_host::sysctl::{KEYS as HOST_KEYS, Key as HostKey};
+
+use super::{Entry, Now, plain};
 
 /// A sysctl.
 struct Key {
@@ -21,6 +24,15 @@ struct Key {
 /// Every sysctl as an entry.
 pub(super) fn all() -> impl Iterator<Item = Entry> {
     KEYS.iter().map(entry)
+}
+
+/// The sysctls of that name, or whose name ends in it, in the form of [`plain`].
+pub(super) fn others(asked: &str) -> impl Iterator<Item = &'static HostKey> {
+    let is_named = move |key: &&HostKey| {
+        let name = plain(key.name);
+        name == asked || name.rsplit('.').next() == Some(asked)
+    };
+    HOST_KEYS.iter().filter(is_named)
 }
 
 fn entry(key: &'static Key) -> Entry {

@@ -301,3 +301,32 @@ fn it_is_printed_and_serialized() {
     let words = serde_json::to_value(Words::all()).unwrap();
     assert_eq!(words["topics"].as_array().unwrap().len(), 9);
 }
+
+#[test]
+fn every_sysctl_that_the_readers_know_is_explained_once_with_its_unit() {
+    for key in KEYS {
+        let last = key.name.rsplit('.').next().unwrap();
+        for word in [key.name.to_owned(), key.name.replace('.', "/"), last.to_owned()] {
+            let explanation = Explanation::of(&word, &Root::at("/nowhere")).unwrap();
+            let of_key = |answer: &&Answer| answer.word == key.name;
+            let answers: Vec<_> = explanation.entries.iter().filter(of_key).collect();
+            assert_eq!(answers.len(), 1, "{word}");
+            assert_eq!(answers[0].sysctl.unwrap().unit, key.unit, "{word}");
+            assert!(answers[0].now.iter().any(|value| value.source == key.name), "{word}");
+        }
+    }
+}
+
+/// Unit, scope and default stand with the readers, for all that is memory of the network.
+#[test]
+fn each_sysctl_of_the_articles_is_one_that_the_readers_know() {
+    let of_other_things = [
+        "net.core.default_qdisc",
+        "net.ipv4.tcp_available_ulp",
+        "vm.nr_hugepages",
+        "vm.min_free_kbytes",
+    ];
+    let unknown: Vec<_> =
+        sysctls::all().map(|entry| entry.word).filter(|word| Key::named(word).is_none()).collect();
+    assert_eq!(unknown, of_other_things);
+}
