@@ -19,21 +19,21 @@ mod machine;
 mod namespace;
 mod rates;
 mod sockets;
+mod xdp;
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 pub use self::machine::MachineSample;
-pub use self::namespace::{
-    HeldXdpSocket, LinkSample, NamespaceSample, PacketSocketSample, XdpSockets,
-};
+pub use self::namespace::{LinkSample, NamespaceSample, PacketSocketSample};
 pub use self::rates::{
     CpuGrowth, LinkGrowth, NamespaceRates, QueueGrowth, Rates, SocketGrowth, XdpGrowth,
 };
 pub use self::sockets::{
     CgroupSockets, ProcessName, ProcessSockets, ProtocolSockets, SocketsSample, TopSocket,
 };
+pub use self::xdp::{XdpRing, XdpSocketSample, XdpSockets};
 use self::{machine::MachineState, namespace::NamespaceState};
 use crate::netns::{self, Namespace, Namespaces};
 use crate::source::{Reading, Root, SourceState, Unavailable};

@@ -1,6 +1,7 @@
 //! The screen without a terminal: each pane by what it says, and every key.
 
 use netmem_host::{
+    maps::PacketLevels,
     netlink::{InetProtocol, InetSocket, PacketSocket},
     sample::{
         LinkSample, PacketSocketSample, ProcessName, ProcessSockets, ProtocolSockets,
@@ -65,6 +66,7 @@ fn machine() -> Observed {
         counters: netmem_host::netlink::LinkCounters::default(),
     }]);
     let packet = PacketSocketSample {
+        levels: Ok(PacketLevels::default()),
         socket: PacketSocket::default(),
         owners: vec![process(73, "capture")],
     };
