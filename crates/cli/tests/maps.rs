@@ -335,7 +335,7 @@ fn levels_in_top() {
         assert_eq!(look["statistics"]["rx_dropped"], kernel.rx_dropped);
         let metrics = top("--openmetrics");
         let used = format!(
-            "netmem_xsk_socket_ring_entries_used{{device=\"{name}\",ino=\"{}\",queue=\"0\",ring=\"rx\"}} 256\n",
+            "netmem_xsk_socket_ring_entries_used{{ino=\"{}\",device=\"{name}\",queue=\"0\",ring=\"rx\"}} 256\n",
             socket["inode"]
         );
         assert!(metrics.contains(&used), "{metrics}");

@@ -145,7 +145,7 @@ impl Sampler {
         }
         self.samples += 1;
         let taken_ns = now_ns(&self.root);
-        let machine = self.machine.sample(&self.root);
+        let machine = self.machine.sample(&self.root, taken_ns);
         let namespaces = match &self.choice {
             NamespaceChoice::Own => vec![self.own()],
             NamespaceChoice::Named(name) => {

@@ -167,7 +167,8 @@ impl XdpState {
         queues: &Reading<QueueMap>,
     ) -> XdpSockets {
         if !root.is_live() {
-            return XdpSockets { listed, all: Vec::new(), gap: None };
+            let gap = Some("a recorded machine has none to ask".to_owned());
+            return XdpSockets { listed, all: Vec::new(), gap };
         }
         let bound: Vec<_> = queues.as_ref().map_or(Vec::new(), |map| {
             let bound = map.queues.iter().filter(|mapped| mapped.queue.is_xdp_socket);
