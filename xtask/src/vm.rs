@@ -18,6 +18,7 @@ mod initrd;
 mod kernel;
 mod modules;
 mod qemu;
+mod record;
 mod results;
 mod table;
 
@@ -40,6 +41,7 @@ use crate::workspace::Workspace;
 pub(crate) const HELP: &str = "\
 usage: cargo xtask vm [--kernel SERIES].. [--device NAME].. [--test NAME]..
                       [--seconds N] [--json FILE] [--keep] [-- ARGUMENT..]
+       cargo xtask vm --record DIR [--kernel SERIES].. [--device NAME]..
        cargo xtask vm --list
        cargo xtask vm --table FILE
 
@@ -55,6 +57,9 @@ skipped with its reason; with CI=true `vm SERIES DEVICE` must then be in
 .ci/impossible, except what could not be downloaded. A machine is killed after
 N seconds, 1800 by default. A panic, an oops or a missing result fails it; its
 last 40 lines are shown.
+
+--record runs no program, but crates/host/tests/fixtures/record, and unpacks
+what it wrote into DIR/SERIES, which must not be there yet.
 
 --json writes all results to FILE, where those of machines that did not run
 this time stay. --table makes docs/kernel-cases.md of such a file. --keep
@@ -77,6 +82,7 @@ struct Wanted {
     tests: Vec<String>,
     limit: Duration,
     json: Option<PathBuf>,
+    record: Option<PathBuf>,
     table: Option<String>,
     list: bool,
     keep: bool,
@@ -250,6 +256,7 @@ fn boot(
             .concat(),
         driver: device.driver,
         environment: &environment(device),
+        record: if wanted.record.is_some() { record::SCRIPT } else { "" },
     };
     let write = |path: &Path, bytes: &[u8]| {
         fs::write(path, bytes).map_err(|e| format!("write {}: {e}", path.display()))
@@ -261,7 +268,10 @@ fn boot(
     write(&run.join("command"), command.as_bytes())?;
     println!("vm: booting {} with {}", pair.series, device.name);
     let transcript = qemu.run(&machine, &run.join("console"))?;
-    let findings = transcript.findings(programs.len());
+    let mut findings = transcript.findings(programs.len());
+    if let Some(folder) = &wanted.record {
+        findings.extend(record::unpack(&run.join("console"), &folder.join(&pair.series)).err());
+    }
     let (series, qemu) = (pair.series.clone(), qemu.version);
     let results = Results { series, device: device.name, qemu, transcript, findings };
     finish(&results, wanted, &run)?;
@@ -345,6 +355,7 @@ fn parse(arguments: &[String]) -> Result<Wanted, String> {
             "--device" => wanted.devices.push(value()?),
             "--test" => wanted.tests.push(value()?),
             "--json" => wanted.json = Some(value()?.into()),
+            "--record" => wanted.record = Some(value()?.into()),
             "--table" => wanted.table = Some(value()?),
             "--seconds" => {
                 let seconds = value()?.parse().ok().filter(|seconds| *seconds > 0);
@@ -356,7 +367,10 @@ fn parse(arguments: &[String]) -> Result<Wanted, String> {
             _ => return Err(format!("unexpected argument `{argument}`")),
         }
     }
-    if wanted.tests.is_empty() {
+    if wanted.record.is_some() && !wanted.tests.is_empty() {
+        return Err("--record runs no test".to_owned());
+    }
+    if wanted.record.is_none() && wanted.tests.is_empty() {
         wanted.tests = TESTS.iter().map(ToString::to_string).collect();
     }
     Ok(wanted)
@@ -431,6 +445,8 @@ mod tests {
             "--seconds x",
             "--cases",
             "veth",
+            "--record",
+            "--record here --test vm_smoke",
         ];
         for bad in bad {
             assert!(names(bad).is_err(), "{bad}");

@@ -63,5 +63,12 @@ while read -r program; do
     echo
     echo "netmem-vm exit=$code"
 done </vm/programs
+
+if [ -f /vm/record ]; then
+    sh /vm/record /tmp/recorded
+    echo "record: begin"
+    tar -C /tmp/recorded -c . | gzip | base64
+    echo "record: end"
+fi
 sync
 poweroff -f
