@@ -46,8 +46,8 @@ usage: cargo xtask vm [--kernel SERIES].. [--device NAME].. [--test NAME]..
        cargo xtask vm --table FILE
 
 Boots kernels of the Debian archive in QEMU (emulation, no KVM) and runs test
-programs of crates/netmem/tests inside, statically linked, `vm_smoke` unless
-named. Neither option means all machines of `--list`, or for other programs
+programs of crates/netmem/tests and crates/host/tests inside, statically
+linked, `vm_smoke` unless named. Neither option means all machines of `--list`, or for other programs
 those that refuse nothing; one of them chooses among these; both together make
 any pair. ARGUMENTs go to the programs.
 
@@ -71,8 +71,12 @@ those of a failed one always stay.
 const TESTS: &[&str] = &["vm_smoke"];
 const LIMIT: Duration = Duration::from_mins(30);
 
-/// What `cargo xtask ci` runs.
-const SHORT: [&str; 6] = ["--kernel", "7.3", "--device", "virtio", "--test", "kernel_cases"];
+/// What `cargo xtask ci` runs, in one machine. The kernel's cases want interfaces that nobody has used.
+const SHORT: [&str; 8] =
+    ["--kernel", "7.3", "--device", "virtio", "--test", "kernel_cases", "--test", "kernel_sources"];
+
+/// The packages whose test programs can run in a guest, and where they are.
+const PACKAGES: [(&str, &str); 2] = [("netmem", "crates/netmem"), ("netmem-host", "crates/host")];
 
 /// What the command line asks for.
 #[derive(Debug, Default, PartialEq)]
@@ -131,7 +135,8 @@ pub(crate) fn run(
     Ok(())
 }
 
-/// Boots one machine for `cargo xtask ci`: the cases of the kernel's suite in zero copy that fit.
+/// Boots one machine for `cargo xtask ci`: the cases of the kernel's suite in zero copy that fit, and
+/// what this kernel tells of its network memory.
 pub(crate) fn short(workspace: &Workspace, report: &mut Report) {
     let wanted = parse(&SHORT.map(String::from)).expect("a constant");
     let pairs = pairs(&wanted).expect("a constant");
@@ -188,8 +193,12 @@ fn run_pairs(workspace: &Workspace, wanted: &Wanted, pairs: &[Pair], report: &mu
 fn build(workspace: &Workspace, wanted: &Wanted, report: &mut Report) -> Option<Vec<Program>> {
     let mut programs = Vec::new();
     for test in &wanted.tests {
+        let Some(package) = package(&workspace.root, test) else {
+            report.check("vm build", || vec![format!("no crate's tests have a program {test}")]);
+            return None;
+        };
         let command = |more: &[&str]| {
-            let mut command = workspace.cargo(&["rustc", "--locked", "-p", "netmem"]);
+            let mut command = workspace.cargo(&["rustc", "--locked", "-p", package]);
             command.args(["--all-features", "--profile", "test", "--test", test]).args(more);
             command.args(["--", "-C", "target-feature=+crt-static", "-C", "strip=symbols"]);
             command
@@ -208,6 +217,15 @@ fn build(workspace: &Workspace, wanted: &Wanted, report: &mut Report) -> Option<
         programs.push((test.clone(), bytes));
     }
     Some(programs)
+}
+
+/// Finds the package that has a test program of that name.
+fn package(root: &Path, test: &str) -> Option<&'static str> {
+    let has = |folder: &str| {
+        let files = [format!("{test}.rs"), format!("{test}/main.rs")];
+        files.iter().any(|file| root.join(folder).join("tests").join(file).is_file())
+    };
+    PACKAGES.iter().find(|(_, folder)| has(folder)).map(|(package, _)| *package)
 }
 
 /// Finds a test program among cargo's messages, each a line of JSON.
@@ -458,6 +476,15 @@ mod tests {
             (wanted.tests.as_slice(), wanted.keep, wanted.list),
             (&["a".to_owned()][..], true, false)
         );
+    }
+
+    #[test]
+    fn a_program_belongs_to_the_crate_that_has_its_file() {
+        let root = Workspace::discover().unwrap().root;
+        assert_eq!(package(&root, "vm_smoke"), Some("netmem"));
+        assert_eq!(package(&root, "kernel_cases"), Some("netmem"), "a folder");
+        assert_eq!(package(&root, "kernel_sources"), Some("netmem-host"));
+        assert_eq!(package(&root, "no_such_program"), None);
     }
 
     #[test]

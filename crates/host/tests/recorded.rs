@@ -3,7 +3,7 @@
 //!
 //! Planted and caught: pages taken for 4096 bytes; a cache looked up by its own name alone; an absent
 //! `mem_pcpu_rsv` read as 0; the walk of cgroups that ends at a group without the controller; softnet's
-//! columns as decimal numbers; a node's huge pages left out.
+//! columns as decimal numbers; a node's huge pages left out; `optmem_max` that changes at another version.
 #![allow(clippy::unwrap_used, reason = "a test: an error where none may be is a failure")]
 
 use std::fs;
