@@ -45,7 +45,7 @@ const CGROUP_SOCKETS: Metric =
     Metric::gauge("netmem_cgroup_sockets", "Sockets over IP of a control group.");
 const POOL_BYTES: Metric = Metric::gauge(
     "netmem_page_pool_inflight_bytes",
-    "Memory of a page pool that has not come back.",
+    "Memory that a page pool has and has not given back, with what it keeps for later packets.",
 );
 const POOL_DETACHED: Metric = Metric::gauge(
     "netmem_page_pool_detached_seconds",
