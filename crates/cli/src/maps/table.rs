@@ -254,7 +254,7 @@ fn short(count: u64) -> String {
 }
 
 /// Keeps the start of a text that is too long.
-fn cut(text: &str) -> String {
+pub(super) fn cut(text: &str) -> String {
     let letters: Vec<char> = text.chars().collect();
     if letters.len() <= WHAT_COLUMNS {
         return text.to_owned();
