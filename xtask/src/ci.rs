@@ -9,8 +9,8 @@ pub(crate) const HELP: &str = "\
 usage: cargo xtask ci
 
 Runs lint, test, fuzz, differential, lab, gate, two short soaks and the
-kernel's cases in an emulated machine (zero copy), then the built command
-itself (`netmem lab --json`).
+kernel's cases (zero copy) and its sources of figures in an emulated machine,
+then the built command itself (`netmem lab --json`).
 A failing step does not stop the others; the exit code is 1 if any failed.
 With CI=true a test that could not run is a failure unless .ci/impossible
 says why it cannot.

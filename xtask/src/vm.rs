@@ -18,6 +18,7 @@ mod initrd;
 mod kernel;
 mod modules;
 mod qemu;
+mod record;
 mod results;
 mod table;
 
@@ -40,12 +41,13 @@ use crate::workspace::Workspace;
 pub(crate) const HELP: &str = "\
 usage: cargo xtask vm [--kernel SERIES].. [--device NAME].. [--test NAME]..
                       [--seconds N] [--json FILE] [--keep] [-- ARGUMENT..]
+       cargo xtask vm --record DIR [--kernel SERIES].. [--device NAME]..
        cargo xtask vm --list
        cargo xtask vm --table FILE
 
 Boots kernels of the Debian archive in QEMU (emulation, no KVM) and runs test
-programs of crates/netmem/tests inside, statically linked, `vm_smoke` unless
-named. Neither option means all machines of `--list`, or for other programs
+programs of crates/netmem/tests and crates/host/tests inside, statically
+linked, `vm_smoke` unless named. Neither option means all machines of `--list`, or for other programs
 those that refuse nothing; one of them chooses among these; both together make
 any pair. ARGUMENTs go to the programs.
 
@@ -55,6 +57,9 @@ skipped with its reason; with CI=true `vm SERIES DEVICE` must then be in
 .ci/impossible, except what could not be downloaded. A machine is killed after
 N seconds, 1800 by default. A panic, an oops or a missing result fails it; its
 last 40 lines are shown.
+
+--record runs no program, but crates/host/tests/fixtures/record, and unpacks
+what it wrote into DIR/SERIES, which must not be there yet.
 
 --json writes all results to FILE, where those of machines that did not run
 this time stay. --table makes docs/kernel-cases.md of such a file. --keep
@@ -66,8 +71,12 @@ those of a failed one always stay.
 const TESTS: &[&str] = &["vm_smoke"];
 const LIMIT: Duration = Duration::from_mins(30);
 
-/// What `cargo xtask ci` runs.
-const SHORT: [&str; 6] = ["--kernel", "7.3", "--device", "virtio", "--test", "kernel_cases"];
+/// What `cargo xtask ci` runs, in one machine. The kernel's cases want interfaces that nobody has used.
+const SHORT: [&str; 8] =
+    ["--kernel", "7.3", "--device", "virtio", "--test", "kernel_cases", "--test", "kernel_sources"];
+
+/// The packages whose test programs can run in a guest, and where they are.
+const PACKAGES: [(&str, &str); 2] = [("netmem", "crates/netmem"), ("netmem-host", "crates/host")];
 
 /// What the command line asks for.
 #[derive(Debug, Default, PartialEq)]
@@ -77,6 +86,7 @@ struct Wanted {
     tests: Vec<String>,
     limit: Duration,
     json: Option<PathBuf>,
+    record: Option<PathBuf>,
     table: Option<String>,
     list: bool,
     keep: bool,
@@ -125,7 +135,8 @@ pub(crate) fn run(
     Ok(())
 }
 
-/// Boots one machine for `cargo xtask ci`: the cases of the kernel's suite in zero copy that fit.
+/// Boots one machine for `cargo xtask ci`: the cases of the kernel's suite in zero copy that fit, and
+/// what this kernel tells of its network memory.
 pub(crate) fn short(workspace: &Workspace, report: &mut Report) {
     let wanted = parse(&SHORT.map(String::from)).expect("a constant");
     let pairs = pairs(&wanted).expect("a constant");
@@ -182,8 +193,12 @@ fn run_pairs(workspace: &Workspace, wanted: &Wanted, pairs: &[Pair], report: &mu
 fn build(workspace: &Workspace, wanted: &Wanted, report: &mut Report) -> Option<Vec<Program>> {
     let mut programs = Vec::new();
     for test in &wanted.tests {
+        let Some(package) = package(&workspace.root, test) else {
+            report.check("vm build", || vec![format!("no crate's tests have a program {test}")]);
+            return None;
+        };
         let command = |more: &[&str]| {
-            let mut command = workspace.cargo(&["rustc", "--locked", "-p", "netmem"]);
+            let mut command = workspace.cargo(&["rustc", "--locked", "-p", package]);
             command.args(["--all-features", "--profile", "test", "--test", test]).args(more);
             command.args(["--", "-C", "target-feature=+crt-static", "-C", "strip=symbols"]);
             command
@@ -202,6 +217,15 @@ fn build(workspace: &Workspace, wanted: &Wanted, report: &mut Report) -> Option<
         programs.push((test.clone(), bytes));
     }
     Some(programs)
+}
+
+/// Finds the package that has a test program of that name.
+fn package(root: &Path, test: &str) -> Option<&'static str> {
+    let has = |folder: &str| {
+        let files = [format!("{test}.rs"), format!("{test}/main.rs")];
+        files.iter().any(|file| root.join(folder).join("tests").join(file).is_file())
+    };
+    PACKAGES.iter().find(|(_, folder)| has(folder)).map(|(package, _)| *package)
 }
 
 /// Finds a test program among cargo's messages, each a line of JSON.
@@ -250,6 +274,7 @@ fn boot(
             .concat(),
         driver: device.driver,
         environment: &environment(device),
+        record: if wanted.record.is_some() { record::SCRIPT } else { "" },
     };
     let write = |path: &Path, bytes: &[u8]| {
         fs::write(path, bytes).map_err(|e| format!("write {}: {e}", path.display()))
@@ -261,7 +286,10 @@ fn boot(
     write(&run.join("command"), command.as_bytes())?;
     println!("vm: booting {} with {}", pair.series, device.name);
     let transcript = qemu.run(&machine, &run.join("console"))?;
-    let findings = transcript.findings(programs.len());
+    let mut findings = transcript.findings(programs.len());
+    if let Some(folder) = &wanted.record {
+        findings.extend(record::unpack(&run.join("console"), &folder.join(&pair.series)).err());
+    }
     let (series, qemu) = (pair.series.clone(), qemu.version);
     let results = Results { series, device: device.name, qemu, transcript, findings };
     finish(&results, wanted, &run)?;
@@ -345,6 +373,7 @@ fn parse(arguments: &[String]) -> Result<Wanted, String> {
             "--device" => wanted.devices.push(value()?),
             "--test" => wanted.tests.push(value()?),
             "--json" => wanted.json = Some(value()?.into()),
+            "--record" => wanted.record = Some(value()?.into()),
             "--table" => wanted.table = Some(value()?),
             "--seconds" => {
                 let seconds = value()?.parse().ok().filter(|seconds| *seconds > 0);
@@ -356,7 +385,10 @@ fn parse(arguments: &[String]) -> Result<Wanted, String> {
             _ => return Err(format!("unexpected argument `{argument}`")),
         }
     }
-    if wanted.tests.is_empty() {
+    if wanted.record.is_some() && !wanted.tests.is_empty() {
+        return Err("--record runs no test".to_owned());
+    }
+    if wanted.record.is_none() && wanted.tests.is_empty() {
         wanted.tests = TESTS.iter().map(ToString::to_string).collect();
     }
     Ok(wanted)
@@ -431,6 +463,8 @@ mod tests {
             "--seconds x",
             "--cases",
             "veth",
+            "--record",
+            "--record here --test vm_smoke",
         ];
         for bad in bad {
             assert!(names(bad).is_err(), "{bad}");
@@ -442,6 +476,15 @@ mod tests {
             (wanted.tests.as_slice(), wanted.keep, wanted.list),
             (&["a".to_owned()][..], true, false)
         );
+    }
+
+    #[test]
+    fn a_program_belongs_to_the_crate_that_has_its_file() {
+        let root = Workspace::discover().unwrap().root;
+        assert_eq!(package(&root, "vm_smoke"), Some("netmem"));
+        assert_eq!(package(&root, "kernel_cases"), Some("netmem"), "a folder");
+        assert_eq!(package(&root, "kernel_sources"), Some("netmem-host"));
+        assert_eq!(package(&root, "no_such_program"), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Sampler (netmem-host) --+                     +-- text    every pane, once or each interval
-//!   netmem::stats ----------+--> Observed --------+-- JSON    one object, or one a line
+//!   netmem::stats ----------+--> Observed --------+-- JSON    one object, or one a line; or OpenMetrics
 //!                                                 +-- screen  a pane at a time, with keys
 //! ```
 //! What a terminal is not there for goes to standard output as text. The text and the screen show the
@@ -26,7 +26,7 @@ use netmem_host::source::Root;
 
 use self::observe::Observer;
 pub use self::observe::{Observed, Programs};
-use crate::{Failure, Outcome, args::TopArgs, report, stop::Stop};
+use crate::{Failure, Outcome, args::TopArgs, metrics::openmetrics, report, stop::Stop};
 
 /// How long a signal may wait to be seen.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -37,7 +37,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// When the network namespace that was asked for is not there or may not be entered, or the terminal
 /// cannot be used.
 pub fn run(args: &TopArgs, out: &mut dyn Write) -> Result<Outcome, Failure> {
-    let is_screen = !args.json && io::stdout().is_terminal() && io::stdin().is_terminal();
+    let is_printed = args.json || args.openmetrics;
+    let is_screen = !is_printed && io::stdout().is_terminal() && io::stdin().is_terminal();
     if is_screen { terminal::run(args) } else { print(args, Root::live(), out) }
 }
 
@@ -58,9 +59,12 @@ pub fn print(args: &TopArgs, root: Root, out: &mut dyn Write) -> Result<Outcome,
         if args.strict && observed.misses_a_source() {
             outcome = Outcome::Missing;
         }
-        let printed = match args.json {
-            true => report::json(&mut out, &observed),
-            false => text::print(&mut out, &observed),
+        let printed = if args.json {
+            report::json(&mut out, &observed)
+        } else if args.openmetrics {
+            out.write_all(openmetrics(observer.families(&observed)).as_bytes())
+        } else {
+            text::print(&mut out, &observed)
         };
         printed.and_then(|()| out.flush()).map_err(Failure::output)?;
         let Some(interval_s) = args.interval else { return Ok(outcome) };
@@ -71,7 +75,7 @@ pub fn print(args: &TopArgs, root: Root, out: &mut dyn Write) -> Result<Outcome,
         if stop.is_set() {
             return Ok(outcome);
         }
-        if !args.json {
+        if !args.json && !args.openmetrics {
             writeln!(out).map_err(Failure::output)?;
         }
     }

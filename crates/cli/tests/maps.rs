@@ -54,6 +54,11 @@ impl Watched {
     fn pid(&self) -> u32 {
         self.0.id()
     }
+
+    fn signal(&self, name: &str) {
+        let words = [format!("-{name}"), self.pid().to_string()];
+        assert!(Command::new("kill").args(words).status().unwrap().success());
+    }
 }
 
 /// Runs the command; what it prints is more than fits into a pipe.
@@ -270,6 +275,78 @@ fn exact_and_gone() {
     bed.lab.server.run(check).unwrap();
 }
 
+/// `top` of the same socket: it belongs to the namespace that it was opened in, whoever holds it.
+#[test]
+fn levels_in_top() {
+    let Some(_turn) = turn("maps::levels_in_top") else { return };
+    let bed = bed();
+    let all = Rules::new([Rule::new("icmp", "icmp".parse().unwrap(), Action::Take)]);
+    let sizes = RingSizes { rx: 256, tx: 512, fill: 1024, completion: 2048 };
+    let client = pings(&bed, 60);
+    let top = |format: &str| {
+        let output = Command::new(NETMEM).args(["top", format]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let numbers = |top: &Value| -> Vec<u64> {
+        let all = top["namespaces"][0]["xdp_sockets"]["all"].as_array().unwrap();
+        all.iter().map(|socket| socket["inode"].as_u64().unwrap()).collect()
+    };
+    let port_of_here = || {
+        let region = Region::builder(4096 * 64).build().unwrap();
+        let handle = Pool::new(region, PoolConfig::default()).unwrap().handle();
+        let name = &bed.lab.client_link().name;
+        let port = Port::builder(name, all.clone()).open(&handle).unwrap();
+        let seen: Value = serde_json::from_str(&top("--json")).unwrap();
+        drop(port);
+        numbers(&seen)
+    };
+    let check = || {
+        let region = Region::builder(4096 * 2048).build().unwrap();
+        let handle = Pool::new(region, PoolConfig::default()).unwrap().handle();
+        let name = bed.interface();
+        let port = Port::builder(name, all.clone()).rings(sizes).open(&handle).unwrap();
+        // 300 into a ring of 256.
+        (0..5).for_each(|_| client());
+        let started = Instant::now();
+        while port.statistics().unwrap().rx_ring_full < 44 {
+            assert!(started.elapsed() < Duration::from_secs(5), "{:?}", port.statistics());
+        }
+        let seen: Value = serde_json::from_str(&top("--json")).unwrap();
+        let socket = &seen["namespaces"][0]["xdp_sockets"]["all"][0];
+        assert_eq!(numbers(&seen).len(), 1, "{seen}");
+        assert_eq!(socket["owners"][0]["pid"], std::process::id());
+        let look = &socket["look"];
+        let place = &look["place"];
+        assert_eq!((&place["state"], &place["queue"]["queue"]), (&"bound".into(), &0.into()));
+        assert_eq!(place["queue"]["interface"], name);
+        let ring = |name: &str| {
+            let rings = look["rings"].as_array().unwrap();
+            rings.iter().find(|ring| ring["ring"] == name).unwrap()
+        };
+        let exactly = |name: &str| ring(name)["entries"]["exactly"].as_u64().unwrap();
+        let entries = ["rx", "tx", "fill", "completion"].map(exactly);
+        assert_eq!(entries, [256, 512, 1024, 2048]);
+        let filled = port.progress().filled;
+        assert_eq!(ring("fill")["indices"]["producer"].as_u64().unwrap(), filled);
+        assert_eq!((&ring("rx")["level"], &ring("tx")["level"]), (&256.into(), &0.into()));
+        let kernel = port.statistics().unwrap();
+        assert_eq!(look["statistics"]["rx_ring_full"], kernel.rx_ring_full);
+        assert_eq!(look["statistics"]["rx_dropped"], kernel.rx_dropped);
+        let metrics = top("--openmetrics");
+        let used = format!(
+            "netmem_xsk_socket_ring_entries_used{{ino=\"{}\",device=\"{name}\",queue=\"0\",ring=\"rx\"}} 256\n",
+            socket["inode"]
+        );
+        assert!(metrics.contains(&used), "{metrics}");
+        assert!(metrics.ends_with("# EOF\n"));
+        // This process holds sockets of both namespaces, and each shows where it was opened.
+        let others = bed.lab.client.run(port_of_here).unwrap();
+        assert!(others.len() == 1 && others != numbers(&seen), "{others:?}");
+    };
+    bed.lab.server.run(check).unwrap();
+}
+
 /// Sets a flag when dropped.
 struct SetAtEnd<'a>(&'a AtomicBool);
 
@@ -405,6 +482,20 @@ fn tcpdump() {
     let number = |name: &str| geometry[name].as_u64().unwrap();
     assert_eq!(number("blocks") * number("block_bytes"), 2 << 20, "{geometry}");
     assert_eq!(maps["packet_sockets"][0]["inode"], ring["inode"]);
+    // What it does not take stays in the ring, until it may again.
+    let used = |maps: &Value| maps["packet_sockets"][0]["levels"]["rx"]["used"].as_u64().unwrap();
+    let until = |what: &dyn Fn(u64) -> bool| {
+        let started = Instant::now();
+        while !what(used(&self::maps(tcpdump.pid()))) {
+            assert!(started.elapsed() < Duration::from_secs(10), "{}", self::maps(tcpdump.pid()));
+        }
+    };
+    until(&|used| used == 0);
+    tcpdump.signal("STOP");
+    pings(&bed, 60)();
+    until(&|used| used > 0);
+    tcpdump.signal("CONT");
+    until(&|used| used == 0);
     for kind in ["umem", "rx ring", "huge pages"] {
         assert!(areas(&maps, kind).is_empty(), "{kind}: {maps}");
     }

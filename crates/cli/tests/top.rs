@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Write as _},
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     path::Path,
     process::{Command, Output, Stdio},
@@ -216,6 +216,53 @@ fn lab_top_finds_namespaces() {
     assert!(String::from_utf8_lossy(&refused.stderr).contains("no-such-namespace"), "{refused:?}");
 }
 
+/// The machine's count of TCP's memory, and of its sockets, against the sum over all sockets that are shown.
+#[test]
+fn lab_top_adds_up_to_the_machines_count() {
+    const PAIRS: usize = 32;
+    let Some(inside) = namespace("lab_top_adds_up_to_the_machines_count") else { return };
+    let all = || json(&netmem(&["top", "--json", "--netns", "all"]));
+    let sockstat = |top: &Value, name: &str| {
+        let spaces = top["namespaces"].as_array().unwrap();
+        let ours = spaces.iter().find(|one| one["inode"] == inside.inode()).unwrap();
+        ours["sockstat"][name].as_u64().unwrap()
+    };
+    let tcp = |top: &Value| {
+        let protocols = top["machine"]["protocols"].as_array().unwrap().clone();
+        protocols.into_iter().find(|one| one["protocol"] == "tcp").unwrap()
+    };
+    let charged = |top: &Value| -> u64 {
+        let spaces = top["namespaces"].as_array().unwrap().iter();
+        let sums = spaces.map(|one| &one["sockets"]["protocols"][0]);
+        sums.map(|one| (one["protocol"] == "tcp").then(|| one["sum"]["charged_bytes"].as_u64()))
+            .map(|charged| charged.unwrap().unwrap())
+            .sum()
+    };
+    let before = all();
+    let _held = inside
+        .run(|| {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let streams = (0..PAIRS).flat_map(|_| {
+                let mut near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+                near.set_nonblocking(true).unwrap();
+                // As much as both ends take, which nobody reads.
+                while near.write(&[7; 1 << 16]).is_ok() {}
+                [near, listener.accept().unwrap().0]
+            });
+            (streams.collect::<Vec<_>>(), listener)
+        })
+        .unwrap();
+    let after = all();
+    let grown = |name| sockstat(&after, name) - sockstat(&before, name);
+    assert_eq!(grown("tcp_inuse"), 2 * PAIRS as u64 + 1);
+    let protocol = tcp(&after);
+    let figure = |name: &str| protocol[name].as_u64().unwrap();
+    assert_eq!(figure("bytes"), figure("pages") * rustix::param::page_size() as u64);
+    let (sum, error_bar) = (charged(&after), figure("error_bar_bytes"));
+    assert!(sum > 4 * error_bar, "too little to tell: {sum} of {error_bar}");
+    assert!(figure("bytes").abs_diff(sum) <= error_bar, "{sum}: {protocol}");
+}
+
 /// A terminal of tmux, of a server of its own; gone when dropped.
 struct Screen {
     socket: String,
@@ -332,6 +379,38 @@ fn cpu_of_run_ns(program: &str, words: &[&str]) -> u64 {
     let spent_ns = cpu_ns(child.id());
     assert!(child.wait().unwrap().success(), "{program}");
     spent_ns
+}
+
+/// At one sample a second a machine with nothing to see has more than 99.5 % of a core left.
+#[test]
+fn lab_top_costs_an_idle_machine_little() {
+    const SAMPLES: u32 = 12;
+    let Some(inside) = namespace("lab_top_costs_an_idle_machine_little") else { return };
+    let mut costs_ns: Vec<u64> = inside
+        .run(|| {
+            let mut top = Command::new(NETMEM)
+                .args(["top", "--json", "--interval", "1"])
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut lines = BufReader::new(top.stdout.take().unwrap()).lines();
+            lines.next().unwrap().unwrap();
+            let mut last_ns = cpu_ns(top.id());
+            let costs = (0..SAMPLES).map(|_| {
+                lines.next().unwrap().unwrap();
+                let now_ns = cpu_ns(top.id());
+                now_ns - std::mem::replace(&mut last_ns, now_ns)
+            });
+            let costs = costs.collect();
+            top.kill().unwrap();
+            top.wait().unwrap();
+            costs
+        })
+        .unwrap();
+    // Whoever else is at work makes caches cold, and never a sample cheaper.
+    costs_ns.sort_unstable();
+    let median_ns = costs_ns[costs_ns.len() / 2];
+    assert!(median_ns < 5_000_000, "CPU time of samples in ns: {costs_ns:?}");
 }
 
 /// `count` connections over loopback, of which half are accepted, and their listeners.

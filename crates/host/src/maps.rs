@@ -21,6 +21,7 @@
 mod classify;
 pub mod elf;
 pub mod numa;
+mod packet;
 pub mod pagemap;
 mod queues;
 pub mod rings;
@@ -38,14 +39,14 @@ use serde::Serialize;
 use self::elf::Executable;
 pub use self::{
     classify::{Certainty, Class, Evidence, Kind, classify},
+    packet::{LEN_BYTES_MAX, PacketLevel, PacketLevels, PacketLook, PacketUnit, packet_levels},
     pagemap::{SharedPages, SharingProof},
-    queues::{Place, QueueName},
+    queues::{Bindings, Place, QueueName},
     rings::{Entries, Indices, Ring},
     smaps::{Mapping, Permissions, Usage},
     sockets::{RingLook, Socket, Statistics},
 };
 use crate::{
-    netlink::PacketSocket,
     process::{numbered, socket_protocol},
     source::{Reading, Root, SourceState, Unavailable, or_null, read, read_with},
 };
@@ -70,7 +71,7 @@ pub struct AddressSpace {
     /// Its AF_XDP sockets.
     pub sockets: Vec<Socket>,
     /// Its packet sockets with a ring that is mapped, as far as the kernel tells of them.
-    pub packet_sockets: Vec<PacketSocket>,
+    pub packet_sockets: Vec<PacketLook>,
     /// Mappings that have the same physical pages.
     pub shared: Vec<SharedPages>,
     /// Sums.
@@ -147,8 +148,9 @@ pub fn look(root: &Root, pid: u32) -> Reading<AddressSpace> {
     };
     let classes = classify(&mappings, &evidence);
     let wanted = xdp_sockets(&mappings, &classes, &held, &protocols);
-    let sockets = if root.is_live() {
-        sockets::look(pid, &wanted, &mappings, &mut not_known)
+    let sockets = if root.is_live() && !wanted.is_empty() {
+        let bindings = Bindings::of(pid);
+        sockets::look(pid, &wanted, &mappings, &bindings, &mut not_known)
     } else {
         sockets::recorded(&wanted, &mappings)
     };
@@ -178,6 +180,25 @@ pub fn look(root: &Root, pid: u32) -> Reading<AddressSpace> {
     space.guess_umem();
     space.sum(&status);
     Ok(space)
+}
+
+/// The AF_XDP sockets with these numbers that a process has descriptors of, as [`look`] finds them, without
+/// the rest of its address space; queues are those of `bindings`.
+///
+/// # Errors
+/// When there is no such process or it has ended, or it may not be looked into.
+pub fn sockets_of(
+    root: &Root,
+    pid: u32,
+    inodes: &[u32],
+    bindings: &Reading<Bindings>,
+) -> Reading<Vec<Socket>> {
+    let folder = root.proc(pid.to_string());
+    let mut held = held_sockets(&folder)?;
+    held.retain(|inode, _| inodes.iter().any(|wanted| u64::from(*wanted) == *inode));
+    let mappings = read_with(&folder.join("maps"), smaps::parse)?;
+    // Why a socket cannot be looked at stands in place of its counters.
+    Ok(sockets::look(pid, &held, &mappings, bindings, &mut Vec::new()))
 }
 
 impl AddressSpace {
@@ -402,13 +423,14 @@ fn packet_sockets(
     pid: u32,
     mappings: &[Mapping],
     classes: &[Class],
-) -> Reading<Vec<PacketSocket>> {
+) -> Reading<Vec<PacketLook>> {
     let rings = mappings.iter().zip(classes).filter(|(_, class)| class.kind == Kind::PacketRing);
     let inodes: BTreeSet<u64> = rings.filter_map(|(mapping, _)| mapping.socket()).collect();
     if inodes.is_empty() || !root.is_live() {
         return Ok(Vec::new());
     }
-    queues::packet_sockets(pid, &inodes)
+    let look = |socket| PacketLook { levels: packet_levels(root, pid, &socket), socket };
+    Ok(queues::packet_sockets(pid, &inodes)?.into_iter().map(look).collect())
 }
 
 /// Threads that wait, and where their stack pointers point (`proc_pid_syscall` in fs/proc/base.c); the

@@ -99,6 +99,11 @@ impl Holders {
         self.sockets.iter().filter(move |(_, pids)| here(pids)).map(|(inode, _)| *inode)
     }
 
+    /// Returns the AF_XDP sockets of all processes, whatever network namespace they are of.
+    pub fn all_sockets(&self) -> impl Iterator<Item = u32> {
+        self.sockets.keys().copied()
+    }
+
     /// Says why some processes could not be looked into; `None` if all were.
     pub fn gap(&self) -> Option<&str> {
         self.gap.as_deref()

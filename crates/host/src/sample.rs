@@ -19,21 +19,21 @@ mod machine;
 mod namespace;
 mod rates;
 mod sockets;
+mod xdp;
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 pub use self::machine::MachineSample;
-pub use self::namespace::{
-    HeldXdpSocket, LinkSample, NamespaceSample, PacketSocketSample, XdpSockets,
-};
+pub use self::namespace::{LinkSample, NamespaceSample, PacketSocketSample};
 pub use self::rates::{
     CpuGrowth, LinkGrowth, NamespaceRates, QueueGrowth, Rates, SocketGrowth, XdpGrowth,
 };
 pub use self::sockets::{
     CgroupSockets, ProcessName, ProcessSockets, ProtocolSockets, SocketsSample, TopSocket,
 };
+pub use self::xdp::{XdpRing, XdpSocketSample, XdpSockets};
 use self::{machine::MachineState, namespace::NamespaceState};
 use crate::netns::{self, Namespace, Namespaces};
 use crate::source::{Reading, Root, SourceState, Unavailable};
@@ -145,7 +145,7 @@ impl Sampler {
         }
         self.samples += 1;
         let taken_ns = now_ns(&self.root);
-        let machine = self.machine.sample(&self.root);
+        let machine = self.machine.sample(&self.root, taken_ns);
         let namespaces = match &self.choice {
             NamespaceChoice::Own => vec![self.own()],
             NamespaceChoice::Named(name) => {

@@ -3,7 +3,7 @@
 //!
 //! Planted and caught: pages taken for 4096 bytes; a cache looked up by its own name alone; an absent
 //! `mem_pcpu_rsv` read as 0; the walk of cgroups that ends at a group without the controller; softnet's
-//! columns as decimal numbers; a node's huge pages left out.
+//! columns as decimal numbers; a node's huge pages left out; `optmem_max` that changes at another version.
 #![allow(clippy::unwrap_used, reason = "a test: an error where none may be is a failure")]
 
 use std::fs;
@@ -107,6 +107,109 @@ fn settings_have_their_form_on_every_kernel() {
                 );
             }
         }
+    }
+}
+
+/// Emulated machines of 1 GiB on which nobody has tuned anything.
+const UNTOUCHED: [&str; 3] = ["6.1", "6.12", "7.3"];
+
+#[test]
+fn an_untouched_machine_has_the_defaults() {
+    for name in UNTOUCHED {
+        let root = machine(name);
+        let kernel = Machine::read(&root).unwrap();
+        assert_eq!(kernel.kernel, Machine::parse_release(name.as_bytes()).unwrap());
+        let mut told = 0;
+        for key in KEYS {
+            let Ok(set) = sysctl::read(&root, key.name) else { continue };
+            let Some(computed) = key.default(&kernel) else { continue };
+            told += 1;
+            match (&set, &computed) {
+                // By the memory that was free at the boot; some has been used since.
+                (Value::Triple(set), Value::Triple(computed)) => {
+                    for (set, computed) in set.iter().zip(computed) {
+                        let off = (computed - set).abs();
+                        assert!(
+                            off * 50 < *set,
+                            "{name}: {}: {set}, computed {computed}",
+                            key.name
+                        );
+                    }
+                }
+                (set, computed) => assert_eq!(set, computed, "{name}: {}", key.name),
+            }
+        }
+        assert!(told > 45, "{name}: {told}");
+    }
+}
+
+/// What the kernels print differently, and that it is read so.
+#[test]
+fn untouched_machines_differ_by_their_kernels() {
+    let [old, middle, new] = UNTOUCHED.map(machine);
+    let columns = |root| {
+        let softnet = Softnet::read(root).unwrap();
+        let [row] = &softnet.cpus[..] else { panic!("{softnet:?}") };
+        (row.cpu, row.backlog_len.is_some(), row.input_qlen.is_some())
+    };
+    assert_eq!(columns(&old), (Some(0), true, false));
+    assert_eq!([columns(&middle), columns(&new)], [(Some(0), true, true); 2]);
+
+    let scalar = |root, key| match sysctl::read(root, key) {
+        Ok(Value::Scalar(number)) => Some(number),
+        Ok(other) => panic!("{other}"),
+        Err(why) => {
+            assert_eq!(why.state, SourceState::Absent);
+            None
+        }
+    };
+    let of_all = |key| [&old, &middle, &new].map(|root| scalar(root, key));
+    let some = |numbers: [i64; 3]| numbers.map(Some);
+    assert_eq!(of_all("net.core.rmem_max"), some([212_992, 212_992, 4 << 20]));
+    assert_eq!(of_all("net.core.optmem_max"), some([20_480, 131_072, 131_072]));
+    assert_eq!(of_all("net.core.skb_defer_max"), some([64, 64, 128]));
+    assert_eq!(of_all("net.ipv4.tcp_limit_output_bytes"), some([1 << 20, 1 << 20, 4 << 20]));
+    // 6 MiB, until 6.16 made it 32 MiB; a 128th of 1 GiB is between.
+    let most = |root| match sysctl::read(root, "net.ipv4.tcp_rmem").unwrap() {
+        Value::Triple([4096, 131_072, most]) => most,
+        other => panic!("{other}"),
+    };
+    assert_eq!([most(&old), most(&middle)], [6 << 20; 2]);
+    assert!((6 << 20..8 << 20).contains(&most(&new)), "{}", most(&new));
+
+    // UDP-Lite has gone.
+    let rows = |root| {
+        Protocols::read(root).unwrap().rows.iter().map(|row| row.name.clone()).collect::<Vec<_>>()
+    };
+    let has_udp_lite = |root| rows(root).iter().any(|name| name == "UDP-Lite");
+    assert_eq!([&old, &middle, &new].map(has_udp_lite), [true, true, false]);
+    let udp_lite = |root| Sockstat::read(root).unwrap().udplite_inuse;
+    assert_eq!([&old, &middle, &new].map(udp_lite), [Some(0), Some(0), None]);
+
+    // Heads of small packets have a cache since 6.3. Clones share one, which lists itself by another name
+    // on newer kernels.
+    let caches = |root| {
+        let (slabinfo, aliases) = (Slabinfo::read(root).unwrap(), SlabAliases::read(root).unwrap());
+        network_caches(&slabinfo, &aliases, 4096)
+    };
+    let shared = |root, name| {
+        let caches = caches(root);
+        let cache = caches.into_iter().find(|cache| cache.name == name)?;
+        assert!(cache.bytes > 0 || cache.cache.objects == 0, "{cache:?}");
+        Some(!cache.shared_with.is_empty())
+    };
+    let of_all = |name| [&old, &middle, &new].map(|root| shared(root, name));
+    assert_eq!(of_all("skbuff_head_cache"), [Some(false); 3]);
+    assert_eq!(of_all("skbuff_small_head"), [None, Some(false), Some(false)]);
+    assert_eq!(of_all("skbuff_fclone_cache"), [Some(true); 3]);
+    assert_eq!(of_all("UDP"), [Some(true), Some(true), Some(false)]);
+    let is_listed = |root| Slabinfo::read(root).unwrap().named("skbuff_fclone_cache").is_some();
+    assert_eq!([&old, &middle, &new].map(is_listed), [true, false, false]);
+    for root in [&old, &middle, &new] {
+        let own = SocketCgroup::of_process(root, None).unwrap();
+        assert_eq!((own.version, own.group.as_str(), own.tcp), (CgroupVersion::V2, "/", None));
+        assert_eq!(own.events, None, "the root has none");
+        assert!(own.memory_pressure.unwrap().some.is_some());
     }
 }
 

@@ -25,8 +25,19 @@ pub(super) struct Device {
     pub(super) arguments: &'static str,
 }
 
-/// Without these a program gets no AF_XDP socket over rtnetlink's veth, no `ss`, no kTLS.
-pub(super) const COMMON_MODULES: &[&str] = &["af_packet", "veth", "xsk_diag", "tls"];
+/// Without these a program gets no AF_XDP socket over rtnetlink's veth, no socket diagnosis, no kTLS: a
+/// guest's kernel loads nothing by itself.
+pub(super) const COMMON_MODULES: &[&str] = &[
+    "af_packet",
+    "veth",
+    "tcp_diag",
+    "udp_diag",
+    "raw_diag",
+    "unix_diag",
+    "af_packet_diag",
+    "xsk_diag",
+    "tls",
+];
 
 pub(super) const DEVICES: &[Device] = &[
     Device {

@@ -8,6 +8,7 @@ mount -t devtmpfs devtmpfs /dev
 mount -t tmpfs tmpfs /tmp
 mount -t tmpfs tmpfs /run
 mount -t bpf bpf /sys/fs/bpf
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
 # The kernel's console is the first serial line; results go to the second.
 exec </dev/null >/dev/ttyS1 2>&1
 echo "netmem-vm kernel=$(uname -r)"
@@ -62,5 +63,12 @@ while read -r program; do
     echo
     echo "netmem-vm exit=$code"
 done </vm/programs
+
+if [ -f /vm/record ]; then
+    sh /vm/record /tmp/recorded
+    echo "record: begin"
+    tar -C /tmp/recorded -c . | gzip | base64
+    echo "record: end"
+fi
 sync
 poweroff -f

@@ -27,6 +27,8 @@ pub(super) struct Contents<'c> {
     pub(super) driver: Option<&'c str>,
     /// Set for each program.
     pub(super) environment: &'c [(&'c str, String)],
+    /// The script that records the machine; empty when that is not wanted.
+    pub(super) record: &'c str,
 }
 
 /// Makes the archive.
@@ -50,6 +52,9 @@ pub(super) fn build(contents: &Contents) -> Vec<u8> {
         programs += &format!("{name}\n");
     }
     archive.entry("vm/programs", PROGRAM, programs.as_bytes());
+    if !contents.record.is_empty() {
+        archive.entry("vm/record", PROGRAM, contents.record.as_bytes());
+    }
     let mut settings = format!("driver={}\n", quoted(contents.driver.unwrap_or_default()));
     for (name, value) in contents.environment {
         settings += &format!("export {name}={}\n", quoted(value));
@@ -176,6 +181,7 @@ mod tests {
             arguments: &["--exact".into(), "it's".into()],
             driver: Some("igb"),
             environment: &[("MODES", "native;reboot".into())],
+            record: "",
         };
         let read = entries(&build(&contents));
         let content = |wanted: &str| {
@@ -189,6 +195,11 @@ mod tests {
         let settings = "driver='igb'\nexport MODES='native;reboot'\nset -- '--exact' 'it'\\''s'\n";
         assert_eq!(content("vm/settings"), settings);
         assert!(content("init").starts_with("#!/bin/busybox sh\n"));
+        assert!(read.iter().all(|(name, ..)| name != "vm/record"));
+        let recorded = entries(&build(&Contents { record: "r", ..contents }));
+        assert!(
+            recorded.iter().any(|(name, _, content, _)| name == "vm/record" && content == b"r")
+        );
         for (at, (name, ..)) in read.iter().enumerate() {
             let Some((folder, _)) = name.rsplit_once('/') else { continue };
             assert!(read[..at].iter().any(|(earlier, ..)| earlier == folder), "{name}");

@@ -75,6 +75,9 @@ pub struct TopArgs {
     /// Print as JSON, with --interval one object a line
     #[arg(long)]
     pub json: bool,
+    /// Print as OpenMetrics, with the names of `netmem export`
+    #[arg(long, conflicts_with = "json")]
+    pub openmetrics: bool,
 }
 
 /// `netmem export`.

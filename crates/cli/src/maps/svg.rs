@@ -11,7 +11,10 @@ use std::fmt::Write as _;
 
 use netmem_host::maps::{Area, Certainty, Entries, Kind, RingLook, Socket};
 
-use super::{Maps, table::plain};
+use super::{
+    Maps,
+    table::{self, plain},
+};
 use crate::report::bytes;
 
 const WIDTH: u32 = 1180;
@@ -138,7 +141,7 @@ fn block(out: &mut String, area: &Area, y: u32, height: u32) {
         escaped(&hover)
     );
     let base = mapping.name.rsplit('/').next().unwrap_or_default();
-    let base: String = base.chars().take(28).collect();
+    let base = table::cut(base);
     let label = format!("{start:x} {} {len} {kind}{likely} {base}", mapping.permissions);
     text(out, BLOCK_X + BLOCK_WIDTH + 10, y + height / 2 + 4, "", label.trim_end());
 }

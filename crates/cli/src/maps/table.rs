@@ -3,9 +3,8 @@
 
 use std::io::{self, Write};
 
-use netmem_host::{
-    maps::{Area, Certainty, Entries, Kind, Place, QueueName, RingLook, Socket, Totals},
-    netlink::PacketSocket,
+use netmem_host::maps::{
+    Area, Certainty, Entries, Kind, PacketLook, Place, QueueName, RingLook, Socket, Totals,
 };
 
 use super::Maps;
@@ -158,15 +157,26 @@ fn print_socket(out: &mut dyn Write, socket: &Socket) -> io::Result<()> {
     Ok(())
 }
 
-fn print_packet_socket(out: &mut dyn Write, socket: &PacketSocket) -> io::Result<()> {
+fn print_packet_socket(out: &mut dyn Write, look: &PacketLook) -> io::Result<()> {
+    let socket = &look.socket;
     let version = socket.version.saturating_add(1);
     row(out, "af_packet", format!("socket {}, TPACKET_V{version}", socket.inode))?;
-    for (name, ring) in [("rx", socket.rx_ring), ("tx", socket.tx_ring)] {
+    let levels = look.levels.clone().unwrap_or_default();
+    for (name, ring, level) in
+        [("rx", socket.rx_ring, levels.rx), ("tx", socket.tx_ring, levels.tx)]
+    {
         let Some(ring) = ring else { continue };
         let (blocks, frames) = (ring.blocks, ring.frames);
         let (block, frame) = (bytes(ring.block_bytes.into()), bytes(ring.frame_bytes.into()));
         let sizes = format!("{blocks} blocks of {block}, {frames} frames of {frame}");
-        row(out, "", format!("{name}: {sizes}"))?;
+        let level = level.map_or_else(
+            || "how full is not known".to_owned(),
+            |level| format!("{} of {} {} used", level.used, level.of, level.unit.name()),
+        );
+        row(out, "", format!("{name}: {level}; {sizes}"))?;
+    }
+    if let Err(why) = &look.levels {
+        row(out, "", format!("not known: {why}"))?;
     }
     Ok(())
 }
@@ -244,7 +254,7 @@ fn short(count: u64) -> String {
 }
 
 /// Keeps the start of a text that is too long.
-fn cut(text: &str) -> String {
+pub(super) fn cut(text: &str) -> String {
     let letters: Vec<char> = text.chars().collect();
     if letters.len() <= WHAT_COLUMNS {
         return text.to_owned();

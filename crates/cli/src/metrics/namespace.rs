@@ -5,9 +5,10 @@
 //! once, without a namespace.
 
 use netmem_host::{
+    maps::{Entries, Ring},
     netlink::{Direction, LinkCounters, QueueStatistics},
     proc::{Counters, EVIDENCE, Sockstat},
-    sample::{NamespaceSample, Sample, SocketsSample},
+    sample::{NamespaceSample, Sample, SocketsSample, XdpRing, XdpSocketSample},
     sockets::MemorySum,
 };
 
@@ -44,7 +45,7 @@ const CGROUP_SOCKETS: Metric =
     Metric::gauge("netmem_cgroup_sockets", "Sockets over IP of a control group.");
 const POOL_BYTES: Metric = Metric::gauge(
     "netmem_page_pool_inflight_bytes",
-    "Memory of a page pool that has not come back.",
+    "Memory that a page pool has and has not given back, with what it keeps for later packets.",
 );
 const POOL_DETACHED: Metric = Metric::gauge(
     "netmem_page_pool_detached_seconds",
@@ -59,11 +60,15 @@ const XSK_QUEUES: Metric =
     Metric::gauge("netmem_xsk_bound_queues", "Queues that an AF_XDP socket is bound to.");
 const XSK_ENTRIES: Metric = Metric::gauge(
     "netmem_xsk_socket_ring_entries",
-    "Room in a ring of an AF_XDP socket, of any program, as socket diagnosis lists them.",
+    "Room in a ring of an AF_XDP socket, of any program.",
+);
+const XSK_USED: Metric = Metric::gauge(
+    "netmem_xsk_socket_ring_entries_used",
+    "Entries of a ring of an AF_XDP socket, of any program, that were made and not taken.",
 );
 const XSK_DROPS: Metric = Metric::counter(
     "netmem_xsk_socket_dropped",
-    "Packets that an AF_XDP socket dropped, by what for, as socket diagnosis lists them.",
+    "Packets that an AF_XDP socket dropped, of any program, by what for.",
 );
 /// Counters that give those of `EVIDENCE` a scale.
 const SCALE: [&str; 10] = [
@@ -289,28 +294,40 @@ fn special(to: &mut Families, netns: (&'static str, &str), namespace: &Namespace
         let drops = sockets.iter().filter_map(|held| held.socket.memory.as_ref());
         to.add(PACKET_DROPS, &[netns], drops.map(|memory| u64::from(memory.drops)).sum());
     }
-    for socket in namespace.xdp_sockets.listed.as_deref().unwrap_or_default() {
-        let (ino, queue) = (socket.inode.to_string(), socket.queue.to_string());
-        let device = namespace.link_name(socket.ifindex);
-        let is = [("ino", ino.as_str()), ("device", &device), ("queue", &queue), netns];
-        let of = |name, value| [is[0], is[1], is[2], is[3], (name, value)];
-        let rings = [
-            ("rx", socket.rx_ring),
-            ("tx", socket.tx_ring),
-            ("fill", socket.fill_ring),
-            ("completion", socket.completion_ring),
-        ];
-        for (ring, entries) in rings {
-            to.maybe(XSK_ENTRIES, &of("ring", ring), entries.map(u64::from));
-        }
-        let Some(statistics) = &socket.statistics else { continue };
-        let drops = [
-            ("other", statistics.rx_dropped),
-            ("rx_ring_full", statistics.rx_ring_full),
-            ("fill_ring_empty", statistics.rx_fill_ring_empty_descs),
-        ];
-        for (reason, packets) in drops {
-            to.add(XSK_DROPS, &of("reason", reason), packets);
-        }
+    for socket in &namespace.xdp_sockets.all {
+        xdp_socket(to, netns, (namespace, socket));
+    }
+}
+
+fn xdp_socket(
+    to: &mut Families,
+    netns: (&'static str, &str),
+    (namespace, socket): (&NamespaceSample, &XdpSocketSample),
+) {
+    let ino = socket.inode.to_string();
+    // Empty where it is not bound, or not known.
+    let (device, queue) = socket.bound().map_or_else(Default::default, |(ifindex, queue)| {
+        (namespace.link_name(ifindex), queue.to_string())
+    });
+    let is = [("ino", ino.as_str()), ("device", &device), ("queue", &queue), netns];
+    let of = |name, value| [is[0], is[1], is[2], is[3], (name, value)];
+    for ring in Ring::ALL {
+        let Some(XdpRing { entries, level }) = socket.ring(ring) else { continue };
+        let labels = of("ring", ring.name());
+        let entries = entries.and_then(|entries| match entries {
+            Entries::Exactly(entries) => Some(u64::from(entries)),
+            Entries::AtMost(_) => None,
+        });
+        to.maybe(XSK_ENTRIES, &labels, entries);
+        to.maybe(XSK_USED, &labels, level.map(u64::from));
+    }
+    let Some(statistics) = socket.statistics() else { return };
+    let drops = [
+        ("other", Some(statistics.rx_dropped)),
+        ("rx_ring_full", statistics.rx_ring_full),
+        ("fill_ring_empty", statistics.rx_fill_ring_empty_descs),
+    ];
+    for (reason, packets) in drops {
+        to.maybe(XSK_DROPS, &of("reason", reason), packets);
     }
 }

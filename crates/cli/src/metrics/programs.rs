@@ -7,7 +7,7 @@
 use std::{collections::BTreeSet, os::fd::AsFd};
 
 use netmem::{
-    stats::{self, AreaReport, PageReport, PortRecord, Standing},
+    stats::{self, AreaReport, Census, PageReport, PortRecord, Standing},
     xdp::Statistics,
 };
 
@@ -83,9 +83,15 @@ const KERNEL: [KernelFigure; 6] = [
 /// Adds every running netmem process that can be looked into.
 pub(crate) fn add_all(to: &mut Families) {
     let census = stats::all();
-    let is_whole = census.as_ref().is_ok_and(|all| all.unreadable.is_empty());
-    to.add(SOURCE_UP, &[("source", "netmem-stats")], is_whole.into());
-    let Ok(census) = census else { return };
+    match census {
+        Ok(census) => add_found(to, &census),
+        Err(_) => to.add(SOURCE_UP, &[("source", "netmem-stats")], 0),
+    }
+}
+
+/// Adds those that were found.
+pub(crate) fn add_found(to: &mut Families, census: &Census) {
+    to.add(SOURCE_UP, &[("source", "netmem-stats")], census.unreadable.is_empty().into());
     to.add(PROGRAMS, &[], census.found.len() as u64);
     for found in census.found.iter().take(MAX_PROGRAMS) {
         add(to, &found.page, found.standing == Standing::Running);

@@ -410,7 +410,7 @@ mod tests {
         assert!(served.samples >= 2 && u128::from(served.samples) <= most + 1, "{served:?}");
     }
 
-    /// Kills: no bound on connections; the newest closed in place of the oldest; a header of 8 MiB.
+    /// Kills: no bound on connections; the newest closed in place of the oldest; room for headers of 8 MiB.
     #[test]
     fn slow_and_hostile_clients_do_not_keep_others_from_being_served() {
         let (server, address) = serve(Families::new);

@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::{
     Failure,
     list::{NetmemProcess, processes},
+    metrics::{Choice, Families, SoftnetWraps, machine, programs},
 };
 
 /// Samples for which the list of programs is taken to be complete.
@@ -47,8 +48,10 @@ pub struct Programs {
 /// Takes one sample after the other.
 #[derive(Debug)]
 pub(super) struct Observer {
+    root: Root,
     sampler: Sampler,
-    is_live: bool,
+    names_namespaces: bool,
+    wraps: SoftnetWraps,
     census: Census,
     samples: u32,
     last: Option<Sample>,
@@ -70,8 +73,10 @@ impl Observer {
             Some(name) => NamespaceChoice::Named(name.to_owned()),
         };
         Self {
-            is_live: root.is_live(),
-            sampler: Sampler::new(root, choice, TOP_COUNT),
+            names_namespaces: choice != NamespaceChoice::Own,
+            wraps: SoftnetWraps::default(),
+            sampler: Sampler::new(root.clone(), choice, TOP_COUNT),
+            root,
             census: Census::default(),
             samples: 0,
             last: None,
@@ -86,10 +91,25 @@ impl Observer {
             _ => Failure::refused(why.to_string())
                 .with_hint("names are those of ip netns, numbers those of processes, or all"),
         })?;
-        let programs = if self.is_live { self.programs()? } else { Programs::default() };
+        let programs = if self.root.is_live() { self.programs()? } else { Programs::default() };
         let rates = self.last.as_ref().and_then(|last| Rates::between(last, &sample));
         self.last = Some(sample.clone());
         Ok(Observed { schema: "netmem.top/1", sample, programs, rates })
+    }
+
+    /// What was observed last as metrics, as `netmem export` names them.
+    pub(super) fn families(&mut self, observed: &Observed) -> Families {
+        let names_namespaces = self.names_namespaces;
+        let choice = Choice { names_namespaces, ..Choice::default() };
+        let mut families = Families::of_sample(&observed.sample, &choice);
+        if let Ok(softnet) = &observed.sample.machine.softnet {
+            self.wraps.add(&mut families, softnet);
+        }
+        machine::add_hugepages(&mut families, &self.root);
+        if self.root.is_live() {
+            programs::add_found(&mut families, &self.census);
+        }
+        families
     }
 
     fn programs(&mut self) -> Result<Programs, Failure> {

@@ -91,8 +91,11 @@ impl Pane {
                 tables
             }
             Self::Rings => {
-                let of = |scene: Scene<'_>| [rings::packet(&scene), rings::xdp(&scene)];
-                let mut tables: Vec<_> = scenes().flat_map(of).collect();
+                let mut tables = Vec::new();
+                for scene in scenes() {
+                    tables.push(rings::packet(&scene));
+                    tables.extend(rings::xdp(&scene));
+                }
                 tables.extend(rings::programs(&observed.programs));
                 tables
             }

@@ -31,6 +31,8 @@ pub(super) struct Table {
 pub(super) struct Column {
     name: &'static str,
     is_number: bool,
+    /// Whether the end of a text tells more than its begin, should it have to be cut: an address's port.
+    keeps_end: bool,
 }
 
 /// A figure or a text.
@@ -81,11 +83,16 @@ pub(super) enum LineKind {
 
 impl Column {
     pub(super) const fn text(name: &'static str) -> Self {
-        Self { name, is_number: false }
+        Self { name, is_number: false, keeps_end: false }
     }
 
     pub(super) const fn number(name: &'static str) -> Self {
-        Self { name, is_number: true }
+        Self { name, is_number: true, keeps_end: false }
+    }
+
+    /// A text of which the end is kept.
+    pub(super) const fn address(name: &'static str) -> Self {
+        Self { name, is_number: false, keeps_end: true }
     }
 }
 
@@ -246,7 +253,7 @@ impl Table {
     fn line<'a>(&self, widths: &[usize], texts: impl Iterator<Item = &'a str>) -> String {
         let mut line = String::from("  ");
         for ((text, width), column) in texts.zip(widths).zip(&self.columns) {
-            let text = cut(text, *width);
+            let text = if column.keeps_end { cut_front(text, *width) } else { cut(text, *width) };
             let fill = " ".repeat(width - text.chars().count());
             let parts = if column.is_number { [&fill, &text] } else { [&text, &fill] };
             line.extend(parts.map(String::as_str));
@@ -281,6 +288,16 @@ fn cut(text: &str, width: usize) -> String {
     let mut short: String = text.chars().take(width.saturating_sub(1)).collect();
     short.extend((width > 0).then_some('…'));
     short
+}
+
+/// Cuts a text to a width at its begin, and shows that it was cut.
+fn cut_front(text: &str, width: usize) -> String {
+    let len = text.chars().count();
+    if len <= width {
+        return text.to_owned();
+    }
+    let kept = text.chars().skip(len - width.saturating_sub(1));
+    (width > 0).then_some('…').into_iter().chain(kept).collect()
 }
 
 /// Breaks a text into lines.
@@ -337,6 +354,16 @@ mod tests {
         }
         let narrow = text(&table(), 24);
         assert!(narrow.iter().any(|line| line.contains("1 more columns")), "{narrow:?}");
+    }
+
+    #[test]
+    fn an_address_that_is_cut_keeps_its_port() {
+        let columns = [Column::address("local"), Column::text("process")];
+        let mut table = Table::new("Things", &columns, "no thing");
+        table.rows.push(vec![Cell::text("192.0.2.1:38080"), Cell::text("a-long-name/4711")]);
+        assert_eq!(text(&table, 24)[2], "  ….2.1:38080  a-long-na…");
+        assert_eq!(text(&table, 60)[2], "  192.0.2.1:38080  a-long-name/4711");
+        assert_eq!(cut_front("12345", 0), "");
     }
 
     #[test]

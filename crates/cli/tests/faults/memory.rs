@@ -18,10 +18,14 @@ use netmem::{
     xdp::{Port, RingSizes, XdpMode},
 };
 use netmem_cli::responder::{Answer, Responder};
-use netmem_host::lab::skip;
+use netmem_host::{
+    lab::skip,
+    maps::{Kind, look},
+    source::Root,
+};
 use netmem_wire::{
     MacAddr,
-    filter::{self, ResponderConfig},
+    filter::{self, Action, ResponderConfig, Rule, Rules},
 };
 
 use crate::support::{Bed, Respond, Traces, has_programs, json, run, scenario, turn};
@@ -253,6 +257,38 @@ fn huge_pages_absent() {
         let refused = &memory["refused"][0];
         assert_eq!((&refused["tier"], &refused["errno"]), (&"2m".into(), &12.into()), "{memory}");
         assert!(refused["why"].as_str().unwrap().contains("0 of 0 are free"), "{memory}");
+    });
+}
+
+/// A huge page that has nothing to do with packets is not taken for packet memory by `maps`: not without an
+/// AF_XDP socket, and not beside one whose memory is elsewhere and reaches further.
+///
+/// Planted and caught: every huge page a UMEM; the reach of the fill ring not looked at.
+#[test]
+fn huge_pages_without_packets() {
+    let test = "memory::huge_pages_without_packets";
+    scenario(test, |bed| {
+        let _reserved = match HugePages::set(1) {
+            Ok(reserved) => reserved,
+            Err(why) => return skip(test, &why),
+        };
+        let plain = Region::builder(2 << 20).tiers(&[PageTier::Huge2M]).build().unwrap();
+        let lengths = |kind| {
+            let space = look(&Root::live(), std::process::id()).unwrap();
+            let of_kind = space.mappings.iter().filter(|area| area.class.kind == kind);
+            of_kind.map(|area| area.mapping.len_bytes()).collect::<Vec<_>>()
+        };
+        assert_eq!((lengths(Kind::HugePages), lengths(Kind::Umem)), (vec![2 << 20], vec![]));
+        let with_socket = || {
+            let region = Region::builder(8 << 20).tiers(&[PageTier::Base4K]).build().unwrap();
+            let handle = Pool::new(region, PoolConfig::default()).unwrap().handle();
+            let rules = Rules::new([Rule::new("all", "icmp".parse().unwrap(), Action::Take)]);
+            let _port = Port::builder(bed.interface(), rules).open(&handle).unwrap();
+            (lengths(Kind::HugePages), lengths(Kind::Umem))
+        };
+        let seen = bed.lab.server.run(with_socket).unwrap();
+        assert_eq!(seen, (vec![2 << 20], vec![8 << 20]));
+        drop(plain);
     });
 }
 

@@ -15,6 +15,7 @@ use std::{
 
 use serde::Serialize;
 
+use super::sockets::Socket;
 use crate::{
     lab::NetNs,
     netlink::{Netdev, PacketSocket, Route, SockDiag, XdpSocket},
@@ -59,7 +60,8 @@ pub struct QueueName {
 }
 
 /// What is known of the AF_XDP sockets of a network namespace.
-pub(super) struct Namespace {
+#[derive(Debug)]
+pub struct Bindings {
     cookie: Option<u64>,
     /// How many there are, bound or not, whoever holds them.
     sockets: Option<u32>,
@@ -68,13 +70,13 @@ pub(super) struct Namespace {
     names: BTreeMap<u32, String>,
 }
 
-impl Namespace {
+impl Bindings {
     pub(super) fn of(pid: u32) -> Reading<Self> {
         inside(pid, Self::here)
     }
 
-    /// That of the calling thread.
-    fn here() -> Self {
+    /// Those of the calling thread's namespace.
+    pub fn here() -> Self {
         let cookie =
             UnixDatagram::unbound().ok().and_then(|socket| netns_cookie(socket.as_fd()).ok());
         let links = Route::open().and_then(|mut route| route.links()).unwrap_or_default();
@@ -84,6 +86,11 @@ impl Namespace {
         let sockets = sockets.and_then(|text| sockets_of_xdp(&text));
         let queues = queues(&names);
         Self { cookie, sockets, diagnosed, queues, names }
+    }
+
+    /// Whether a socket was opened in this namespace; `None` if that is not told (kernels before 5.14).
+    pub fn has_opened(&self, socket: &Socket) -> Option<bool> {
+        Some(self.cookie? == socket.netns_cookie?)
     }
 
     pub(super) fn diagnosed(&self, inode: u64) -> Option<&XdpSocket> {

@@ -24,7 +24,7 @@ use rustix::{
 use serde::Serialize;
 
 use super::{
-    queues::{Namespace, Place},
+    queues::{Bindings, Place},
     rings::{Entries, Indices, Ring},
     smaps::Mapping,
 };
@@ -48,6 +48,8 @@ pub struct Socket {
     pub inode: u64,
     /// The process's descriptors of it.
     pub descriptors: Vec<i32>,
+    /// The network namespace that it was opened in, by a number that is never used twice; kernel 5.14.
+    pub netns_cookie: Option<u64>,
     /// Whether the driver uses the UMEM without copying; `null` if the kernel did not tell.
     pub zero_copy: Option<bool>,
     /// Interface and queue.
@@ -110,6 +112,7 @@ pub(super) fn look(
     pid: u32,
     sockets: &BTreeMap<u64, Vec<i32>>,
     mappings: &[Mapping],
+    bindings: &Reading<Bindings>,
     not_known: &mut Vec<Unavailable>,
 ) -> Vec<Socket> {
     if sockets.is_empty() {
@@ -127,7 +130,7 @@ pub(super) fn look(
     for (&inode, descriptors) in sockets {
         let of_socket = Mapped { inode, mappings };
         let look = pidfd.as_ref().map_err(Clone::clone).and_then(|pidfd| {
-            let fd = duplicate(pidfd.as_fd(), pid, inode, descriptors)?;
+            let fd = one_of(pidfd.as_fd(), pid, (AddressFamily::XDP, inode), descriptors)?;
             Ok(Look::at(fd.as_fd(), &of_socket))
         });
         looks.push((
@@ -139,18 +142,17 @@ pub(super) fn look(
             }),
         ));
     }
-    let namespace = Namespace::of(pid);
-    if let Err(unavailable) = &namespace {
+    if let Err(unavailable) = bindings {
         not_known.push(unavailable.clone());
     }
     looks
         .into_iter()
         .map(|(inode, descriptors, look)| {
-            let place = match &namespace {
-                Ok(namespace) => namespace.place(inode, look.cookie),
+            let place = match bindings {
+                Ok(bindings) => bindings.place(inode, look.cookie),
                 Err(unavailable) => Place::NotKnown { why: unavailable.reason.clone() },
             };
-            let known = namespace.as_ref().ok().and_then(|namespace| namespace.diagnosed(inode));
+            let known = bindings.as_ref().ok().and_then(|bindings| bindings.diagnosed(inode));
             let mut rings = look.rings;
             for ring in &mut rings {
                 ring.learn(known);
@@ -158,6 +160,7 @@ pub(super) fn look(
             Socket {
                 inode,
                 descriptors,
+                netns_cookie: look.cookie,
                 zero_copy: look.zero_copy,
                 place,
                 rings,
@@ -175,6 +178,7 @@ pub(super) fn recorded(sockets: &BTreeMap<u64, Vec<i32>>, mappings: &[Mapping]) 
     let socket = |(&inode, descriptors): (&u64, &Vec<i32>)| Socket {
         inode,
         descriptors: descriptors.clone(),
+        netns_cookie: None,
         zero_copy: None,
         place: Place::NotKnown { why: unavailable().reason },
         rings: Look::rings_from_outside(&Mapped { inode, mappings }),
@@ -185,8 +189,27 @@ pub(super) fn recorded(sockets: &BTreeMap<u64, Vec<i32>>, mappings: &[Mapping]) 
     sockets.iter().map(socket).collect()
 }
 
-/// A descriptor of ours for the socket, if one of the process's is still it.
-fn duplicate(pidfd: BorrowedFd<'_>, pid: u32, inode: u64, descriptors: &[i32]) -> Reading<OwnedFd> {
+/// A descriptor of ours for a process's socket of that family and number, if one of its descriptors still
+/// is it.
+pub(super) fn duplicate(
+    pid: Pid,
+    socket: (AddressFamily, u64),
+    descriptors: &[i32],
+) -> Reading<OwnedFd> {
+    let number = pid.as_raw_pid().unsigned_abs();
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|error| {
+        Unavailable::by_errno(format!("pidfd of process {number}"), error.raw_os_error())
+    })?;
+    one_of(pidfd.as_fd(), number, socket, descriptors)
+}
+
+/// One of the descriptors, as a descriptor of ours.
+fn one_of(
+    pidfd: BorrowedFd<'_>,
+    pid: u32,
+    (family, inode): (AddressFamily, u64),
+    descriptors: &[i32],
+) -> Reading<OwnedFd> {
     let source = || format!("pidfd_getfd of socket:[{inode}] of process {pid}");
     let mut last =
         Unavailable::absent(source(), "the process has it mapped, and no descriptor of it");
@@ -195,7 +218,7 @@ fn duplicate(pidfd: BorrowedFd<'_>, pid: u32, inode: u64, descriptors: &[i32]) -
             Ok(fd) => {
                 // The process may have closed it and opened something else.
                 let is_same = fstat(&fd).is_ok_and(|about| about.st_ino == inode);
-                if is_same && sockopt::socket_domain(&fd) == Ok(AddressFamily::XDP) {
+                if is_same && sockopt::socket_domain(&fd) == Ok(family) {
                     return Ok(fd);
                 }
                 last = Unavailable::stale(source(), "the descriptor is something else by now");

@@ -14,6 +14,8 @@ use crate::source::{Reading, Root, Unavailable, or_null};
 const PAGE_FRAG_BLOCK_BYTES: u64 = 32 << 10;
 /// Control groups are walked in every so manyeth sample: each costs some files.
 const SAMPLES_PER_WALK: u32 = 10;
+/// So old may the figures of object caches be, in nanoseconds.
+const SLABS_KEPT_NS: u64 = 5_000_000_000;
 
 /// The machine's part of a sample.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -34,7 +36,8 @@ pub struct MachineSample {
     /// What each CPU's receive softirq did.
     #[serde(serialize_with = "or_null")]
     pub softnet: Reading<Softnet>,
-    /// Object caches of packets and sockets.
+    /// Object caches of packets and sockets. To count them the kernel locks every cache of the machine, so
+    /// they are read again after 5 s and not before.
     #[serde(serialize_with = "or_null")]
     pub slabs: Reading<Vec<NetworkCache>>,
     /// Free blocks of the page allocator.
@@ -58,11 +61,13 @@ impl MachineSample {
 pub(super) struct MachineState {
     aliases: Option<Reading<SlabAliases>>,
     cgroups: Option<Reading<SocketCgroups>>,
+    /// With when they were read.
+    slabs: Option<(u64, Reading<Vec<NetworkCache>>)>,
     samples: u32,
 }
 
 impl MachineState {
-    pub(super) fn sample(&mut self, root: &Root) -> MachineSample {
+    pub(super) fn sample(&mut self, root: &Root, taken_ns: u64) -> MachineSample {
         let page_bytes = page_size_bytes(root);
         if self.samples.is_multiple_of(SAMPLES_PER_WALK) {
             self.cgroups = None;
@@ -74,7 +79,7 @@ impl MachineState {
             memory_pressure: Pressure::read(root, "memory"),
             cgroups: self.cgroups.get_or_insert_with(walk).clone(),
             softnet: Softnet::read(root),
-            slabs: self.slabs(root, &page_bytes),
+            slabs: self.slabs(root, &page_bytes, taken_ns),
             buddyinfo: Buddyinfo::read(root),
             page_bytes,
             sources: Vec::new(),
@@ -99,7 +104,22 @@ impl MachineState {
         *self = Self::default();
     }
 
-    fn slabs(&mut self, root: &Root, page_bytes: &Reading<u64>) -> Reading<Vec<NetworkCache>> {
+    fn slabs(
+        &mut self,
+        root: &Root,
+        page_bytes: &Reading<u64>,
+        taken_ns: u64,
+    ) -> Reading<Vec<NetworkCache>> {
+        let is_young = |at: u64| taken_ns.checked_sub(at).is_some_and(|age| age < SLABS_KEPT_NS);
+        if let Some((_, known)) = self.slabs.as_ref().filter(|(at, _)| is_young(*at)) {
+            return known.clone();
+        }
+        let slabs = self.read_slabs(root, page_bytes);
+        self.slabs = Some((taken_ns, slabs.clone()));
+        slabs
+    }
+
+    fn read_slabs(&mut self, root: &Root, page_bytes: &Reading<u64>) -> Reading<Vec<NetworkCache>> {
         let page_bytes = page_bytes.clone()?;
         let slabinfo = Slabinfo::read(root)?;
         let aliases = self.aliases.get_or_insert_with(|| SlabAliases::read(root));

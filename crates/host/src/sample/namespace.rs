@@ -6,17 +6,14 @@ use serde::Serialize;
 
 use super::SourceReport;
 use super::sockets::{ProcessName, SocketState, SocketsSample};
-use crate::netlink::{LinkCounters, Netdev, PacketSocket, Route, SockDiag, XdpSocket};
+use super::xdp::{XdpSockets, XdpState};
+use crate::maps::{PacketLevels, packet_levels};
+use crate::netlink::{LinkCounters, PacketSocket, Route, SockDiag};
 use crate::netns::Namespace;
 use crate::proc::{Counters, Interrupt, Interrupts, Sockstat, Sockstat6};
-use crate::process::{Depth, Holders};
 use crate::queues::{QueueMap, QueueSources};
 use crate::sockets::Owners;
 use crate::source::{Reading, Root, Unavailable, or_null};
-
-/// Where socket diagnosis does not tell of AF_XDP, who holds such sockets is looked for in every so
-/// manyeth sample, and when a queue was bound or given up: it means asking each socket of the machine.
-const SAMPLES_PER_SCAN: u32 = 30;
 
 /// A namespace's part of a sample.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -78,30 +75,9 @@ pub struct PacketSocketSample {
     pub socket: PacketSocket,
     /// Who has a descriptor of it.
     pub owners: Vec<ProcessName>,
-}
-
-/// AF_XDP sockets, by what tells of them.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[allow(clippy::exhaustive_structs, reason = "made by tests of views")]
-pub struct XdpSockets {
-    /// Those that socket diagnosis lists: where they are bound, their rings, UMEM and counters.
+    /// How full its rings are, looked at through its first owner.
     #[serde(serialize_with = "or_null")]
-    pub listed: Reading<Vec<XdpSocket>>,
-    /// Those that processes of this namespace hold, where socket diagnosis does not tell and a queue is
-    /// bound; brought from another namespace they are among these too.
-    pub held: Vec<HeldXdpSocket>,
-    /// Why there may be more of them.
-    pub held_gap: Option<String>,
-}
-
-/// An AF_XDP socket and who holds it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[allow(clippy::exhaustive_structs, reason = "made by tests of views")]
-pub struct HeldXdpSocket {
-    /// Its number, as in `socket:[123]`.
-    pub inode: u32,
-    /// Who has a descriptor of it.
-    pub owners: Vec<ProcessName>,
+    pub levels: Reading<PacketLevels>,
 }
 
 /// What is kept between samples of a namespace.
@@ -110,11 +86,7 @@ pub(super) struct NamespaceState {
     root: Root,
     sockets: SocketState,
     owners: Owners,
-    held: Option<(Vec<HeldXdpSocket>, Option<String>)>,
-    /// Queues that were bound when `held` was looked for.
-    bound: Vec<(u32, u32)>,
-    samples: u32,
-    tells_xdp: Option<Option<bool>>,
+    xdp: XdpState,
 }
 
 impl NamespaceSample {
@@ -133,11 +105,7 @@ impl NamespaceSample {
             queues: Err(why.clone()),
             interrupts: Err(why.clone()),
             packet_sockets: Err(why.clone()),
-            xdp_sockets: XdpSockets {
-                listed: Err(why.clone()),
-                held: Vec::new(),
-                held_gap: Some(why.reason.clone()),
-            },
+            xdp_sockets: XdpSockets::unavailable(why),
             sources: vec![SourceReport::of_gap("namespace", Some(why))],
         }
     }
@@ -187,17 +155,14 @@ impl NamespaceState {
             root,
             sockets: SocketState::new(top_count),
             owners: Owners::default(),
-            held: None,
-            bound: Vec::new(),
-            samples: 0,
-            tells_xdp: None,
+            xdp: XdpState::default(),
         }
     }
 
     pub(super) fn forget(&mut self) {
         self.sockets.forget();
         self.owners = Owners::default();
-        self.held = None;
+        self.xdp.forget();
     }
 
     /// Looks at the calling thread's namespace.
@@ -227,7 +192,7 @@ impl NamespaceState {
             links: live(&root, "route netlink").and_then(|()| links()),
             interrupts: interrupts(&root, &queues),
             packet_sockets: self.packet_sockets(&root, &mut diag),
-            xdp_sockets: self.xdp_sockets(&root, listed, &queues),
+            xdp_sockets: self.xdp.sample(&root, listed, &queues),
             queues,
             sources: Vec::new(),
         };
@@ -250,39 +215,20 @@ impl NamespaceState {
         let held = sockets.into_iter().map(|socket| {
             let mut pids: Vec<u32> = owners.of(socket.inode).iter().map(|o| o.pid).collect();
             pids.dedup();
+            let levels = match pids.first() {
+                _ if socket.rx_ring.is_none() && socket.tx_ring.is_none() => {
+                    Ok(PacketLevels::default())
+                }
+                Some(pid) => packet_levels(root, *pid, &socket),
+                None => {
+                    let source = format!("packet socket:[{}]", socket.inode);
+                    Err(Unavailable::absent(source, "no process is seen to hold it"))
+                }
+            };
             let owners = pids.into_iter().map(|pid| names.of(root, pid)).collect();
-            PacketSocketSample { socket, owners }
+            PacketSocketSample { socket, owners, levels }
         });
         Ok(held.collect())
-    }
-
-    /// Looks who holds AF_XDP sockets, if nothing better tells of them.
-    fn xdp_sockets(
-        &mut self,
-        root: &Root,
-        listed: Reading<Vec<XdpSocket>>,
-        queues: &Reading<QueueMap>,
-    ) -> XdpSockets {
-        if listed.is_ok() || !root.is_live() {
-            return XdpSockets { listed, held: Vec::new(), held_gap: None };
-        }
-        let is_told = *self.tells_xdp.get_or_insert_with(Netdev::tells_xdp_sockets) == Some(true);
-        let bound = queues.as_ref().map_or(Vec::new(), |map| {
-            let bound = map.queues.iter().filter(|mapped| mapped.queue.is_xdp_socket);
-            bound.map(|mapped| (mapped.queue.ifindex, mapped.queue.id)).collect()
-        });
-        if is_told && queues.is_ok() && bound.is_empty() {
-            // None can be received by: what is left is one in the making, or forgotten.
-            return XdpSockets { listed, held: Vec::new(), held_gap: None };
-        }
-        let is_due = self.samples.is_multiple_of(SAMPLES_PER_SCAN);
-        self.samples = self.samples.wrapping_add(1);
-        if self.held.is_none() || bound != self.bound || is_due {
-            self.bound = bound;
-            self.held = Some(held_xdp_sockets());
-        }
-        let (held, held_gap) = self.held.clone().unwrap_or_default();
-        XdpSockets { listed, held, held_gap }
     }
 }
 
@@ -345,15 +291,4 @@ fn queue_sources(queues: &Reading<QueueSources>) -> Vec<SourceReport> {
             SourceReport::of("queue-statistics", &queues.queue_statistics),
         ],
     }
-}
-
-/// Looks for AF_XDP sockets among the descriptors of the processes of the calling thread's namespace.
-fn held_xdp_sockets() -> (Vec<HeldXdpSocket>, Option<String>) {
-    let holders = Holders::scan(Depth::Processes);
-    let held = holders.sockets().map(|inode| {
-        let of = holders.of_socket(inode).into_iter();
-        let owners = of.map(|process| ProcessName { pid: process.pid, name: process.name });
-        HeldXdpSocket { inode, owners: owners.collect() }
-    });
-    (held.collect(), holders.gap().map(str::to_owned))
 }

@@ -12,9 +12,8 @@
 use serde::Serialize;
 
 use super::{NamespaceSample, Sample};
-use crate::netlink::{
-    Direction, InetSocket, LinkCounters, QueueStatistics, SocketStatistics, XdpSocket,
-};
+use crate::maps::Statistics;
+use crate::netlink::{Direction, InetSocket, LinkCounters, QueueStatistics};
 use crate::proc::{Counters, SoftnetDelta};
 use crate::source::Reading;
 
@@ -259,18 +258,18 @@ fn sockets(before: &NamespaceSample, now: &NamespaceSample) -> Vec<SocketGrowth>
 
 /// What the AF_XDP sockets counted that both samples have.
 fn xdp_sockets(before: &NamespaceSample, now: &NamespaceSample) -> Vec<XdpGrowth> {
-    let (earlier, later) = (both(&before.xdp_sockets.listed), both(&now.xdp_sockets.listed));
-    let grown = later.iter().filter_map(|socket: &XdpSocket| {
-        let now = socket.statistics?;
-        let before = earlier.iter().find(|before| before.inode == socket.inode)?.statistics?;
-        let grown = |of: fn(&SocketStatistics) -> u64| of(&now).checked_sub(of(&before));
+    let grown = now.xdp_sockets.all.iter().filter_map(|socket| {
+        let mut earlier = before.xdp_sockets.all.iter();
+        let before = earlier.find(|before| before.inode == socket.inode)?.statistics()?;
+        let now = socket.statistics()?;
+        let grown = |of: fn(&Statistics) -> Option<u64>| of(&now)?.checked_sub(of(&before)?);
         Some(XdpGrowth {
             inode: socket.inode,
-            rx_dropped: grown(|s| s.rx_dropped),
-            rx_invalid_descs: grown(|s| s.rx_invalid_descs),
+            rx_dropped: grown(|s| Some(s.rx_dropped)),
+            rx_invalid_descs: grown(|s| Some(s.rx_invalid_descs)),
             rx_ring_full: grown(|s| s.rx_ring_full),
             rx_fill_ring_empty_descs: grown(|s| s.rx_fill_ring_empty_descs),
-            tx_invalid_descs: grown(|s| s.tx_invalid_descs),
+            tx_invalid_descs: grown(|s| Some(s.tx_invalid_descs)),
             tx_ring_empty_descs: grown(|s| s.tx_ring_empty_descs),
         })
     });

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::netlink::{InetDump, InetProtocol, InetSocket, SockDiag};
+use crate::proc::{Sockstat, Sockstat6};
 use crate::process::{Cgroups, Identity};
 use crate::sockets::{BufferLocks, Ledger, MemorySum, Totals, buffer_locks, for_each};
 use crate::source::{Reading, Root, Unavailable, or_null};
@@ -120,7 +121,7 @@ impl SocketState {
     pub(super) fn sample(&mut self, root: &Root, diag: &mut SockDiag) -> SocketsSample {
         let protocols = InetProtocol::ALL.map(|protocol| {
             let mut sum = MemorySum::default();
-            let told = for_each(root, diag, InetDump::new(protocol), |socket| {
+            let told = for_each(root, diag, dump(root, protocol), |socket| {
                 sum.add(socket.memory.as_ref());
                 self.ledger.add(socket);
             });
@@ -183,6 +184,20 @@ impl Names {
         let read = || Identity::read(root, pid).map(|identity| identity.name).unwrap_or_default();
         ProcessName { pid, name: self.0.entry(pid).or_insert_with(read).clone() }
     }
+}
+
+/// A dump of all sockets of a protocol. The kernel goes through a table of buckets for each family, which
+/// for TCP may be a million: not for IPv6 where none is in use, closing, or asked for by a listener.
+fn dump(root: &Root, protocol: InetProtocol) -> InetDump {
+    let dump = InetDump::new(protocol);
+    let (Ok(four), Ok(six)) = (Sockstat::read(root), Sockstat6::read(root)) else { return dump };
+    let is_none = match protocol {
+        InetProtocol::Tcp => six.tcp6_inuse == 0 && four.tcp_tw == 0,
+        InetProtocol::Udp => six.udp6_inuse == 0,
+        InetProtocol::UdpLite => six.udplite6_inuse == Some(0),
+        InetProtocol::Raw => six.raw6_inuse == 0,
+    };
+    if is_none { dump.without_ipv6() } else { dump }
 }
 
 /// The entries that hold most, the largest first.

@@ -123,7 +123,7 @@ pub(super) fn tcp_limit_output_bytes(machine: &Machine) -> Option<Value> {
 }
 
 pub(super) fn skb_defer_max(machine: &Machine) -> Option<Value> {
-    (!machine.since(6, 19)).then_some(Value::Scalar(64))
+    number(if machine.since(6, 19) { 128 } else { 64 })
 }
 
 pub(super) fn page(machine: &Machine) -> Option<Value> {
@@ -193,6 +193,8 @@ mod tests {
         assert_eq!(of((6, 1)), ["4096 131072 6291456", "212992", "20480", "1048576"]);
         assert_eq!(of((6, 16)), ["4096 131072 33554432", "212992", "131072", "4194304"]);
         assert_eq!(of((7, 0)), ["4096 131072 33554432", "4194304", "131072", "4194304"]);
+        let deferred = [(6, 18), (6, 19)].map(|kernel| Machine { kernel, ..MACHINE });
+        assert_eq!(deferred.map(|machine| text(skb_defer_max(&machine))), ["64", "128"]);
         assert_eq!(half_of_tcp_hash(&Machine { tcp_hash_buckets: None, ..MACHINE }), None);
     }
 

@@ -89,7 +89,7 @@ keys! {
         "How long a socket's read polls the device itself, unless SO_BUSY_POLL says otherwise; \
             uses power."
     "net.core.skb_defer_max" Scalar Packets, Global NET_SYSCTL
-        default (skb_defer_max) "64 up to 6.18"
+        default (skb_defer_max) "128 since 6.19, before that 64"
         "Packets that a CPU holds for the one that allocated them to free."
     "net.core.max_skb_frags" Scalar Count, Global "net/core/sysctl_net_core.c"
         default (unknown) "17, or as the kernel was built"

@@ -1,10 +1,14 @@
 //! The screen without a terminal: each pane by what it says, and every key.
 
 use netmem_host::{
-    netlink::{InetProtocol, InetSocket, PacketSocket},
+    maps::{
+        self, Entries, PacketLevel, PacketLevels, PacketUnit, Place, QueueName, Ring, RingLook,
+        Statistics,
+    },
+    netlink::{InetProtocol, InetSocket, PacketRing, PacketSocket},
     sample::{
         LinkSample, PacketSocketSample, ProcessName, ProcessSockets, ProtocolSockets,
-        SocketsSample, TopSocket,
+        SocketsSample, TopSocket, XdpSocketSample,
     },
     sockets::{BufferLocks, MemorySum},
     source::{Root, Unavailable},
@@ -64,12 +68,58 @@ fn machine() -> Observed {
         name: "nm-a".to_owned(),
         counters: netmem_host::netlink::LinkCounters::default(),
     }]);
+    let mut socket = PacketSocket::default();
+    socket.version = 2;
+    let mut ring = PacketRing::default();
+    (ring.block_bytes, ring.blocks, ring.frame_bytes, ring.frames) = (8192, 4, 2048, 16);
+    socket.rx_ring = Some(ring);
+    let level = PacketLevel { unit: PacketUnit::Blocks, used: 3, of: 4 };
     let packet = PacketSocketSample {
-        socket: PacketSocket::default(),
+        levels: Ok(PacketLevels { rx: Some(level), tx: None }),
+        socket,
         owners: vec![process(73, "capture")],
     };
     namespace.packet_sockets = Ok(vec![packet]);
+    namespace.xdp_sockets.all = vec![xdp_socket(process(74, "fast"))];
     observed
+}
+
+/// One with three rings: 12 entries in the rx ring, 63 of 64 or fewer in the fill ring, and no tx ring.
+fn xdp_socket(owner: ProcessName) -> XdpSocketSample {
+    let ring = |ring, entries, level| RingLook {
+        ring,
+        mapping: None,
+        entries: Some(entries),
+        indices: None,
+        level,
+        of_one_moment: level.is_some(),
+        needs_wakeup: None,
+    };
+    let queue = QueueName { interface: "nm-a".to_owned(), ifindex: 0, queue: 3 };
+    let statistics = Statistics {
+        rx_dropped: 0,
+        rx_invalid_descs: 0,
+        tx_invalid_descs: 0,
+        rx_ring_full: Some(77),
+        rx_fill_ring_empty_descs: None,
+        tx_ring_empty_descs: Some(0),
+    };
+    let look = maps::Socket {
+        inode: 4711,
+        descriptors: vec![5],
+        netns_cookie: None,
+        zero_copy: Some(false),
+        place: Place::Bound { queue, proof: "the test says so" },
+        rings: vec![
+            ring(Ring::Rx, Entries::Exactly(2048), Some(12)),
+            ring(Ring::Fill, Entries::AtMost(64), Some(63)),
+            ring(Ring::Completion, Entries::Exactly(512), None),
+        ],
+        statistics: Ok(statistics),
+        umem_reach_bytes: None,
+        umem_bytes: None,
+    };
+    XdpSocketSample { inode: 4711, owners: vec![owner], listed: None, look: Ok(look) }
 }
 
 fn app(observed: Observed) -> App {
@@ -134,8 +184,11 @@ fn each_pane_shows_what_it_is_for() {
     assert_shows(&memory, &["0 Normal"]);
     assert_shows(&memory, &["blocks of order 3", "can be had"]);
     let rings = pane("6");
-    assert_shows(&rings, &["capture/73", "nothing"]);
-    assert_shows(&rings, &["rings, memory and counters not known: "]);
+    assert_shows(&rings, &["capture/73", "nothing", "3/4 x 8192 B", "-"]);
+    assert_shows(&rings, &["4711", "fast/74", "nm-a 3", "yes", "?", "77", "?"]);
+    assert_shows(&rings, &["4711", "63/64 at most", "12/2048", "-", "?/512"]);
+    assert_shows(&rings, &["what only socket diagnosis tells is not known: "]);
+    assert_shows(&rings, &["there may be more: "]);
     assert_shows(&pane("7"), &["UdpRcvbufErrors", "own receive buffer was full"]);
     assert_shows(&pane("8"), &["links", "absent", "no netlink"]);
 }

@@ -96,8 +96,8 @@ fn largest(scene: &Scene<'_>, sample: &SocketsSample) -> Table {
     let mut columns = vec![
         Column::text("proto"),
         Column::text("state"),
-        Column::text("local"),
-        Column::text("peer"),
+        Column::address("local"),
+        Column::address("peer"),
         Column::number("held"),
         Column::number("rcvbuf"),
         Column::number("sndbuf"),

@@ -47,8 +47,8 @@ pub struct PagePool {
     pub ifindex: Option<u32>,
     /// Number of the NAPI that takes pages from it, if one does alone.
     pub napi_id: Option<u64>,
-    /// Pages that are not in the pool: in the device's ring, in packets, with programs. In pages of the
-    /// pool's order.
+    /// Pages that it has taken from the machine and not given back: in the device's ring, in packets,
+    /// and those that wait in its own cache and ring to be used again. In pages of the pool's order.
     pub inflight: Option<u64>,
     /// The same in bytes.
     pub inflight_bytes: Option<u64>,

@@ -63,6 +63,7 @@ pub struct InetDump {
     protocol: InetProtocol,
     extensions: u8,
     states: u32,
+    families: &'static [u8],
 }
 
 /// A protocol over IP.
@@ -145,12 +146,18 @@ pub struct SocketOptions(u16);
 impl InetDump {
     /// All sockets of a protocol, with their memory.
     pub fn new(protocol: InetProtocol) -> Self {
-        Self { protocol, extensions: extension(DIAG_SKMEMINFO), states: u32::MAX }
+        let extensions = extension(DIAG_SKMEMINFO);
+        Self { protocol, extensions, states: u32::MAX, families: &[FAMILY_INET, FAMILY_INET6] }
     }
 
     /// With [`TcpInfo`] too: more than doubles what the kernel does for each.
     pub fn with_tcp_info(self) -> Self {
         Self { extensions: self.extensions | extension(DIAG_INFO), ..self }
+    }
+
+    /// Without those over IPv6: where there are none, the kernel need not go through its table for them.
+    pub fn without_ipv6(self) -> Self {
+        Self { families: &[FAMILY_INET], ..self }
     }
 
     /// Without memory.
@@ -212,7 +219,7 @@ impl SockDiag {
         mut visit: impl FnMut(&InetSocket),
     ) -> Result<u64> {
         let mut count = 0;
-        for family in [FAMILY_INET, FAMILY_INET6] {
+        for &family in dump.families {
             let request = InetRequest { family, dump };
             let request = Request::dump(SOCK_DIAG_BY_FAMILY, &request);
             let visited = self.connection.visit(&request, |_, body| {
