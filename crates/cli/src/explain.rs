@@ -342,7 +342,7 @@ fn print_words(out: &mut dyn Write, words: &Words) -> io::Result<()> {
 }
 
 /// Prints a text behind a label, in as many lines as it takes.
-fn print_text(out: &mut dyn Write, label: &str, text: &str) -> io::Result<()> {
+pub(crate) fn print_text(out: &mut dyn Write, label: &str, text: &str) -> io::Result<()> {
     let labels = std::iter::once(label).chain(std::iter::repeat(""));
     labels.zip(wrapped(text, TEXT_COLUMNS)).try_for_each(|(label, line)| row(out, label, line))
 }

@@ -1,8 +1,14 @@
 //! `netmem tune`: the machine's settings of network memory, changed with evidence, a diff and an undo.
 
+pub mod explain;
+pub mod lint;
+
 use std::io::Write;
 
-use crate::{Failure, Outcome, args::TuneArgs};
+use crate::{
+    Failure, Outcome,
+    args::{TuneArgs, TuneCommand},
+};
 
 /// Runs the command.
 ///
@@ -10,8 +16,11 @@ use crate::{Failure, Outcome, args::TuneArgs};
 /// What the command was refused.
 pub fn run(
     args: &TuneArgs,
-    _out: &mut dyn Write,
+    out: &mut dyn Write,
     _notes: &mut dyn Write,
 ) -> Result<Outcome, Failure> {
-    match args.command {}
+    match &args.command {
+        TuneCommand::Explain(args) => explain::run(args, out),
+        TuneCommand::Lint(args) => lint::run(args, out),
+    }
 }

@@ -14,6 +14,9 @@
 //!
 //! Kernel: any; what each setting needs is in [`crate::sysctl::KEYS`].
 
+pub mod facts;
+pub mod lint;
+
 use serde::{Deserialize, Serialize};
 
 /// What a plan is called in JSON.

@@ -1,0 +1,434 @@
+//! Verdicts: each write against the setting's form, unit, bounds, default, and this machine's memory.
+//!
+//! A write has one verdict, that of the first thing that is found; what else is wrong with it follows as
+//! further reasons. The order is that in which the kernel meets them: what it refuses, what has no effect,
+//! what it takes of the text, and then what that means.
+
+use super::events::{Event, Kind, Trouble};
+use super::shell::UNKNOWN;
+use super::{Judgement, Subject, Verdict, reads};
+use crate::sysctl::{Arity, Key, Machine, Unit, Value};
+use crate::tune::facts::{Bounds, Fact, NO_SETTINGS, READ_ONLY, size, spelled};
+
+/// Largest window that TCP can announce, in bytes (RFC 7323).
+const LARGEST_WINDOW_BYTES: i128 = 1 << 30;
+/// More than this for every socket even under pressure is too much, in bytes.
+const LARGEST_MIN_BYTES: i128 = 1 << 20;
+/// Longest advised busy poll, in microseconds.
+const LONGEST_BUSY_POLL_US: i128 = 100;
+/// A protocol's limits should stay below this part of the memory.
+const LARGEST_SHARE: i128 = 4;
+/// Tells what the text does not.
+const NOT_TOLD: &str = "*";
+
+/// Judges all events of a text.
+pub(super) fn all(events: &[Event], machine: &Machine) -> Vec<Verdict> {
+    let written = events.iter().filter_map(|event| match &event.kind {
+        Kind::Write { key, .. } => Some(dotted(key)),
+        _ => None,
+    });
+    let statistics = events.iter().filter_map(|event| match &event.kind {
+        Kind::Read { path, .. } => reads::statistic(path).map(str::to_owned),
+        _ => None,
+    });
+    let judge = Judge { machine, written: written.collect(), statistics: statistics.collect() };
+    events.iter().map(|event| judge.verdict(event)).collect()
+}
+
+/// What the verdicts are made from.
+struct Judge<'a> {
+    machine: &'a Machine,
+    /// All settings that the text writes.
+    written: Vec<String>,
+    /// All interface statistics that it looks at.
+    statistics: Vec<String>,
+}
+
+/// What is found about a write, the first of it the verdict.
+type Found = Vec<(Judgement, String)>;
+
+impl Judge<'_> {
+    fn verdict(&self, event: &Event) -> Verdict {
+        let line = event.line;
+        match &event.kind {
+            Kind::Write { key, value, trouble, strays } => {
+                let name = dotted(key);
+                let known = Key::named(&name);
+                let found = match trouble {
+                    Some(trouble) => vec![(Judgement::NoEffect, trouble_text(*trouble).to_owned())],
+                    None => self.write(&name, known, value, strays),
+                };
+                let citation = known.map(|key| key.citation);
+                let value = (!value.contains(UNKNOWN)).then(|| value.clone());
+                let target = shown(&name);
+                made(Verdict { value, citation, ..blank(line, Subject::Write, target) }, found)
+            }
+            Kind::Read { path, words } => {
+                let (verdict, reason, citation) = match path.strip_prefix("/proc/sys/") {
+                    Some(key) => of_setting(&dotted(key)),
+                    None => reads::judge(path, words, &self.statistics),
+                };
+                let blank = blank(line, Subject::Read, shown(path));
+                made(Verdict { citation, ..blank }, vec![(verdict, reason)])
+            }
+            Kind::Other { text } => {
+                let what = "not a setting of /proc/sys: not judged".to_owned();
+                let blank = blank(line, Subject::Other, shown(text));
+                made(blank, vec![(Judgement::Unknown, what)])
+            }
+        }
+    }
+
+    fn write(&self, name: &str, key: Option<&Key>, value: &str, strays: &[String]) -> Found {
+        let one = |judgement, text: &str| vec![(judgement, text.to_owned())];
+        if name.contains(UNKNOWN) {
+            return one(Judgement::Unknown, "the text does not tell which setting: not judged");
+        }
+        if let Some((_, why)) = NO_SETTINGS.iter().find(|(gone, _)| *gone == name) {
+            return one(Judgement::NoEffect, why);
+        }
+        let Some(key) = key else {
+            return one(
+                Judgement::Unknown,
+                "not a setting of network memory that is known here: not judged",
+            );
+        };
+        if READ_ONLY.contains(&name) {
+            return one(Judgement::NoEffect, "it is to read only: the write is refused");
+        }
+        let mut found = Found::new();
+        if let Some(why) = no_effect(key, self.machine) {
+            found.push((Judgement::NoEffect, why));
+        }
+        if value.contains(UNKNOWN) {
+            let what = "the text does not tell the value: it depends on what runs before";
+            found.push((Judgement::Unknown, what.to_owned()));
+        } else if key.arity == Arity::Text {
+            found.extend(text(key, value));
+        } else {
+            self.numbers(key, value, strays, &mut found);
+        }
+        found
+    }
+
+    /// What the kernel takes of a text as numbers, and what they mean.
+    fn numbers(&self, key: &Key, value: &str, strays: &[String], found: &mut Found) {
+        let capacity = if key.arity == Arity::Triple { 3 } else { 1 };
+        let taken = Taken::of(value, capacity, Bounds::of(key.name));
+        let numbers = &taken.numbers[..];
+        if let Some(word) = &taken.refused {
+            found.push(refused(key, word, numbers.len()));
+        }
+        if numbers.is_empty() {
+            return;
+        }
+        let known = spelled(numbers, key.unit, self.machine);
+        if !taken.rest.is_empty() && !taken.rest.starts_with(['#', ';']) {
+            let form = if capacity == 1 { "one number" } else { "three numbers" };
+            let what = format!(
+                "it is {form}: the kernel sets {known}, drops `{}`, and the write succeeds",
+                taken.rest
+            );
+            found.push((Judgement::SilentlyTruncated, what));
+        }
+        if !strays.is_empty() {
+            let what = format!(
+                "without quotes sysctl gets `{}` as settings of their own, which it refuses; it sets {known}",
+                strays.join("` `")
+            );
+            found.push((Judgement::WrongArity, what));
+        } else if numbers.len() < capacity && taken.refused.is_none() {
+            let what = format!(
+                "it is three numbers: the kernel sets the first {}to {known} and leaves the others",
+                if numbers.len() == 1 { "" } else { "two " }
+            );
+            found.push((Judgement::WrongArity, what));
+        }
+        let whole = self.with_default(key, numbers);
+        self.pages(key, numbers, found);
+        self.dangers(key, numbers, &whole, found);
+        self.default(key, numbers, found);
+        if found.is_empty() {
+            found.push((Judgement::Fine, format!("sets {known}. {}", key.meaning)));
+        }
+    }
+
+    /// The numbers that are set, and behind them those of the default that stay.
+    fn with_default(&self, key: &Key, numbers: &[i128]) -> Vec<i128> {
+        let default = self.default_of(key).unwrap_or_default();
+        numbers.iter().copied().chain(default.into_iter().skip(numbers.len())).collect()
+    }
+
+    fn default_of(&self, key: &Key) -> Option<Vec<i128>> {
+        match key.default(self.machine)? {
+            Value::Scalar(number) => Some(vec![number.into()]),
+            Value::Triple(numbers) => Some(numbers.map(i128::from).to_vec()),
+            Value::Text(_) => None,
+        }
+    }
+
+    /// Settings in pages that were meant in something else.
+    fn pages(&self, key: &Key, numbers: &[i128], found: &mut Found) {
+        if key.unit != Unit::Pages || key.arity != Arity::Triple {
+            return;
+        }
+        let most = numbers.iter().copied().max().unwrap_or_default();
+        let memory = i128::from(self.machine.free_buffer_pages);
+        let page = i128::from(self.machine.page_bytes);
+        let is_buffer = matches!(numbers, [min, _, max] if *min <= 65_536 && *max / 100 > *min);
+        if most > memory {
+            let what = format!(
+                "it is in pages: {} is {}, and the machine has {} for buffers; as bytes it would be {} pages",
+                most,
+                size(most.saturating_mul(page)),
+                size(memory.saturating_mul(page)),
+                most / page.max(1)
+            );
+            found.push((Judgement::WrongUnit, what));
+        } else if is_buffer {
+            let what = format!(
+                "it is in pages, and of all sockets together: {} looks like one socket's buffer in bytes",
+                spelled(numbers, key.unit, self.machine)
+            );
+            found.push((Judgement::WrongUnit, what));
+        } else if most > memory / LARGEST_SHARE {
+            let what = format!(
+                "{} is more than a quarter of the machine's {}: programs run out of memory before sockets do",
+                size(most.saturating_mul(page)),
+                size(memory.saturating_mul(page))
+            );
+            found.push((Judgement::Dangerous, what));
+        }
+    }
+
+    /// What works and should not be done.
+    fn dangers(&self, key: &Key, numbers: &[i128], whole: &[i128], found: &mut Found) {
+        let mut say = |what: String| found.push((Judgement::Dangerous, what));
+        if key.arity == Arity::Triple && !whole.is_sorted() {
+            let shown: Vec<_> = whole.iter().map(ToString::to_string).collect();
+            say(format!(
+                "the three do not ascend: {}; the kernel does not check it",
+                shown.join(" ")
+            ));
+        }
+        if let (Some(0), Some(lost)) =
+            (numbers.first(), Fact::named(key.name).and_then(|fact| fact.lost_when_off))
+        {
+            say(format!("off, {lost}"));
+        }
+        match (key.name, numbers) {
+            ("net.ipv4.tcp_rmem" | "net.ipv4.tcp_wmem", [min, ..]) => {
+                if let [_, _, max] = numbers
+                    && *max > LARGEST_WINDOW_BYTES
+                {
+                    say(format!("{} for one socket: TCP's largest window is 1 GiB", size(*max)));
+                }
+                if *min > LARGEST_MIN_BYTES {
+                    say(format!(
+                        "{} are left to every socket even under memory pressure, which so cannot end",
+                        size(*min)
+                    ));
+                }
+            }
+            ("net.core.rmem_max" | "net.core.wmem_max", [max]) if *max > LARGEST_WINDOW_BYTES => {
+                say(format!("any program may then have {} in one socket", size(*max)));
+            }
+            ("net.core.busy_poll" | "net.core.busy_read", [us]) if *us > LONGEST_BUSY_POLL_US => {
+                say(format!("{us} microseconds of a CPU for every call that waits; 50 is advised"));
+            }
+            _ => {}
+        }
+    }
+
+    /// Less than the default, or just that, or something that does nothing alone.
+    fn default(&self, key: &Key, numbers: &[i128], found: &mut Found) {
+        let default = self.default_of(key);
+        let is_limit = Fact::named(key.name).is_some_and(|fact| fact.less_is_less);
+        if let Some(default) = &default {
+            let lowered: Vec<_> =
+                numbers.iter().zip(default).filter(|(number, default)| number < default).collect();
+            let is_misread = found.iter().any(|(judgement, _)| *judgement == Judgement::WrongUnit);
+            if is_limit && !lowered.is_empty() && !is_misread {
+                let pairs =
+                    lowered.iter().map(|(number, default)| format!("{default} to {number}"));
+                let what = format!(
+                    "it lowers what this kernel boots with on this machine: {}; by its rule: {}",
+                    pairs.collect::<Vec<_>>().join(", "),
+                    key.default_rule
+                );
+                found.push((Judgement::LowersTheDefault, what));
+            }
+            if found.is_empty() && default == numbers {
+                let what =
+                    "it is what the kernel boots with: nothing changes where nothing else set it";
+                found.push((Judgement::NoEffect, what.to_owned()));
+            }
+        }
+        let other = "net.core.netdev_budget_usecs";
+        if key.name == "net.core.netdev_budget"
+            && found.is_empty()
+            && !self.written.iter().any(|name| name == other)
+        {
+            let what = "alone it may change nothing: netdev_budget_usecs, which the text leaves, ends the \
+                        round of polling first; raise both or neither";
+            found.push((Judgement::NoEffect, what.to_owned()));
+        }
+    }
+}
+
+/// What the kernel takes of a text: as proc_dointvec and its like do, kernel/sysctl.c.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// The numbers that are set.
+    pub(super) numbers: Vec<i128>,
+    /// The word at which the write ends with `EINVAL`.
+    pub(super) refused: Option<String>,
+    /// What stands behind the last number that the setting has.
+    rest: String,
+}
+
+impl Taken {
+    pub(super) fn of(value: &str, capacity: usize, bounds: Bounds) -> Self {
+        let mut taken = Self::default();
+        let mut words = value.split_ascii_whitespace();
+        for word in words.by_ref().take(capacity) {
+            let is_allowed = |number: &i128| (bounds.min..=bounds.max).contains(number);
+            match number(word).filter(is_allowed) {
+                Some(number) => taken.numbers.push(number),
+                None => {
+                    taken.refused = Some(word.to_owned());
+                    break;
+                }
+            }
+        }
+        if value.trim().is_empty() {
+            taken.refused = Some(String::new());
+        }
+        taken.rest = words.collect::<Vec<_>>().join(" ");
+        taken
+    }
+}
+
+/// A number as the kernel reads it: 0x is hexadecimal, a 0 in front octal.
+fn number(word: &str) -> Option<i128> {
+    let (sign, digits) = match word.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, word),
+    };
+    let radix = |digits: &str, radix| {
+        let is_plain = digits.chars().all(|digit| digit.is_digit(radix));
+        is_plain.then(|| u64::from_str_radix(digits, radix).ok())?
+    };
+    let hexadecimal = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X"));
+    let number = match (hexadecimal, digits.strip_prefix('0')) {
+        (Some(digits), _) => radix(digits, 16)?,
+        (None, Some(octal)) if !octal.is_empty() => radix(octal, 8)?,
+        _ => radix(digits, 10)?,
+    };
+    Some(sign * i128::from(number))
+}
+
+/// What is said of a number that the kernel does not take.
+fn refused(key: &Key, word: &str, set: usize) -> (Judgement, String) {
+    let end = match set {
+        0 => "refused with EINVAL: nothing changes".to_owned(),
+        1 => "refused with EINVAL, and the number before it is set".to_owned(),
+        set => format!("refused with EINVAL, and the {set} numbers before it are set"),
+    };
+    let bounds = Bounds::of(key.name);
+    let digits = word.trim_end_matches(|letter| "kKmMgGtTiIbB".contains(letter));
+    let has_suffix = digits.len() < word.len() && digits.parse::<u64>().is_ok();
+    if has_suffix {
+        let unit = key.unit.name();
+        return (
+            Judgement::WrongUnit,
+            format!(
+                "`{word}`: the kernel knows no K, M or G, it is a plain number of {unit}; {end}"
+            ),
+        );
+    }
+    let why = match number(word) {
+        _ if word.is_empty() => "no number".to_owned(),
+        Some(_) => format!("`{word}` is not within {} to {}", bounds.min, bounds.max),
+        None if word.starts_with(['"', '\'']) => {
+            format!("`{word}`: quotes in a file of settings belong to the value")
+        }
+        None => format!("`{word}` is no number"),
+    };
+    let judgement = if set == 0 { Judgement::NoEffect } else { Judgement::WrongArity };
+    (judgement, format!("{why}; {end}"))
+}
+
+/// A setting that is text.
+fn text(key: &Key, value: &str) -> Found {
+    let what = match value.split_whitespace().count() {
+        1 => return vec![(Judgement::Fine, format!("sets `{value}`. {}", key.meaning))],
+        0 => "no text: nothing changes".to_owned(),
+        _ => format!("`{value}` is no name: the kernel takes the whole text, and refuses it"),
+    };
+    vec![(Judgement::NoEffect, what)]
+}
+
+fn no_effect(key: &Key, machine: &Machine) -> Option<String> {
+    let fact = Fact::named(key.name)?;
+    let (major, minor) = fact.no_effect_since?;
+    let why = fact.mistakes.first().copied().unwrap_or(key.meaning);
+    machine.since(major, minor).then(|| format!("without effect: {why}"))
+}
+
+fn trouble_text(trouble: Trouble) -> &'static str {
+    match trouble {
+        Trouble::SpacesAroundEquals => {
+            "sysctl wants `key=value` as one argument: with blanks around `=` it refuses all three"
+        }
+        Trouble::RedirectedBySudo => {
+            "the file is opened by the shell, without sudo's privileges: refused unless the shell is root; \
+             `| sudo tee FILE` works"
+        }
+    }
+}
+
+/// What is said of a look at a setting.
+fn of_setting(name: &str) -> reads::Said {
+    if let Some((_, why)) = NO_SETTINGS.iter().find(|(gone, _)| *gone == name) {
+        return (Judgement::NoEffect, (*why).to_owned(), None);
+    }
+    match Key::named(name) {
+        Some(key) => {
+            let what = format!("in {}. {}", key.unit.name(), key.meaning);
+            (Judgement::Fine, what, Some(key.citation))
+        }
+        None => (Judgement::Unknown, "not a setting that is known here: not judged".into(), None),
+    }
+}
+
+/// A setting's name with dots, from one with dots or slashes.
+fn dotted(key: &str) -> String {
+    let key = key.trim();
+    let key = key.strip_prefix("/proc/sys/").unwrap_or(key);
+    let has_slashes = key.find(['.', '/']).is_some_and(|at| key.as_bytes()[at] == b'/');
+    if has_slashes { key.replace('/', ".") } else { key.to_owned() }
+}
+
+fn shown(text: &str) -> String {
+    text.replace(UNKNOWN, NOT_TOLD)
+}
+
+fn blank(line: usize, subject: Subject, target: String) -> Verdict {
+    Verdict {
+        line,
+        subject,
+        target,
+        value: None,
+        verdict: Judgement::Unknown,
+        reasons: Vec::new(),
+        citation: None,
+    }
+}
+
+/// A verdict with what was found: the first of it decides.
+fn made(blank: Verdict, found: Found) -> Verdict {
+    let verdict = found.first().map_or(Judgement::Unknown, |(judgement, _)| *judgement);
+    let reasons = found.into_iter().map(|(_, reason)| shown(&reason)).collect();
+    Verdict { verdict, reasons, ..blank }
+}

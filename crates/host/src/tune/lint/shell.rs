@@ -1,0 +1,484 @@
+//! A shell script as a list of simple commands, and the lines of settings between them.
+//!
+//! What is understood: quotes, comments, joined lines, operators, redirections, here-documents and
+//! here-strings, variables, and commands inside `$( )` and backticks, which become commands of their own.
+//! What is not understood is skipped and never refused. A NUL stands in a text for what nobody knows.
+//! Behaviour: POSIX.1-2017 chapter 2 (Shell Command Language), and bash(1).
+
+use super::print::unescaped;
+use super::variables::braced;
+
+/// Stands for a piece of text that is not known.
+pub(super) const UNKNOWN: char = '\0';
+/// How deep commands are followed into commands.
+pub(super) const DEEPEST: usize = 6;
+
+/// How many letters a command inside a word may have.
+const LONGEST_INNER: usize = 1 << 12;
+
+/// A piece of a word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Part {
+    Text(String),
+    /// A variable, its default where `${x:-default}` gives one, and whether it stands in quotes.
+    Variable {
+        name: String,
+        default: Option<String>,
+        quoted: bool,
+    },
+}
+
+/// A word, in its pieces.
+pub(super) type Word = Vec<Part>;
+
+/// What a command reads from the script itself.
+#[derive(Debug, Clone)]
+pub(super) struct Body {
+    pub(super) line: usize,
+    pub(super) text: Word,
+}
+
+/// A redirection to or from a file.
+#[derive(Debug, Clone)]
+pub(super) struct Redirect {
+    pub(super) writes: bool,
+    pub(super) target: Word,
+}
+
+/// A command without operators.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Simple {
+    pub(super) line: usize,
+    pub(super) words: Vec<Word>,
+    pub(super) redirects: Vec<Redirect>,
+    pub(super) body: Option<Body>,
+    /// Whether the next one reads what this one prints.
+    pub(super) piped: bool,
+}
+
+/// One thing that the text says.
+#[derive(Debug, Clone)]
+pub(super) enum Item {
+    Command(Simple),
+    /// A line as sysctl.conf(5) has it.
+    Setting {
+        line: usize,
+        text: String,
+    },
+}
+
+/// A here-document that begins behind the end of this line.
+#[derive(Debug)]
+struct Pending {
+    /// Which command reads it.
+    item: usize,
+    delimiter: String,
+    is_indented: bool,
+    is_quoted: bool,
+}
+
+/// Reads a script that begins on `line`, `depth` commands deep.
+pub(super) fn items(text: &str, line: usize, depth: usize) -> Vec<Item> {
+    if depth > DEEPEST {
+        return Vec::new();
+    }
+    Lexer::new(text, line, depth).run()
+}
+
+/// Whether a line sets something as sysctl.conf(5) has it: it is no command, because of its dots.
+pub(super) fn is_setting(line: &str) -> bool {
+    let line = line.trim_start();
+    let Some((key, _)) = line.strip_prefix('-').unwrap_or(line).split_once('=') else {
+        return false;
+    };
+    let key = key.trim();
+    let folder = key.split(['.', '/']).next().unwrap_or_default();
+    let is_name = |c: char| c.is_ascii_alphanumeric() || "._/-*:".contains(c);
+    let folders = ["net", "vm", "kernel", "fs", "dev", "user", "debug", "abi", "sunrpc", "crypto"];
+    folders.contains(&folder) && folder.len() < key.len() && key.chars().all(is_name)
+}
+
+struct Lexer {
+    text: Vec<char>,
+    at: usize,
+    line: usize,
+    depth: usize,
+    items: Vec<Item>,
+    /// Commands inside words; they follow the others.
+    inner: Vec<Item>,
+    current: Simple,
+    pending: Vec<Pending>,
+}
+
+impl Lexer {
+    fn new(text: &str, line: usize, depth: usize) -> Self {
+        Self {
+            text: text.chars().collect(),
+            at: 0,
+            line,
+            depth,
+            items: Vec::new(),
+            inner: Vec::new(),
+            current: Simple::default(),
+            pending: Vec::new(),
+        }
+    }
+
+    fn run(mut self) -> Vec<Item> {
+        let mut is_line_start = true;
+        while let Some(letter) = self.peek(0) {
+            if std::mem::take(&mut is_line_start) && self.setting() {
+                is_line_start = true;
+                continue;
+            }
+            match letter {
+                '\n' => {
+                    self.end(false);
+                    self.next();
+                    self.bodies();
+                    is_line_start = true;
+                }
+                ' ' | '\t' | '\r' => self.skip(1),
+                '#' => self.skip_line(),
+                '\\' if self.peek(1) == Some('\n') => self.skip(2),
+                ';' | '(' | ')' => {
+                    self.end(false);
+                    self.skip(1);
+                }
+                '&' if self.peek(1) == Some('>') => self.skip(1),
+                '&' => {
+                    self.end(false);
+                    self.skip(1);
+                }
+                '|' => {
+                    let is_pipe = self.peek(1) != Some('|');
+                    self.end(is_pipe);
+                    let second = matches!(self.peek(1), Some('|' | '&'));
+                    self.skip(1 + usize::from(second));
+                }
+                '<' | '>' => self.redirect(),
+                _ => self.command_word(),
+            }
+        }
+        self.end(false);
+        self.bodies();
+        self.items.append(&mut self.inner);
+        self.items
+    }
+
+    fn peek(&self, ahead: usize) -> Option<char> {
+        self.text.get(self.at + ahead).copied()
+    }
+
+    /// Passes a letter.
+    fn next(&mut self) -> Option<char> {
+        let letter = self.peek(0)?;
+        self.at += 1;
+        self.line += usize::from(letter == '\n');
+        Some(letter)
+    }
+
+    fn skip(&mut self, letters: usize) {
+        for _ in 0..letters {
+            self.next();
+        }
+    }
+
+    fn skip_line(&mut self) {
+        while self.peek(0).is_some_and(|letter| letter != '\n') {
+            self.next();
+        }
+    }
+
+    /// The rest of the line.
+    fn rest_of_line(&self) -> String {
+        self.text[self.at..].iter().take_while(|letter| **letter != '\n').collect()
+    }
+
+    /// Takes a line of settings or a comment of such a file, if that is what begins here.
+    fn setting(&mut self) -> bool {
+        let line = self.rest_of_line();
+        let is_setting = is_setting(&line);
+        if !self.current.words.is_empty() || !(is_setting || line.trim_start().starts_with(';')) {
+            return false;
+        }
+        if is_setting {
+            self.items.push(Item::Setting { line: self.line, text: line });
+        }
+        self.skip_line();
+        self.next();
+        true
+    }
+
+    /// Ends the command, if there is one.
+    fn end(&mut self, piped: bool) {
+        let command = std::mem::take(&mut self.current);
+        let is_empty = command.words.is_empty() && command.redirects.is_empty();
+        let has_body = command.body.is_some()
+            || self.pending.iter().any(|pending| pending.item == self.items.len());
+        if !is_empty || has_body {
+            self.items.push(Item::Command(Simple { piped, ..command }));
+        }
+    }
+
+    fn begin(&mut self) {
+        if self.current.line == 0 {
+            self.current.line = self.line;
+        }
+    }
+
+    fn command_word(&mut self) {
+        self.begin();
+        let start = self.at;
+        let word = self.word();
+        if self.at == start {
+            // Nothing is a word here, and nothing must stop.
+            self.skip(1);
+            return;
+        }
+        let is_number = self.text[start..self.at].iter().all(char::is_ascii_digit);
+        if !(is_number && matches!(self.peek(0), Some('<' | '>'))) {
+            self.current.words.push(word);
+        }
+    }
+
+    fn redirect(&mut self) {
+        self.begin();
+        let ahead: String = (0..3).filter_map(|ahead| self.peek(ahead)).collect();
+        if ahead.starts_with("<(") || ahead.starts_with(">(") {
+            self.skip(1);
+            let inner = self.enclosed('(', ')');
+            self.follow(&inner);
+            self.current.words.push(vec![Part::Text(UNKNOWN.into())]);
+        } else if ahead == "<<<" {
+            self.skip(3);
+            self.blanks();
+            let (line, text) = (self.line, self.word());
+            self.current.body = Some(Body { line, text });
+        } else if ahead.starts_with("<<") {
+            self.skip(2);
+            self.here_document();
+        } else {
+            let writes = ahead.starts_with('>');
+            self.skip(1);
+            if matches!(self.peek(0), Some('>' | '|')) {
+                self.skip(1);
+            }
+            let is_descriptor = self.peek(0) == Some('&');
+            self.skip(is_descriptor.into());
+            self.blanks();
+            let target = self.word();
+            if !is_descriptor && !target.is_empty() {
+                self.current.redirects.push(Redirect { writes, target });
+            }
+        }
+    }
+
+    fn blanks(&mut self) {
+        while matches!(self.peek(0), Some(' ' | '\t')) {
+            self.next();
+        }
+    }
+
+    fn here_document(&mut self) {
+        let is_indented = self.peek(0) == Some('-');
+        self.skip(is_indented.into());
+        self.blanks();
+        let start = self.at;
+        let word = self.word();
+        let is_quoted = self.text[start..self.at].iter().any(|letter| "'\"\\".contains(*letter));
+        let text = |part: &Part| match part {
+            Part::Text(text) => text.clone(),
+            Part::Variable { name, .. } => format!("${name}"),
+        };
+        let delimiter: String = word.iter().map(text).collect();
+        let item = self.items.len();
+        if !delimiter.is_empty() {
+            self.pending.push(Pending { item, delimiter, is_indented, is_quoted });
+        }
+    }
+
+    /// Reads the here-documents of the line that has ended.
+    fn bodies(&mut self) {
+        for pending in std::mem::take(&mut self.pending) {
+            let line = self.line;
+            let mut text = String::new();
+            while self.peek(0).is_some() {
+                let read = self.rest_of_line();
+                self.skip_line();
+                self.next();
+                let kept = if pending.is_indented { read.trim_start_matches('\t') } else { &read };
+                if kept.trim_end_matches('\r') == pending.delimiter {
+                    break;
+                }
+                text.push_str(kept);
+                text.push('\n');
+            }
+            let text = if pending.is_quoted {
+                vec![Part::Text(text)]
+            } else {
+                let mut body = Self::new(&text, line, self.depth);
+                let word = body.until(None);
+                self.inner.append(&mut body.inner);
+                word
+            };
+            if let Some(Item::Command(command)) = self.items.get_mut(pending.item) {
+                command.body = Some(Body { line, text });
+            }
+        }
+    }
+
+    /// Reads a word, as far as it goes without blanks and operators.
+    fn word(&mut self) -> Word {
+        let mut word = Word::new();
+        while let Some(letter) = self.peek(0) {
+            match letter {
+                ' ' | '\t' | '\r' | '\n' | ';' | '&' | '|' | '(' | ')' | '<' | '>' => break,
+                '\'' => {
+                    self.next();
+                    let text = self.up_to('\'');
+                    word.push(Part::Text(text));
+                }
+                '"' => {
+                    self.next();
+                    word.push(Part::Text(String::new()));
+                    word.append(&mut self.until(Some('"')));
+                }
+                '\\' => {
+                    self.next();
+                    match self.next() {
+                        Some('\n') | None => {}
+                        Some(letter) => text_of(&mut word).push(letter),
+                    }
+                }
+                '`' | '$' => self.expansion(&mut word, false),
+                letter => {
+                    self.next();
+                    text_of(&mut word).push(letter);
+                }
+            }
+        }
+        word
+    }
+
+    /// Reads quoted text up to its end, or a here-document, which has none.
+    fn until(&mut self, end: Option<char>) -> Word {
+        let mut word = Word::new();
+        while let Some(letter) = self.peek(0) {
+            match letter {
+                letter if Some(letter) == end => {
+                    self.next();
+                    break;
+                }
+                '\\' if matches!(self.peek(1), Some('$' | '`' | '"' | '\\' | '\n')) => {
+                    self.next();
+                    match self.next() {
+                        Some('\n') | None => {}
+                        Some(letter) => text_of(&mut word).push(letter),
+                    }
+                }
+                '`' | '$' => self.expansion(&mut word, true),
+                letter => {
+                    self.next();
+                    text_of(&mut word).push(letter);
+                }
+            }
+        }
+        word
+    }
+
+    /// Text up to a letter, which is taken too.
+    fn up_to(&mut self, end: char) -> String {
+        let mut text = String::new();
+        while let Some(letter) = self.next().filter(|letter| *letter != end) {
+            text.push(letter);
+        }
+        text
+    }
+
+    /// What brackets enclose, from the opening one on; nothing where the closing one is missing or too
+    /// far away, and then only the opening one is passed.
+    fn enclosed(&mut self, open: char, close: char) -> String {
+        let (start, line) = (self.at, self.line);
+        let mut depth = 0_usize;
+        let mut quote = None;
+        while let Some(letter) = self.next().filter(|_| self.at - start < LONGEST_INNER) {
+            match quote {
+                Some(mark) if letter == mark => quote = None,
+                Some('"') if letter == '\\' => self.skip(1),
+                Some(_) => {}
+                None if letter == '\\' => self.skip(1),
+                None if open == '(' && matches!(letter, '"' | '\'') => quote = Some(letter),
+                None if letter == open => depth += 1,
+                None if letter == close => depth -= 1,
+                None => {}
+            }
+            if depth == 0 {
+                return self.text[start + 1..self.at - 1].iter().collect();
+            }
+        }
+        (self.at, self.line) = (start + 1, line);
+        String::new()
+    }
+
+    /// Reads commands that stand inside a word.
+    fn follow(&mut self, text: &str) {
+        let first = self.line.saturating_sub(text.matches('\n').count());
+        self.inner.append(&mut items(text, first, self.depth + 1));
+    }
+
+    /// Reads what begins with `$` or a backtick.
+    fn expansion(&mut self, word: &mut Word, quoted: bool) {
+        if self.next() == Some('`') {
+            let inner = self.up_to('`');
+            self.follow(&inner);
+            return text_of(word).push(UNKNOWN);
+        }
+        match self.peek(0) {
+            Some('(') => {
+                let inner = self.enclosed('(', ')');
+                if !inner.starts_with('(') {
+                    self.follow(&inner);
+                }
+                text_of(word).push(UNKNOWN);
+            }
+            Some('{') => {
+                let inner = self.enclosed('{', '}');
+                match braced(&inner, quoted) {
+                    Some(part) => word.push(part),
+                    None => text_of(word).push(UNKNOWN),
+                }
+            }
+            Some('\'') if !quoted => {
+                self.next();
+                let text = self.up_to('\'');
+                text_of(word).push_str(&unescaped(&text));
+            }
+            Some(letter) if letter.is_ascii_alphabetic() || letter == '_' => {
+                let is_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+                let mut name = String::new();
+                while let Some(letter) = self.peek(0).filter(|letter| is_name(*letter)) {
+                    name.push(letter);
+                    self.next();
+                }
+                word.push(Part::Variable { name, default: None, quoted });
+            }
+            Some(letter) if letter.is_ascii_digit() || "@*#?$!-".contains(letter) => {
+                self.next();
+                text_of(word).push(UNKNOWN);
+            }
+            _ => text_of(word).push('$'),
+        }
+    }
+}
+
+/// The text that a word ends with, to add to it.
+fn text_of(word: &mut Word) -> &mut String {
+    if !matches!(word.last(), Some(Part::Text(_))) {
+        word.push(Part::Text(String::new()));
+    }
+    match word.last_mut() {
+        Some(Part::Text(text)) => text,
+        _ => unreachable!("a text was put there"),
+    }
+}

@@ -1,0 +1,430 @@
+//! Lines of scripts against the verdicts that are expected, the kernel against what is predicted of it, and
+//! texts made up at random.
+//!
+//! Planted and caught: a number more than the setting has; numbers behind a refused one set; octal as
+//! decimal; 0 taken where 1 is the least; the default itself told as lower; memory in bytes beside pages;
+//! the last reason as the verdict; an order unchecked; a refusal unsaid; the later of two values of a
+//! variable; a value outside quotes not divided; tabs kept in front of a here-document's end; remarks as
+//! words; tee ignored; sudo's redirection as good; a here-document's lines one too far; other statistics
+//! overlooked; printf's format used once; keywords as commands; `-` as a part of a name; commands inside
+//! words out of order.
+#![allow(clippy::unwrap_used, reason = "tests: what cannot go on, panics")]
+
+use std::fs;
+
+use proptest::{collection::vec, prelude::*, sample::select};
+
+use super::*;
+use crate::{
+    lab::{NetNs, missing_privilege, skip},
+    proc::Scope,
+    sysctl::{Arity, KEYS, Key},
+    tune::facts::Bounds,
+};
+
+/// A machine of 24 GiB, as the fixtures say.
+const MACHINE: Machine = Machine {
+    free_buffer_pages: 6_141_888,
+    page_bytes: 4096,
+    kernel: (6, 18),
+    tcp_hash_buckets: Some(262_144),
+};
+
+const ARTICLE: &str = include_str!("../../../tests/fixtures/tune/article.sh");
+const SNIPPETS: &str = include_str!("../../../tests/fixtures/tune/snippets.txt");
+
+fn brief(text: &str) -> Vec<(usize, &'static str)> {
+    lint(text, &MACHINE).iter().map(|verdict| (verdict.line, verdict.verdict.name())).collect()
+}
+
+/// The only verdict of a text.
+fn only(text: &str, machine: &Machine) -> Verdict {
+    let mut verdicts = lint(text, machine);
+    assert_eq!(verdicts.len(), 1, "{text}: {verdicts:?}");
+    verdicts.pop().unwrap()
+}
+
+#[test]
+fn each_write_and_look_of_the_articles_script_has_its_verdict() {
+    let expected = [
+        (8, "rmem_default", "fine", "262144 bytes (256 KiB)"),
+        (9, "rmem_max", "fine", "does not bound TCP's"),
+        (10, "wmem_default", "fine", "262144 bytes"),
+        (11, "wmem_max", "fine", "16 MiB"),
+        (14, "tcp_rmem", "lowers-the-default", "131072 to 87380, 33554432 to 16777216"),
+        (15, "tcp_wmem", "fine", "4096 65536 16777216 bytes (4 KiB, 64 KiB, 16 MiB)"),
+        (16, "tcp_mem", "wrong-unit", "16777216 is 64 GiB, and the machine has 23.4 GiB"),
+        (
+            19,
+            "udp_rmem_min",
+            "silently-truncated",
+            "drops `87380 16777216`, and the write succeeds",
+        ),
+        (20, "udp_wmem_min", "no-effect", "no send memory"),
+        (21, "udp_mem", "wrong-arity", "sets the first to 16777216 pages (64 GiB) and leaves"),
+        (24, "netdev_max_backlog", "fine", "packets in a CPU's backlog"),
+        (25, "netdev_budget", "no-effect", "netdev_budget_usecs"),
+        (28, "tcp_window_scaling", "no-effect", "what the kernel boots with"),
+        (31, "tcp_moderate_rcvbuf", "no-effect", "what the kernel boots with"),
+        (40, "/proc/net/sockstat", "fine", "mem of TCP and UDP is in pages"),
+        (43, "/proc/slabinfo", "silently-truncated", "skbuff_fclone_cache"),
+        (46, "/proc/net/sockstat", "fine", "count the whole machine"),
+        (49, "/sys/kernel/debug/page_pool/", "no-effect", "there is no such folder"),
+        (55, "/sys/class/net/*/statistics/rx_dropped", "silently-truncated", "rx_missed_errors"),
+        (56, "/sys/class/net/*/statistics/tx_dropped", "fine", "a counter"),
+        (57, "/sys/class/net/*/statistics/rx_fifo_errors", "fine", "a counter"),
+    ];
+    let report = Report::of("article", ARTICLE, &MACHINE);
+    assert_eq!(report.verdicts.len(), expected.len(), "{:#?}", report.verdicts);
+    for (verdict, (line, target, judgement, reason)) in report.verdicts.iter().zip(expected) {
+        assert_eq!((verdict.line, verdict.verdict.name()), (line, judgement), "{verdict:?}");
+        assert!(verdict.target.ends_with(target), "{verdict:?}");
+        assert!(verdict.reasons.join("; ").contains(reason), "{verdict:?}");
+        assert!(verdict.citation.is_some(), "{verdict:?}");
+    }
+    assert_eq!(report.findings, 11);
+    assert_eq!(report.verdicts[0].value.as_deref(), Some("262144"), "without the remark");
+    // What else is wrong with a write follows its verdict.
+    let reasons = |line: usize| {
+        let at = report.verdicts.iter().find(|verdict| verdict.line == line).unwrap();
+        at.reasons.join("; ")
+    };
+    assert!(reasons(21).contains("as bytes it would be 4096 pages"), "{}", reasons(21));
+    assert!(reasons(21).contains("do not ascend: 16777216 767736 1151604"), "{}", reasons(21));
+    assert!(reasons(20).contains("drops `65536 16777216`"), "{}", reasons(20));
+}
+
+/// The advice for older kernels was right for them.
+#[test]
+fn verdicts_are_of_the_machine() {
+    let old = Machine { kernel: (6, 1), ..MACHINE };
+    let wrong = "sysctl -w net.ipv4.tcp_rmem='4096 131072 16777216'";
+    assert_eq!(only(wrong, &MACHINE).verdict, Judgement::LowersTheDefault);
+    assert_eq!(only(wrong, &old).verdict, Judgement::Fine);
+    let small = "net.core.rmem_max = 2500000";
+    assert_eq!(only(small, &old).verdict, Judgement::Fine);
+    let scale = "net.ipv4.tcp_adv_win_scale = 2";
+    assert_eq!(only(scale, &MACHINE).verdict, Judgement::NoEffect);
+    assert_eq!(only(scale, &old).verdict, Judgement::Fine);
+    // 64 GiB of 1 TiB are no mistake of the unit, but less than the default.
+    let large = Machine { free_buffer_pages: 1 << 28, ..MACHINE };
+    let pages = "net.ipv4.tcp_mem = 8388608 12582912 16777216";
+    assert_eq!(only(pages, &large).verdict, Judgement::LowersTheDefault);
+}
+
+#[test]
+fn snippets_have_the_verdicts_that_stand_beside_them() {
+    let mut snippets = 0;
+    for snippet in SNIPPETS.split("\n## ").skip(1) {
+        let (title, rest) = snippet.split_once('\n').unwrap();
+        let (text, expected) = rest.split_once("\n=> ").unwrap();
+        let expected: Vec<_> = format!("\n{expected}")
+            .split('\n')
+            .map(|line| line.trim_start_matches("=> "))
+            .filter(|line| !line.is_empty())
+            .map(str::to_owned)
+            .collect();
+        let given = brief(text);
+        let given: Vec<_> =
+            given.iter().map(|(line, verdict)| format!("{line} {verdict}")).collect();
+        assert_eq!(given, expected, "{title}\n{text}\n{:#?}", lint(text, &MACHINE));
+        snippets += 1;
+    }
+    assert!(snippets >= 30, "{snippets}");
+}
+
+#[test]
+fn one_write_is_judged_alike_in_every_form() {
+    for (key, value) in [
+        ("net.ipv4.tcp_rmem", "8192 87380 16777216"),
+        ("net.core.rmem_max", "16M"),
+        ("net.ipv4.udp_mem", "16777216"),
+        ("net.ipv4.tcp_sack", "0"),
+        ("net.core.wmem_max", "8388608"),
+        ("net.ipv4.tcp_rmem", "4096 x 1"),
+    ] {
+        let path = format!("/proc/sys/{}", key.replace('.', "/"));
+        let forms = [
+            (1, format!("{key} = {value}")),
+            (1, format!("-{}={value}", key.replace('.', "/"))),
+            (1, format!("sysctl -w {key}='{value}'")),
+            (1, format!("sysctl -q -w \"{key} = {value}\" || true")),
+            (1, format!("echo '{value}' > {path}")),
+            (1, format!("echo {value} >{path} 2>/dev/null && echo done")),
+            (1, format!("if true; then echo -n \"{value}\" | sudo tee {path} >/dev/null; fi")),
+            (1, format!("printf '%s\\n' '{value}' > {path}")),
+            (3, format!("V='{value}'\nP={path}\necho \"$V\" > ${{P}}")),
+            (1, format!("sudo sh -c \"echo {value} > {path}\"")),
+            (3, format!("cat > /etc/sysctl.d/9.conf <<EOF\n# x\n{key}={value}\nEOF\n")),
+            (2, format!("cat <<-'E' | tee -a /etc/sysctl.conf\n\t{key} = {value}\n\tE\nls\n")),
+            (1, format!("echo '{key}={value}' | sysctl -p -")),
+            (1, format!("sysctl -p /dev/stdin <<< \"{key} = {value}\"")),
+            (2, format!("f() {{\n  sysctl \\\n    -w {key}=\"{value}\"; }}; f")),
+        ];
+        let first = only(&forms[0].1, &MACHINE);
+        assert_eq!((&first.target[..], first.value.as_deref()), (key, Some(value)));
+        for (line, form) in &forms {
+            assert_eq!(only(form, &MACHINE), Verdict { line: *line, ..first.clone() }, "{form}");
+        }
+    }
+}
+
+/// What ends, ends there: what stands behind it is judged.
+#[test]
+fn what_follows_a_document_or_a_quote_is_judged() {
+    for (text, lines) in [
+        (
+            "cat <<-E > /etc/sysctl.conf\n\tnet.ipv4.tcp_sack = 0\n\tE\nsysctl -w net.ipv4.tcp_sack=0",
+            [2, 4],
+        ),
+        ("sysctl -w net.ipv4.tcp_sack=\"0\" # it's\nsysctl -w net.ipv4.tcp_sack=0", [1, 2]),
+        ("echo 'a\nb' > x\nnet.ipv4.tcp_sack = 0\n[ `sysctl net.ipv4.tcp_mem` ]", [3, 4]),
+        (
+            "x=$(cat <(ls) \")\")\nnet.ipv4.tcp_sack=0\ncat a | tee /proc/sys/net/ipv4/tcp_sack",
+            [2, 3],
+        ),
+    ] {
+        let given: Vec<_> = brief(text).into_iter().map(|(line, _)| line).collect();
+        assert_eq!(given, lines, "{text}");
+    }
+}
+
+#[test]
+fn what_a_text_does_not_tell_is_unknown_and_no_finding() {
+    for text in [
+        "echo $1 > /proc/sys/net/core/rmem_max",
+        "A=1\nif x; then A=2; fi\nsysctl -w net.core.rmem_max=$A",
+        "read A\nsysctl -w net.core.rmem_max=$A",
+        "A=1; A+=0\nsysctl -w net.core.rmem_max=$A",
+        "sysctl -w net.core.rmem_max=$(nproc)",
+        "nproc > /proc/sys/net/core/rmem_max",
+        "cat value > /proc/sys/net/core/rmem_max",
+        "echo 5 > /proc/sys/net/core/$NAME",
+        "sysctl -w vm.swappiness=10",
+        "ethtool -K eth0 gro off",
+        "tc qdisc replace dev eth0 root fq",
+        "cat /proc/cpuinfo",
+    ] {
+        let verdicts = lint(text, &MACHINE);
+        assert_eq!(verdicts.len(), 1, "{text}: {verdicts:?}");
+        assert_eq!(verdicts[0].verdict, Judgement::Unknown, "{text}: {verdicts:?}");
+        assert_eq!(Report::of("x", text, &MACHINE).findings, 0);
+    }
+    let other = only("ip link set dev eth0 mtu 9000", &MACHINE);
+    assert_eq!(other.subject, Subject::Other);
+    assert_eq!(other.reasons, ["not a setting of /proc/sys: not judged"]);
+    for nothing in [
+        "# sysctl -w net.core.rmem_max=1",
+        "; net.core.rmem_max = 1",
+        "echo 'net.core.rmem_max = 1'",
+        "sysctl -p",
+        "ethtool -g eth0",
+        "[ -f /proc/slabinfo ] && x",
+        "cat <<'EOF'\nnet.core.rmem_max = 1\nEOF",
+    ] {
+        assert_eq!(lint(nothing, &MACHINE), [], "{nothing}");
+    }
+}
+
+#[test]
+fn it_is_serialized_with_its_schema() {
+    let report = Report::of("x.conf", "net.ipv4.tcp_mem = 1\ncat /proc/net/snmp\n", &MACHINE);
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!(json["schema"], "netmem.tune.lint/1");
+    assert_eq!(json["findings"], 1);
+    assert_eq!(json["verdicts"][0]["verdict"], "wrong-arity");
+    assert_eq!(json["verdicts"][0]["subject"], "write");
+    assert_eq!(json["verdicts"][1]["value"], serde_json::Value::Null);
+}
+
+/// Settings whose numbers and bounds do not depend on others, in a namespace of their own.
+fn own_settings() -> impl Iterator<Item = &'static Key> {
+    let special = ["frag", "hash_entries", "max_memberships"];
+    KEYS.iter().filter(move |key| {
+        let is_number = key.arity != Arity::Text && key.scope == Scope::Namespace;
+        is_number && !special.iter().any(|part| key.name.contains(part))
+    })
+}
+
+fn file(key: &Key) -> String {
+    format!("/proc/sys/{}", key.name.replace('.', "/"))
+}
+
+fn numbers(text: &str) -> Vec<i128> {
+    text.split_ascii_whitespace().map(|word| word.parse().unwrap()).collect()
+}
+
+/// The kernel, in a namespace of its own, does to each text what is said that it does.
+#[test]
+fn lab_the_kernel_takes_and_refuses_what_is_predicted() {
+    const NAME: &str = "lab_the_kernel_takes_and_refuses_what_is_predicted";
+    if let Some(reason) = missing_privilege() {
+        return skip(NAME, &reason);
+    }
+    let texts = [
+        "8192 87380 16777216",
+        "1 x 3",
+        "1 2 16M",
+        "1 # 2",
+        "1 2 3 # c",
+        "0x10 010 08",
+        "5,6,7",
+        "1 2 3 4",
+        "8192 100 50",
+        "-1",
+        "0",
+        "1",
+        "31",
+        "32",
+        "255",
+        "256",
+        "65536",
+        "2147483647",
+        "2147483648",
+        "4294967295",
+        "4294967296",
+        "99999999999999999999",
+        "\"1 2 3\"",
+        "\t7 \n",
+        "1x",
+        "010",
+        "0x1f",
+    ];
+    let tried = NetNs::create().unwrap().run(|| {
+        let mut tried = 0;
+        for key in own_settings() {
+            let path = file(key);
+            let Ok(first) = fs::read_to_string(&path) else { continue };
+            for text in texts {
+                fs::write(&path, &first).unwrap();
+                let written = fs::write(&path, text);
+                let now = numbers(&fs::read_to_string(&path).unwrap());
+                let taken = judge::Taken::of(text, numbers(&first).len(), Bounds::of(key.name));
+                let kept = numbers(&first).into_iter().skip(taken.numbers.len());
+                let expected: Vec<_> = taken.numbers.iter().copied().chain(kept).collect();
+                assert_eq!(written.is_err(), taken.refused.is_some(), "{}: {text}", key.name);
+                assert_eq!(now, expected, "{}: {text}", key.name);
+                tried += 1;
+            }
+        }
+        tried
+    });
+    assert!(tried.as_ref().unwrap() > &500, "{tried:?}");
+}
+
+/// Words that scripts are made of, among them those that open what must be closed.
+fn pieces() -> impl Strategy<Value = String> {
+    let words = vec![
+        "sysctl",
+        "-w",
+        "net.core.rmem_max",
+        "=",
+        "net.ipv4.tcp_rmem=\"4096 1 2\"",
+        "echo",
+        "8192 1 2",
+        ">",
+        "/proc/sys/net/ipv4/udp_mem",
+        ">>",
+        "/etc/sysctl.conf",
+        "|",
+        "tee",
+        "<<EOF",
+        "\nEOF\n",
+        "<<-'E'",
+        "\n",
+        "cat",
+        "$(",
+        ")",
+        "`",
+        "\"",
+        "'",
+        "${",
+        "}",
+        "$A",
+        "A=",
+        "A=$A$A",
+        ";",
+        "&&",
+        "#",
+        "\\",
+        "\\\n",
+        "for",
+        "in",
+        "do",
+        "done",
+        "sh -c",
+        "printf",
+        "%s",
+        "%d\\n",
+        "<<<",
+        "<(",
+        "((",
+        " ",
+        "\t",
+        "\r",
+        "\0",
+        "é",
+        "/sys/class/net/*/statistics/rx_dropped",
+        "net/core/wmem_max = 0x",
+        "-",
+        "eval",
+        "watch",
+        "sudo",
+        "-p",
+    ];
+    vec(select(words), 0..40).prop_map(|words| words.join(" ").replace(" \n ", "\n"))
+}
+
+fn is_sound(text: &str) {
+    let verdicts = lint(text, &MACHINE);
+    let lines = text.matches('\n').count() + 1;
+    for verdict in &verdicts {
+        assert!((1..=lines).contains(&verdict.line), "{verdict:?}\n{text:?}");
+        assert!(!verdict.reasons.is_empty(), "{verdict:?}\n{text:?}");
+        assert!(!verdict.target.contains(shell::UNKNOWN), "{verdict:?}\n{text:?}");
+        let is_write = verdict.subject == Subject::Write;
+        assert!(is_write || verdict.value.is_none(), "{verdict:?}\n{text:?}");
+    }
+    assert!(verdicts.is_sorted_by_key(|verdict| verdict.line), "{text:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
+
+    #[test]
+    fn any_bytes_have_verdicts_of_lines_that_are_there(bytes in vec(any::<u8>(), 0..400)) {
+        is_sound(&String::from_utf8_lossy(&bytes));
+    }
+
+    #[test]
+    fn any_words_of_scripts_have_verdicts_of_lines_that_are_there(text in pieces()) {
+        is_sound(&text);
+    }
+
+    /// Whatever stands before it on lines of its own and is closed, a line of settings has its verdict.
+    #[test]
+    fn a_line_behind_others_has_its_verdict(before in vec("[ a-z$|<>#=0-9/.-]{0,30}", 0..8)) {
+        let is_plain = |line: &&String| !line.contains("<<") && !line.ends_with('\\');
+        let mut text: String =
+            before.iter().filter(is_plain).flat_map(|line| [&line[..], "\n"]).collect();
+        let line = text.lines().count() + 1;
+        text.push_str("net.ipv4.tcp_sack = 0\n");
+        let verdicts = lint(&text, &MACHINE);
+        let last = verdicts.last().unwrap();
+        prop_assert_eq!((last.line, last.verdict), (line, Judgement::Dangerous), "{}", text);
+    }
+}
+
+/// A script that grows by itself, and one that never closes what it opens, end soon.
+#[test]
+fn what_doubles_or_stays_open_ends() {
+    let doubling: String = (0..64).map(|n| format!("A{}=$A{n}$A{n}\n", n + 1)).collect();
+    let text = format!("A0=1234\n{doubling}sysctl -w net.core.rmem_max=$A64\n");
+    assert_eq!(only(&text, &MACHINE).verdict, Judgement::Unknown);
+    for opener in ["$(", "`", "\"", "'", "${", "<(", "((", "<<E\n", "$(echo \"", "sh -c '"] {
+        lint(&opener.repeat(20_000), &MACHINE);
+    }
+    let inner =
+        format!("{}echo 1 > /proc/sys/net/core/rmem_max{}", "$(".repeat(40), ")".repeat(40));
+    assert!(lint(&inner, &MACHINE).len() <= 1);
+}
