@@ -315,24 +315,7 @@ fn levels_in_top() {
         let seen: Value = serde_json::from_str(&top("--json")).unwrap();
         let socket = &seen["namespaces"][0]["xdp_sockets"]["all"][0];
         assert_eq!(numbers(&seen).len(), 1, "{seen}");
-        assert_eq!(socket["owners"][0]["pid"], std::process::id());
-        let look = &socket["look"];
-        let place = &look["place"];
-        assert_eq!((&place["state"], &place["queue"]["queue"]), (&"bound".into(), &0.into()));
-        assert_eq!(place["queue"]["interface"], name);
-        let ring = |name: &str| {
-            let rings = look["rings"].as_array().unwrap();
-            rings.iter().find(|ring| ring["ring"] == name).unwrap()
-        };
-        let exactly = |name: &str| ring(name)["entries"]["exactly"].as_u64().unwrap();
-        let entries = ["rx", "tx", "fill", "completion"].map(exactly);
-        assert_eq!(entries, [256, 512, 1024, 2048]);
-        let filled = port.progress().filled;
-        assert_eq!(ring("fill")["indices"]["producer"].as_u64().unwrap(), filled);
-        assert_eq!((&ring("rx")["level"], &ring("tx")["level"]), (&256.into(), &0.into()));
-        let kernel = port.statistics().unwrap();
-        assert_eq!(look["statistics"]["rx_ring_full"], kernel.rx_ring_full);
-        assert_eq!(look["statistics"]["rx_dropped"], kernel.rx_dropped);
+        assert_levels(socket, &port, name);
         let metrics = top("--openmetrics");
         let used = format!(
             "netmem_xsk_socket_ring_entries_used{{ino=\"{}\",device=\"{name}\",queue=\"0\",ring=\"rx\"}} 256\n",
@@ -345,6 +328,28 @@ fn levels_in_top() {
         assert!(others.len() == 1 && others != numbers(&seen), "{others:?}");
     };
     bed.lab.server.run(check).unwrap();
+}
+
+/// A full rx ring and the other three, as the port has them.
+fn assert_levels(socket: &Value, port: &Port, interface: &str) {
+    assert_eq!(socket["owners"][0]["pid"], std::process::id());
+    let look = &socket["look"];
+    let place = &look["place"];
+    assert_eq!((&place["state"], &place["queue"]["queue"]), (&"bound".into(), &0.into()));
+    assert_eq!(place["queue"]["interface"], interface);
+    let ring = |name: &str| {
+        let rings = look["rings"].as_array().unwrap();
+        rings.iter().find(|ring| ring["ring"] == name).unwrap()
+    };
+    let exactly = |name: &str| ring(name)["entries"]["exactly"].as_u64().unwrap();
+    let entries = ["rx", "tx", "fill", "completion"].map(exactly);
+    assert_eq!(entries, [256, 512, 1024, 2048]);
+    let filled = port.progress().filled;
+    assert_eq!(ring("fill")["indices"]["producer"].as_u64().unwrap(), filled);
+    assert_eq!((&ring("rx")["level"], &ring("tx")["level"]), (&256.into(), &0.into()));
+    let kernel = port.statistics().unwrap();
+    assert_eq!(look["statistics"]["rx_ring_full"], kernel.rx_ring_full);
+    assert_eq!(look["statistics"]["rx_dropped"], kernel.rx_dropped);
 }
 
 /// Sets a flag when dropped.

@@ -104,7 +104,7 @@ impl XdpSocketSample {
             Ring::Fill => listed.fill_ring,
             Ring::Completion => listed.completion_ring,
         });
-        let entries = told.map(Entries::Exactly).or(look.and_then(|look| look.entries));
+        let entries = told.map(Entries::Exactly).or_else(|| look?.entries);
         (told.is_some() || look.is_some())
             .then(|| XdpRing { entries, level: look.and_then(|look| look.level) })
     }
@@ -252,7 +252,7 @@ fn sockets(root: &Root, listed: &Reading<Vec<XdpSocket>>, held: &Held) -> Vec<Xd
     all.retain(|socket| {
         let look = socket.look.as_ref().ok();
         let opened_here = look.and_then(|look| here.as_ref().ok()?.has_opened(look));
-        socket.listed.is_some() || opened_here.unwrap_or(held.here.contains(&socket.inode))
+        socket.listed.is_some() || opened_here.unwrap_or_else(|| held.here.contains(&socket.inode))
     });
     all
 }
