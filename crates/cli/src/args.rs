@@ -1,6 +1,7 @@
 //! The command line, in one table of types: help, completion and tests read it.
 
 mod shown;
+mod tune;
 
 use std::{
     fmt,
@@ -20,6 +21,7 @@ use netmem_wire::{
 };
 
 pub use self::shown::{DoctorArgs, ExplainArgs, ExportArgs, ListArgs, MapsArgs, TopArgs};
+pub use self::tune::{TuneArgs, TuneCommand};
 use crate::sandbox::{SUBCOMMAND, User};
 
 /// Zero-copy packets and the machine's network memory.
@@ -61,6 +63,8 @@ pub enum Command {
     /// Show the network memory of the machine: protocols, sockets, queues, caches, rings
     #[command(alias = "monitor")]
     Top(TopArgs),
+    /// Change the machine's settings of network memory, with evidence, a diff and an undo
+    Tune(TuneArgs),
     /// The packet path of another command, started by it
     #[command(name = SUBCOMMAND, hide = true)]
     Worker(WorkerArgs),

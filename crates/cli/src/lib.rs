@@ -24,6 +24,7 @@ pub mod responder;
 pub mod sandbox;
 mod stop;
 pub mod top;
+pub mod tune;
 
 use std::io::Write;
 
@@ -69,6 +70,7 @@ where
         Command::Read(args) => read::run(&args, out, notes),
         Command::Respond(args) => respond::run(&args, out, notes),
         Command::Top(args) => top::run(&args, out),
+        Command::Tune(args) => tune::run(&args, out, notes),
         Command::Worker(args) => match &args.job {
             Some(job) => plane::worker(&args, job),
             None => sandbox::run(&args, notes),

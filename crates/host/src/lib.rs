@@ -12,6 +12,7 @@
 //! * [`sample`]: one look at all of it, and what moved between two looks.
 //! * [`sockets`]: what sockets hold, by process and control group.
 //! * [`sysctl`]: the kernel's settings of network memory: values, units, scopes, defaults.
+//! * [`tune`]: changing those settings with evidence, a journal and an undo.
 //! * [`xdp`]: the XDP programs and AF_XDP sockets of a namespace's interfaces, and taking them off.
 //!
 //! Nothing here runs another program. Unsafe code is in one file, `sys.rs`.
@@ -32,6 +33,7 @@ pub mod source;
 #[allow(unsafe_code, reason = "the one home of foreign rings' mappings")]
 mod sys;
 pub mod sysctl;
+pub mod tune;
 pub mod xdp;
 
 pub use error::{Cause, Error, Result};
