@@ -21,7 +21,7 @@ use netmem_wire::{
 };
 
 pub use self::shown::{DoctorArgs, ExplainArgs, ExportArgs, ListArgs, MapsArgs, TopArgs};
-pub use self::tune::{TuneArgs, TuneCommand};
+pub use self::tune::{TuneArgs, TuneCommand, TuneGoal, TuneHugepagesArgs, TunePlanArgs};
 use crate::sandbox::{SUBCOMMAND, User};
 
 /// Zero-copy packets and the machine's network memory.

@@ -1,8 +1,14 @@
 //! `netmem tune`: the machine's settings of network memory, changed with evidence, a diff and an undo.
 
+mod hugepages;
+pub mod plan;
+
 use std::io::Write;
 
-use crate::{Failure, Outcome, args::TuneArgs};
+use crate::{
+    Failure, Outcome,
+    args::{TuneArgs, TuneCommand},
+};
 
 /// Runs the command.
 ///
@@ -10,8 +16,11 @@ use crate::{Failure, Outcome, args::TuneArgs};
 /// What the command was refused.
 pub fn run(
     args: &TuneArgs,
-    _out: &mut dyn Write,
-    _notes: &mut dyn Write,
+    out: &mut dyn Write,
+    notes: &mut dyn Write,
 ) -> Result<Outcome, Failure> {
-    match args.command {}
+    match &args.command {
+        TuneCommand::Plan(args) => plan::run(args, out, notes),
+        TuneCommand::Hugepages(args) => hugepages::run(args, out),
+    }
 }
