@@ -21,7 +21,9 @@ use netmem_wire::{
 };
 
 pub use self::shown::{DoctorArgs, ExplainArgs, ExportArgs, ListArgs, MapsArgs, TopArgs};
-pub use self::tune::{TuneArgs, TuneCommand, TuneExplainArgs, TuneLintArgs};
+pub use self::tune::{
+    TuneArgs, TuneCommand, TuneExplainArgs, TuneGoal, TuneHugepagesArgs, TuneLintArgs, TunePlanArgs,
+};
 use crate::sandbox::{SUBCOMMAND, User};
 
 /// Zero-copy packets and the machine's network memory.

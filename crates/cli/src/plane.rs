@@ -43,7 +43,7 @@ pub(crate) use self::{
     crew::{Crew, netns_inode},
     job::{ForwardJob, Job, MacRule, RespondJob},
     process::worker,
-    setup::Plan,
+    setup::{Plan, frames},
 };
 use crate::{
     Failure, export,

@@ -1,7 +1,9 @@
 //! `netmem tune`: the machine's settings of network memory, changed with evidence, a diff and an undo.
 
 pub mod explain;
+mod hugepages;
 pub mod lint;
+pub mod plan;
 
 use std::io::Write;
 
@@ -17,10 +19,12 @@ use crate::{
 pub fn run(
     args: &TuneArgs,
     out: &mut dyn Write,
-    _notes: &mut dyn Write,
+    notes: &mut dyn Write,
 ) -> Result<Outcome, Failure> {
     match &args.command {
         TuneCommand::Explain(args) => explain::run(args, out),
         TuneCommand::Lint(args) => lint::run(args, out),
+        TuneCommand::Plan(args) => plan::run(args, out, notes),
+        TuneCommand::Hugepages(args) => hugepages::run(args, out),
     }
 }

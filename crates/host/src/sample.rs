@@ -216,7 +216,7 @@ impl Sampler {
 }
 
 /// Finds a namespace by its name, or by a process in it.
-fn find(all: &Namespaces, name: &str) -> Reading<Namespace> {
+pub(crate) fn find(all: &Namespaces, name: &str) -> Reading<Namespace> {
     let pid: Option<u32> = name.parse().ok();
     let is_meant = |namespace: &&Namespace| {
         namespace.names.iter().any(|known| known == name)

@@ -14,10 +14,18 @@
 //!
 //! Kernel: any; what each setting needs is in [`crate::sysctl::KEYS`].
 
+pub mod evidence;
 pub mod facts;
 pub mod lint;
+mod plan;
+mod rules;
+mod set_by;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::plan::plan;
+pub use self::rules::{Ask, Goal};
+pub use self::set_by::SetBy;
 
 /// What a plan is called in JSON.
 pub const PLAN_SCHEMA: &str = "netmem.tune.plan/1";

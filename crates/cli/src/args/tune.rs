@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Subcommand};
+use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 
 /// `netmem tune`.
 #[derive(Debug, Clone, ClapArgs)]
@@ -19,6 +19,63 @@ pub enum TuneCommand {
     Explain(TuneExplainArgs),
     /// Say what a tuning script or a file of settings would really do, write by write
     Lint(TuneLintArgs),
+    /// Look at the machine for a time and say what to change, and why; changes nothing
+    Plan(TunePlanArgs),
+    /// Say how many huge pages a netmem command needs, and how to reserve them; changes nothing
+    Hugepages(TuneHugepagesArgs),
+}
+
+/// `netmem tune plan`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct TunePlanArgs {
+    /// Seconds to look at the machine
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub interval: u32,
+    /// What it is for; without evidence nothing is proposed for any
+    #[arg(long, value_enum)]
+    pub goal: Option<TuneGoal>,
+    /// Bandwidth of the path in bits per second: 10G, 250M
+    #[arg(long, value_name = "RATE", value_parser = bits_per_second)]
+    pub bandwidth: Option<u64>,
+    /// Round-trip time of the path: 80ms, 500us, 1s
+    #[arg(long, value_name = "TIME", value_parser = microseconds)]
+    pub rtt: Option<u64>,
+    /// Network namespace to look at: its name or a process in it [default: this one]
+    #[arg(long, value_name = "NAME|PID")]
+    pub netns: Option<String>,
+    /// End with code 3 if something could not be looked at; what could is shown
+    #[arg(long)]
+    pub strict: bool,
+    /// Print the plan as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Write the plan into this file too, as JSON
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// What a plan is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TuneGoal {
+    /// Much data over few connections
+    Throughput,
+    /// Short waits, rather than large buffers
+    Latency,
+    /// Many connections, rather than large buffers
+    ManyConnections,
+    /// Zero-copy sends and AF_XDP
+    ZeroCopy,
+}
+
+/// `netmem tune hugepages`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct TuneHugepagesArgs {
+    /// Print it as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// The command and its arguments, as netmem takes them: forward eth1 eth2
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
 }
 
 /// `netmem tune explain`.
@@ -45,4 +102,48 @@ pub struct TuneLintArgs {
     /// Print the verdicts as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+fn bits_per_second(text: &str) -> Result<u64, String> {
+    let (digits, factor) = match text.as_bytes().last() {
+        Some(b'k' | b'K') => (&text[..text.len() - 1], 1_000),
+        Some(b'M') => (&text[..text.len() - 1], 1_000_000),
+        Some(b'G') => (&text[..text.len() - 1], 1_000_000_000),
+        Some(b'T') => (&text[..text.len() - 1], 1_000_000_000_000),
+        _ => (text, 1),
+    };
+    product(digits, factor).ok_or_else(|| "a whole number of bits, or with k, M, G, T".to_owned())
+}
+
+fn microseconds(text: &str) -> Result<u64, String> {
+    let units = [("us", 1), ("ms", 1_000), ("s", 1_000_000)];
+    let unit = units.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)));
+    unit.and_then(|(digits, factor)| product(digits, *factor))
+        .ok_or_else(|| "a whole number with us, ms or s".to_owned())
+}
+
+/// A number times a factor; none, 0 or too large is nothing.
+fn product(digits: &str, factor: u64) -> Option<u64> {
+    digits.parse::<u64>().ok()?.checked_mul(factor).filter(|number| *number > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_and_times_have_units() {
+        assert_eq!(bits_per_second("10G"), Ok(10_000_000_000));
+        assert_eq!(bits_per_second("250M"), Ok(250_000_000));
+        assert_eq!(bits_per_second("9600"), Ok(9600));
+        assert_eq!(microseconds("80ms"), Ok(80_000));
+        assert_eq!(microseconds("500us"), Ok(500));
+        assert_eq!(microseconds("1s"), Ok(1_000_000));
+        for bad in ["", "G", "0", "-1", "1.5G", "10Gbit", "99999999999T", "ü"] {
+            assert!(bits_per_second(bad).is_err(), "{bad}");
+        }
+        for bad in ["", "ms", "80", "0ms", "1.5s", "80 ms", "1h"] {
+            assert!(microseconds(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -45,16 +45,7 @@ impl Plan {
     pub(super) fn open(self, notes: &mut dyn Write) -> Result<Opened, Failure> {
         let Self { command, ports, args } = self;
         let mut user = if args.no_sandbox { None } else { Some(user(args.user)?) };
-        let frames = match args.frames {
-            Some(frames) => frames,
-            None => {
-                let mut queues = 0;
-                for port in &ports {
-                    queues += port.queue_count()?;
-                }
-                queues.saturating_mul(FRAMES_PER_QUEUE)
-            }
-        };
+        let frames = frames(&ports, &args)?;
         let bytes = frames as usize * args.frame_bytes as usize;
         let sharing = if user.is_some() { Sharing::Memfd } else { Sharing::Private };
         let mut region = Region::builder(bytes).sharing(sharing);
@@ -82,6 +73,21 @@ impl Plan {
         }
         Ok(Opened { controls, ports, handle, memory, user, command })
     }
+}
+
+/// How many frames the ports take together: as many as were asked for, else so many for each queue.
+///
+/// # Errors
+/// When an interface is missing, or has not the queues.
+pub(crate) fn frames(ports: &[PortBuilder], args: &PlaneArgs) -> Result<u32, Failure> {
+    if let Some(frames) = args.frames {
+        return Ok(frames);
+    }
+    let mut queues = 0;
+    for port in ports {
+        queues += port.queue_count()?;
+    }
+    Ok(queues.saturating_mul(FRAMES_PER_QUEUE))
 }
 
 /// Whom the worker becomes: who was named, `nobody` where that is possible, else nobody else.

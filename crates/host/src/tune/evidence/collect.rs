@@ -1,0 +1,292 @@
+//! Takes the evidence of the live machine.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rustix::time::{ClockId, clock_getres};
+
+use super::cpu::{self, CpuTimes};
+use super::watch::{Seen, Watch};
+use super::{
+    CpuLoad, DeviceLoss, Evidence, MachineMemory, ProtocolLoad, Setting, XdpLoss, reach_of,
+};
+use crate::netlink::Direction;
+use crate::netns::{self, Namespace, Namespaces};
+use crate::proc::{Meminfo, ProtocolMemory};
+use crate::sample::{LinkGrowth, NamespaceChoice, NamespaceSample, Rates, Sample, Sampler};
+use crate::source::{self, Reading, Root, SourceState, Unavailable};
+use crate::sysctl::{self, KEYS, Machine};
+use crate::tune::rules::KEYS_OF_RULES;
+use crate::tune::{Basis, Reach};
+
+/// Looks at sockets in an interval; what a socket holds between two is not seen.
+const LOOKS: u32 = 10;
+/// Processes that are named as holders of memory.
+const HOLDERS: usize = 5;
+/// Sources of a sample that rules depend on.
+const NEEDED: [&str; 9] = [
+    "protocol-memory",
+    "softnet",
+    "counters",
+    "links",
+    "queues",
+    "queue-statistics",
+    "tcp-sockets",
+    "udp-sockets",
+    "socket-owners",
+];
+
+/// Where to look, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "a question")]
+pub struct Lookout {
+    /// A network namespace, by its name or a process in it; `None`: the calling thread's.
+    pub netns: Option<String>,
+    /// For how long.
+    pub interval: Duration,
+}
+
+/// Looks at the machine for a time; `is_over` is asked several times a second and may end it early.
+///
+/// # Errors
+/// The namespace is not there or may not be entered; sockets, memory or the kernel's version cannot be
+/// read at all. What else cannot be read is named in the evidence.
+pub fn collect(
+    root: &Root,
+    lookout: &Lookout,
+    mut is_over: impl FnMut() -> bool,
+) -> Reading<(Evidence, Basis)> {
+    let place = match &lookout.netns {
+        Some(name) => Some(crate::sample::find(&Namespaces::scan(root)?, name)?),
+        None => None,
+    };
+    let choice = lookout.netns.clone().map_or(NamespaceChoice::Own, NamespaceChoice::Named);
+    let mut sampler = Sampler::new(root.clone(), choice, HOLDERS);
+    let mut watch = Watch::default();
+    let cpus_before = cpu::read(root);
+    let before = sampler.sample()?;
+    let begin = Instant::now();
+    for at in 0..=LOOKS {
+        inside(place.as_ref(), || watch.look(root))??;
+        let due = begin + lookout.interval * (at + 1) / LOOKS;
+        while at < LOOKS && Instant::now() < due && !is_over() {
+            let patience = due.saturating_duration_since(Instant::now());
+            std::thread::sleep(patience.min(Duration::from_millis(100)));
+        }
+    }
+    let after = sampler.sample()?;
+    let basis = basis(root, &after)?;
+    let mut evidence = idle(root)?;
+    evidence.settings = settings(root, place.as_ref())?;
+    // That of the first process, where it may be looked at.
+    let first = netns::namespace_inode(&link_target(root, "1/ns/net"));
+    evidence.is_initial_netns = first == Some(basis.netns_inode);
+    evidence.add_samples(&before, &after);
+    evidence.add_cpu_times(&cpus_before, &cpu::read(root));
+    let Seen { tcp, udp, optmem, mut not_known } = watch.finish(root);
+    (evidence.tcp, evidence.udp, evidence.optmem) = (tcp, udp, optmem);
+    evidence.not_known.append(&mut not_known);
+    if place.is_none() {
+        evidence.link_bits_per_s = link_bits_per_s(root, &after);
+    }
+    evidence.note_settings();
+    Ok((evidence, basis))
+}
+
+/// Runs `work` in the namespace that is looked at.
+fn inside<T: Send>(place: Option<&Namespace>, work: impl FnOnce() -> T + Send) -> Reading<T> {
+    match place {
+        Some(namespace) => netns::enter(namespace, work),
+        None => Ok(work()),
+    }
+}
+
+/// What the machine is like, with nothing seen yet.
+fn idle(root: &Root) -> Reading<Evidence> {
+    let meminfo = Meminfo::read(root)?;
+    let memory = MachineMemory {
+        total_bytes: meminfo.total_bytes,
+        available_bytes: meminfo.available_bytes.unwrap_or(meminfo.free_bytes),
+        hugetlb_bytes: meminfo.hugetlb_bytes.unwrap_or(0),
+    };
+    let mut evidence = Evidence::idle(Machine::read(root)?, memory);
+    // The coarse clock moves once a tick.
+    let tick = clock_getres(ClockId::MonotonicCoarse);
+    let tick_us = u64::try_from(tick.tv_nsec).unwrap_or(0) / 1000;
+    evidence.two_ticks_us = tick_us * 2;
+    Ok(evidence)
+}
+
+/// Reads the settings: those of the namespace inside, global ones where this thread is.
+fn settings(root: &Root, place: Option<&Namespace>) -> Reading<BTreeMap<String, Setting>> {
+    let here = texts(root);
+    let mut there = inside(place, || texts(root))?;
+    let seen = sysctl::scopes().as_ref().ok();
+    let read = KEYS.iter().filter_map(|key| {
+        let asked = seen.and_then(|seen| seen.get(key.name)?.scope());
+        let reach = reach_of(asked.unwrap_or(key.scope));
+        let inside = there.remove(key.name);
+        let text = match reach {
+            Reach::Global => here.get(key.name).cloned().or(inside),
+            Reach::Namespace => inside,
+        };
+        Some((key.name.to_owned(), Setting { text: text?, reach }))
+    });
+    Ok(read.collect())
+}
+
+/// The files' contents without the newline, in the calling thread's network namespace.
+fn texts(root: &Root) -> BTreeMap<&'static str, String> {
+    let read = KEYS.iter().filter_map(|key| {
+        let bytes = source::read(&sysctl::path(root, key.name).ok()?).ok()?;
+        let text = String::from_utf8(bytes).ok()?;
+        Some((key.name, text.strip_suffix('\n').unwrap_or(&text).to_owned()))
+    });
+    read.collect()
+}
+
+fn basis(root: &Root, sample: &Sample) -> Reading<Basis> {
+    let text = |file: &str| -> Reading<String> {
+        let bytes = source::read(&root.proc(file))?;
+        Ok(String::from_utf8_lossy(bytes.trim_ascii()).into_owned())
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Ok(Basis {
+        kernel_release: text("sys/kernel/osrelease")?,
+        boot_id: text("sys/kernel/random/boot_id")?,
+        netns_inode: sample.namespaces.first().map_or(0, |namespace| namespace.inode),
+        made_at_s: now.as_secs(),
+    })
+}
+
+fn link_target(root: &Root, file: &str) -> String {
+    let target = fs::read_link(root.proc(file)).unwrap_or_default();
+    target.to_string_lossy().into_owned()
+}
+
+/// The speed of the fastest device of this namespace that is no virtual one.
+///
+/// `/sys/class/net` shows the namespace it was mounted in: an interface counts only if its number is that
+/// of the interface of that name here.
+fn link_bits_per_s(root: &Root, sample: &Sample) -> Option<u64> {
+    let links = sample.namespaces.first()?.links.as_ref().ok()?;
+    let number = |name: &str, file: &str| {
+        let text = fs::read_to_string(root.sys("class/net").join(name).join(file)).ok()?;
+        text.trim().parse::<u64>().ok()
+    };
+    let speeds = links.iter().filter_map(|link| {
+        let is_device = root.sys("class/net").join(&link.name).join("device").exists();
+        let is_same = number(&link.name, "ifindex") == Some(link.counters.ifindex.into());
+        // In megabits; -1 where the driver does not know.
+        let megabits = number(&link.name, "speed").filter(|speed| *speed > 0)?;
+        (is_device && is_same).then(|| megabits.saturating_mul(1_000_000))
+    });
+    speeds.max()
+}
+
+impl Evidence {
+    fn add_samples(&mut self, before: &Sample, after: &Sample) {
+        self.protocols = protocols(before, after);
+        let needed = after.sources().filter(|source| NEEDED.contains(&source.name));
+        let missing = needed.filter(|source| source.state != SourceState::Ok);
+        let missing = missing.filter_map(|source| source.reason.clone());
+        self.not_known.extend(missing);
+        let Some(rates) = Rates::between(before, after) else { return };
+        self.elapsed_ms = (rates.elapsed_ns / 1_000_000).max(1);
+        let cpus = rates.cpus.iter().map(|row| CpuLoad {
+            cpu: row.cpu,
+            processed: row.grown.processed.into(),
+            dropped: row.grown.dropped.into(),
+            flow_limit: row.grown.flow_limit.unwrap_or(0).into(),
+            time_squeeze: row.grown.time_squeeze.into(),
+            received_rps: row.grown.received_rps.unwrap_or(0).into(),
+            rounds: None,
+            softirq_percent: None,
+        });
+        self.cpus = cpus.collect();
+        let (Some(grown), Some(now)) = (rates.namespaces.first(), after.namespaces.first()) else {
+            return;
+        };
+        let counters = grown.counters.iter();
+        self.grown = counters.map(|(name, by)| (name.to_owned(), by)).collect();
+        let losses = grown.links.iter().map(|link| device_loss(link, &rates, now));
+        self.devices =
+            losses.filter(|loss| loss.rx_missed + loss.rx_fifo + loss.rx_hw_drops > 0).collect();
+        let gap = now.xdp_sockets.gap.iter().map(|why| format!("some AF_XDP sockets: {why}"));
+        self.not_known.extend(gap);
+        let lost = grown.xdp_sockets.iter().map(|socket| XdpLoss {
+            inode: socket.inode,
+            rx_ring_full: socket.rx_ring_full.unwrap_or(0),
+            fill_ring_empty: socket.rx_fill_ring_empty_descs.unwrap_or(0),
+        });
+        self.xdp = lost.filter(|loss| loss.rx_ring_full + loss.fill_ring_empty > 0).collect();
+        let processes = now.sockets.as_ref().map_or(&[][..], |sockets| &sockets.processes);
+        let holders = processes.iter().filter(|holder| holder.sum.charged_bytes > 0);
+        let named = holders.map(|holder| {
+            let (process, sum) = (&holder.process, &holder.sum);
+            let bytes = sum.charged_bytes;
+            format!("{} {}: {bytes} bytes in {} sockets", process.name, process.pid, sum.sockets)
+        });
+        self.holders = named.collect();
+    }
+
+    fn add_cpu_times(
+        &mut self,
+        before: &Reading<BTreeMap<usize, CpuTimes>>,
+        after: &Reading<BTreeMap<usize, CpuTimes>>,
+    ) {
+        let (Ok(before), Ok(after)) = (before, after) else {
+            let why = after.as_ref().err().or_else(|| before.as_ref().err());
+            self.not_known.extend(why.map(Unavailable::to_string));
+            return;
+        };
+        for load in &mut self.cpus {
+            let (Some(earlier), Some(later)) = (before.get(&load.cpu), after.get(&load.cpu)) else {
+                continue;
+            };
+            load.rounds = later.rounds(earlier);
+            load.softirq_percent = later.softirq_percent(earlier);
+        }
+    }
+
+    /// Names the settings that rules are about and that could not be read.
+    fn note_settings(&mut self) {
+        for key in KEYS_OF_RULES {
+            if !self.settings.contains_key(key) {
+                let why = "global settings can be read in the initial network namespace only";
+                self.not_known.push(format!("{key}: not here; {why}"));
+            }
+        }
+    }
+}
+
+fn protocols(before: &Sample, after: &Sample) -> Vec<ProtocolLoad> {
+    let pages = |sample: &Sample, of: &ProtocolMemory| {
+        let all = sample.machine.protocols.as_ref().map_or(&[][..], |all| &all[..]);
+        all.iter().find(|one| one.protocol == of.protocol).map_or(0, |one| one.pages)
+    };
+    let all = after.machine.protocols.as_ref().map_or(&[][..], |all| &all[..]);
+    let loads = all.iter().map(|memory| ProtocolLoad {
+        protocol: memory.protocol,
+        pages: memory.pages.max(pages(before, memory)),
+        error_bar_pages: memory.reserve.pages(),
+    });
+    loads.collect()
+}
+
+fn device_loss(link: &LinkGrowth, rates: &Rates, now: &NamespaceSample) -> DeviceLoss {
+    let queues = rates.namespaces.first().map_or(&[][..], |grown| &grown.queues);
+    let own = queues.iter().filter(|queue| queue.ifindex == link.ifindex);
+    let is_rx = |queue: &crate::netlink::Queue| {
+        queue.ifindex == link.ifindex && queue.direction == Direction::Rx
+    };
+    let mapped = now.queues.as_ref().map_or(&[][..], |map| &map.queues);
+    DeviceLoss {
+        name: now.link_name(link.ifindex),
+        rx_missed: link.rx_missed_errors.unwrap_or(0),
+        rx_fifo: link.rx_fifo_errors.unwrap_or(0),
+        rx_hw_drops: own.filter_map(|queue| queue.rx_hw_drops).sum(),
+        rx_queues: mapped.iter().filter(|mapped| is_rx(&mapped.queue)).count(),
+    }
+}

@@ -1,0 +1,239 @@
+//! Sockets over a time: what each grew by, what it held at most, and whether its program keeps up.
+//!
+//! A socket that was not there at the first look counted from zero meanwhile. One that is gone before
+//! the last look keeps what was seen of it.
+
+use std::collections::BTreeMap;
+
+use super::{OptmemUser, TcpFlow, UdpReader};
+use crate::netlink::{InetDump, InetProtocol, InetSocket, SockDiag, SocketMemory, SocketState};
+use crate::process::Identity;
+use crate::sockets::{BufferLocks, Owners, buffer_locks, for_each};
+use crate::source::{Reading, Root, Unavailable};
+
+/// More sockets than that are not looked at: some megabytes.
+const SOCKETS_MAX: usize = 16_384;
+/// Connections and readers that are kept for rules.
+const KEPT: usize = 64;
+/// A connection that moved less says nothing of buffers.
+const MOVED_MIN_BYTES: u64 = 64 << 10;
+
+/// What has been seen so far.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    looks: u32,
+    sockets: BTreeMap<u64, Watched>,
+    not_looked_at: bool,
+}
+
+/// What rules are told.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) tcp: Vec<TcpFlow>,
+    pub(super) udp: Vec<UdpReader>,
+    pub(super) optmem: Vec<OptmemUser>,
+    pub(super) not_known: Vec<String>,
+}
+
+/// A socket.
+#[derive(Debug)]
+struct Watched {
+    /// Counters when it was first seen.
+    base: Totals,
+    last: InetSocket,
+    looks: u32,
+    looks_unread: u32,
+    optmem_peak_bytes: u32,
+}
+
+/// A socket's counters.
+#[derive(Debug, Clone, Copy, Default)]
+struct Totals {
+    drops: u32,
+    received_bytes: u64,
+    acked_bytes: u64,
+    busy_us: u64,
+    rwnd_limited_us: u64,
+    sndbuf_limited_us: u64,
+}
+
+impl Watch {
+    /// Looks once, in the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// Socket diagnosis cannot tell of TCP or UDP.
+    pub(super) fn look(&mut self, root: &Root) -> Reading<()> {
+        let mut diag = SockDiag::open().map_err(|error| Unavailable::from(&error))?;
+        self.looks += 1;
+        for dump in
+            [InetDump::new(InetProtocol::Tcp).with_tcp_info(), InetDump::new(InetProtocol::Udp)]
+        {
+            for_each(root, &mut diag, dump, |socket| self.add(socket))?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, socket: &InetSocket) {
+        let Some(memory) = socket.memory else { return };
+        if socket.state == SocketState::Listen {
+            return;
+        }
+        if self.sockets.len() >= SOCKETS_MAX && !self.sockets.contains_key(&socket.cookie) {
+            self.not_looked_at = true;
+            return;
+        }
+        let base = if self.looks == 1 { Totals::of(socket) } else { Totals::default() };
+        let watched = self.sockets.entry(socket.cookie).or_insert(Watched {
+            base,
+            last: *socket,
+            looks: 0,
+            looks_unread: 0,
+            optmem_peak_bytes: 0,
+        });
+        watched.last = *socket;
+        watched.looks += 1;
+        watched.looks_unread += u32::from(is_mostly_unread(&memory));
+        watched.optmem_peak_bytes = watched.optmem_peak_bytes.max(memory.optmem_bytes);
+    }
+
+    /// Ends: keeps what may be a limit, and asks who holds it.
+    pub(super) fn finish(self, root: &Root) -> Seen {
+        let is = |protocol| move |watched: &&Watched| watched.last.protocol == protocol;
+        let tcp = largest(self.sockets.values().filter(is(InetProtocol::Tcp)), Watched::moved);
+        let tcp: Vec<_> = tcp.into_iter().filter(|w| w.moved() >= MOVED_MIN_BYTES).collect();
+        let udp = largest(self.sockets.values().filter(is(InetProtocol::Udp)), Watched::drops);
+        let optmem = largest(self.sockets.values(), |w| w.optmem_peak_bytes.into());
+        let mut owners = Owners::default();
+        let all = tcp.iter().chain(&udp).chain(&optmem);
+        let wanted: Vec<u32> = all.map(|watched| watched.last.inode).collect();
+        if !wanted.is_empty() {
+            owners.scan(root, wanted.into_iter());
+        }
+        let named = |watched: &Watched| Held::of(root, &owners, &watched.last);
+        let mut seen = Seen {
+            tcp: tcp.iter().map(|watched| watched.tcp(named(watched))).collect(),
+            udp: udp.iter().map(|watched| watched.udp(named(watched))).collect(),
+            ..Seen::default()
+        };
+        seen.optmem = optmem
+            .iter()
+            .map(|watched| OptmemUser {
+                label: named(watched).label,
+                peak_bytes: watched.optmem_peak_bytes.into(),
+            })
+            .collect();
+        if self.not_looked_at {
+            seen.not_known.push(format!("sockets beyond the first {SOCKETS_MAX}"));
+        }
+        seen.not_known.extend(owners.gap().map(|gap| format!("who holds some sockets: {gap}")));
+        seen
+    }
+}
+
+/// What a socket is called, and its locks.
+struct Held {
+    label: String,
+    locks: Option<BufferLocks>,
+}
+
+impl Held {
+    fn of(root: &Root, owners: &Owners, socket: &InetSocket) -> Self {
+        let mut label = format!("{} {}", socket.protocol.name().to_lowercase(), socket.source);
+        if socket.destination.port() != 0 {
+            label += &format!(" - {}", socket.destination);
+        }
+        let Some(owner) = owners.of(socket.inode).first() else {
+            return Self { label, locks: None };
+        };
+        let name = Identity::read(root, owner.pid).map(|identity| identity.name);
+        label += &format!(" ({} {})", name.as_deref().unwrap_or("ended"), owner.pid);
+        Self { label, locks: buffer_locks(owner.pid, owner.fd).ok() }
+    }
+}
+
+impl Watched {
+    fn moved(&self) -> u64 {
+        let grown = self.grown();
+        grown.received_bytes.saturating_add(grown.acked_bytes)
+    }
+
+    fn drops(&self) -> u64 {
+        self.grown().drops.into()
+    }
+
+    fn grown(&self) -> Totals {
+        let (now, base) = (Totals::of(&self.last), &self.base);
+        Totals {
+            drops: now.drops.wrapping_sub(base.drops),
+            received_bytes: now.received_bytes.saturating_sub(base.received_bytes),
+            acked_bytes: now.acked_bytes.saturating_sub(base.acked_bytes),
+            busy_us: now.busy_us.saturating_sub(base.busy_us),
+            rwnd_limited_us: now.rwnd_limited_us.saturating_sub(base.rwnd_limited_us),
+            sndbuf_limited_us: now.sndbuf_limited_us.saturating_sub(base.sndbuf_limited_us),
+        }
+    }
+
+    fn tcp(&self, held: Held) -> TcpFlow {
+        let grown = self.grown();
+        let memory = self.last.memory.unwrap_or_default();
+        let rtt = self.last.tcp.and_then(|tcp| {
+            let sent = Some(tcp.min_rtt_us).filter(|us| (1..u32::MAX).contains(us));
+            sent.or_else(|| Some(tcp.rcv_rtt_us).filter(|us| *us > 0))
+        });
+        TcpFlow {
+            label: held.label,
+            locks: held.locks,
+            rcvbuf_bytes: memory.rcvbuf_bytes.into(),
+            sndbuf_bytes: memory.sndbuf_bytes.into(),
+            looks: self.looks,
+            looks_unread: self.looks_unread,
+            received_bytes: grown.received_bytes,
+            acked_bytes: grown.acked_bytes,
+            busy_us: grown.busy_us,
+            rwnd_limited_us: grown.rwnd_limited_us,
+            sndbuf_limited_us: grown.sndbuf_limited_us,
+            rtt_us: rtt.map(u64::from),
+        }
+    }
+
+    fn udp(&self, held: Held) -> UdpReader {
+        UdpReader {
+            label: held.label,
+            is_rcvbuf_locked: held.locks.map(|locks| locks.is_rcvbuf_locked),
+            rcvbuf_bytes: self.last.memory.unwrap_or_default().rcvbuf_bytes.into(),
+            drops: self.drops(),
+            looks: self.looks,
+            looks_unread: self.looks_unread,
+        }
+    }
+}
+
+impl Totals {
+    fn of(socket: &InetSocket) -> Self {
+        let tcp = socket.tcp.unwrap_or_default();
+        Self {
+            drops: socket.memory.map_or(0, |memory| memory.drops),
+            received_bytes: tcp.bytes_received,
+            acked_bytes: tcp.bytes_acked,
+            busy_us: tcp.busy_us,
+            rwnd_limited_us: tcp.rwnd_limited_us,
+            sndbuf_limited_us: tcp.sndbuf_limited_us,
+        }
+    }
+}
+
+/// Tells whether a program lets lie more than half of what its socket may hold.
+fn is_mostly_unread(memory: &SocketMemory) -> bool {
+    u64::from(memory.rmem_alloc_bytes) * 2 > memory.rcvbuf_bytes.into()
+}
+
+/// The largest by a figure, without those of which it is 0.
+fn largest<'a>(
+    sockets: impl Iterator<Item = &'a Watched>,
+    figure: impl Fn(&Watched) -> u64,
+) -> Vec<&'a Watched> {
+    let mut all: Vec<_> = sockets.filter(|watched| figure(watched) > 0).collect();
+    all.sort_by_key(|watched| (std::cmp::Reverse(figure(watched)), watched.last.cookie));
+    all.truncate(KEPT);
+    all
+}

@@ -1,0 +1,150 @@
+//! R-SOCK-MAX: how large a buffer a program may ask for.
+//!
+//! `SO_RCVBUF` is cut to `rmem_max` and then doubled, so a fixed buffer of `2 x rmem_max` is one that
+//! wanted more. A datagram that finds it full is dropped. What helps is room for what comes while the
+//! reader pauses; against a reader that is always behind no buffer helps, and none is proposed.
+//!
+//! ```text
+//!   want = (buffer + datagrams dropped x truesize) / 2       rmem_max, before the kernel doubles it
+//! ```
+//! The kernel charges truesize, not payload: 2304 bytes for a datagram of up to 1500, measured on kernel
+//! 6.18. Source: `sk_setsockopt` in net/core/sock.c, `__udp_enqueue_schedule_skb` in net/ipv4/udp.c.
+
+use super::{Ask, Judgement, Proposal, bounded, grew, scalar, seconds};
+use crate::tune::Confidence;
+use crate::tune::evidence::{Evidence, TcpFlow, UdpReader};
+
+const RULE: &str = "R-SOCK-MAX";
+/// What the kernel charges for a datagram that fits an Ethernet frame.
+const TRUESIZE_BYTES: u64 = 2304;
+const LARGEST_BYTES: u64 = 64 << 20;
+/// A proposal is a multiple of that.
+const STEP_BYTES: u64 = 4096;
+/// A socket's share of the protocol's memory, as its divisor.
+const SHARE: u64 = 16;
+const LIMITED_PERCENT: u64 = 10;
+
+pub(super) fn socket_max(evidence: &Evidence, _: &Ask) -> Judgement {
+    let mut judgement = Judgement::default();
+    readers(evidence, &mut judgement);
+    senders(evidence, &mut judgement);
+    judgement
+}
+
+/// UDP sockets that dropped datagrams.
+fn readers(evidence: &Evidence, judgement: &mut Judgement) {
+    let Some(rmem_max) = evidence.number("net.core.rmem_max") else { return };
+    let mut at_limit: Vec<&UdpReader> = Vec::new();
+    for reader in &evidence.udp {
+        let line = drops(evidence, reader);
+        let is_behind = reader.looks > 0 && reader.looks_unread == reader.looks;
+        let is_at_limit = reader.rcvbuf_bytes >= rmem_max.saturating_mul(2)
+            && reader.is_rcvbuf_locked != Some(false);
+        let label = &reader.label;
+        if is_behind {
+            let what = format!("{label}: datagrams dropped, and its program is always behind");
+            let advice = "read faster, in more threads or sockets: no buffer is large enough";
+            judgement.advise(RULE, what, vec![line], vec![advice.to_owned()]);
+        } else if is_at_limit {
+            at_limit.push(reader);
+        } else {
+            let what = format!("{label}: datagrams dropped, its receive buffer was full");
+            let want = round_up(wanted(reader) / 2).min(rmem_max);
+            let advice = format!("in its program: setsockopt SO_RCVBUF {want}, rmem_max allows it");
+            judgement.advise(RULE, what, vec![line], vec![advice]);
+        }
+    }
+    let Some(worst) = at_limit.iter().max_by_key(|reader| wanted(reader)) else { return };
+    let wish = round_up(wanted(worst).div_ceil(2));
+    let (value, bound) = bounded(wish, &bounds(evidence, rmem_max));
+    judgement.proposals.push(Proposal {
+        rule: RULE,
+        key: "net.core.rmem_max",
+        value: scalar(value.max(rmem_max)),
+        evidence: at_limit.iter().map(|reader| drops(evidence, reader)).collect(),
+        formula: format!(
+            "({} + {} dropped x {TRUESIZE_BYTES}) / 2 = {wish}, in steps of {STEP_BYTES}",
+            worst.rcvbuf_bytes, worst.drops
+        ),
+        bound,
+        confidence: match worst.is_rcvbuf_locked {
+            Some(true) => Confidence::High,
+            _ => Confidence::Medium,
+        },
+    });
+}
+
+/// TCP connections whose program fixed a buffer as large as it could get.
+fn senders(evidence: &Evidence, judgement: &mut Judgement) {
+    let (rmem_max, wmem_max) =
+        (evidence.number("net.core.rmem_max"), evidence.number("net.core.wmem_max"));
+    let is_fixed_rcvbuf = |flow: &&TcpFlow| {
+        flow.locks.is_some_and(|locks| locks.is_rcvbuf_locked)
+            && flow.received_bytes > flow.acked_bytes
+            && rmem_max.is_some_and(|most| flow.rcvbuf_bytes >= most.saturating_mul(2))
+            && flow.looks_unread * 2 <= flow.looks
+    };
+    for flow in evidence.tcp.iter().filter(is_fixed_rcvbuf) {
+        let what = format!("{}: its program fixed a receive buffer that cannot grow", flow.label);
+        let line = format!("rcvbuf {} = 2 x rmem_max, SO_RCVBUF was set", flow.rcvbuf_bytes);
+        let advice = "in its program: leave SO_RCVBUF out, and it grows up to tcp_rmem[2]";
+        judgement.advise(RULE, what, vec![line], vec![advice.to_owned()]);
+    }
+    let Some(wmem_max) = wmem_max else { return };
+    let is_held_back = |flow: &&TcpFlow| {
+        flow.locks.is_some_and(|locks| locks.is_sndbuf_locked)
+            && flow.sndbuf_bytes >= wmem_max.saturating_mul(2)
+            && flow.percent_of_busy(flow.sndbuf_limited_us) >= LIMITED_PERCENT
+    };
+    let lines = evidence.tcp.iter().filter(is_held_back).map(|flow| {
+        let percent = flow.percent_of_busy(flow.sndbuf_limited_us);
+        format!(
+            "{}: sndbuf {} = 2 x wmem_max, held back by it {percent} % of {}",
+            flow.label,
+            flow.sndbuf_bytes,
+            seconds(evidence)
+        )
+    });
+    let lines: Vec<String> = lines.collect();
+    if lines.is_empty() {
+        return;
+    }
+    let wish = wmem_max.saturating_mul(2);
+    let (value, bound) = bounded(wish, &[(LARGEST_BYTES, "64 MiB".to_owned())]);
+    judgement.proposals.push(Proposal {
+        rule: RULE,
+        key: "net.core.wmem_max",
+        value: scalar(value.max(wmem_max)),
+        evidence: lines,
+        formula: format!("2 x {wmem_max} = {wish}"),
+        bound,
+        confidence: Confidence::Low,
+    });
+}
+
+fn drops(evidence: &Evidence, reader: &UdpReader) -> String {
+    let drops = grew(evidence, "drops", reader.drops);
+    format!("{}: {drops}, rcvbuf {}", reader.label, reader.rcvbuf_bytes)
+}
+
+/// The buffer that would have held what was dropped, in truesize.
+fn wanted(reader: &UdpReader) -> u64 {
+    reader.rcvbuf_bytes.saturating_add(reader.drops.saturating_mul(TRUESIZE_BYTES))
+}
+
+fn round_up(bytes: u64) -> u64 {
+    bytes.checked_next_multiple_of(STEP_BYTES).unwrap_or(u64::MAX)
+}
+
+fn bounds(evidence: &Evidence, rmem_max: u64) -> Vec<(u64, String)> {
+    let mut bounds = vec![
+        (LARGEST_BYTES, "64 MiB".to_owned()),
+        (rmem_max.saturating_mul(4), "4 x of now".to_owned()),
+    ];
+    if let Some([_, pressure, _]) = evidence.triple_or_default("net.ipv4.udp_mem") {
+        // The kernel doubles what is asked for.
+        let share = evidence.pages_to_bytes(pressure) / SHARE / 2;
+        bounds.push((share, format!("udp_mem[1] / {SHARE} / 2, in bytes")));
+    }
+    bounds
+}

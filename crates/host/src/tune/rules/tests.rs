@@ -1,0 +1,364 @@
+//! Each rule's formula at its bounds, on machines of 1, 24 and 512 GiB with the kernel's own defaults.
+//!
+//! Have failed with: a BDP of bits for bytes, the bound of `tcp_mem` in pages, a proposal below what there
+//! is, `rmem_max` not halved, a limit of three quarters met by the error bar alone, the flow limit's drops
+//! taken for the backlog's, the time of a round raised without its packets.
+
+use super::super::Reach;
+use super::super::evidence::{
+    CpuLoad, DeviceLoss, Evidence, MachineMemory, OptmemUser, ProtocolLoad, Setting, TcpFlow,
+    UdpReader, XdpLoss,
+};
+use super::*;
+use crate::proc::TransportProtocol;
+use crate::sockets::BufferLocks;
+use crate::sysctl::Machine;
+
+const GIB: u64 = 1 << 30;
+
+/// A machine with so much memory, of which the kernel found a fiftieth taken when it booted.
+fn idle(gib: u64) -> Evidence {
+    let machine = Machine {
+        free_buffer_pages: gib * GIB / 4096 / 50 * 49,
+        page_bytes: 4096,
+        kernel: (6, 18),
+        tcp_hash_buckets: Some(1 << 16),
+    };
+    let memory =
+        MachineMemory { total_bytes: gib * GIB, available_bytes: gib * GIB / 2, hugetlb_bytes: 0 };
+    Evidence { elapsed_ms: 10_000, ..Evidence::idle(machine, memory) }
+}
+
+fn path(bandwidth: u64, rtt_us: u64) -> Ask {
+    Ask { goal: None, bandwidth_bits_per_s: Some(bandwidth), rtt_us: Some(rtt_us) }
+}
+
+/// The only proposal.
+fn one(judgement: Judgement) -> Proposal {
+    let mut proposals = judgement.proposals;
+    assert_eq!(proposals.len(), 1, "{proposals:?}");
+    proposals.remove(0)
+}
+
+fn third(proposal: &Proposal) -> i64 {
+    let Value::Triple(numbers) = proposal.value else { panic!("{proposal:?}") };
+    numbers[2]
+}
+
+fn number(proposal: &Proposal) -> i64 {
+    let Value::Scalar(number) = proposal.value else { panic!("{proposal:?}") };
+    number
+}
+
+/// A receiver whose buffer is at its limit.
+fn receiver(evidence: &Evidence) -> TcpFlow {
+    TcpFlow {
+        label: "flow".to_owned(),
+        locks: Some(BufferLocks::default()),
+        rcvbuf_bytes: evidence.triple("net.ipv4.tcp_rmem").unwrap()[2],
+        looks: 11,
+        received_bytes: 10 << 20,
+        rtt_us: Some(40_000),
+        ..TcpFlow::default()
+    }
+}
+
+#[test]
+fn nothing_seen_nothing_said() {
+    for gib in [1, 24, 512] {
+        for rule in RULES {
+            for goal in [None].into_iter().chain(Goal::ALL.map(Some)) {
+                let ask = Ask { goal, ..Ask::default() };
+                assert_eq!(rule(&idle(gib), &ask), Judgement::default());
+                // Half of a path is none.
+                let half = Ask { bandwidth_bits_per_s: Some(1 << 40), ..ask };
+                assert_eq!(rule(&idle(gib), &half), Judgement::default());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_path_that_is_given_is_twice_its_product() {
+    // 10 Gbit/s x 80 ms: 100 MB under way.
+    let wanted = |gib| {
+        let proposal = one(tcp_buffers::rmem(&idle(gib), &path(10_000_000_000, 80_000)));
+        (third(&proposal), proposal.bound, proposal.confidence)
+    };
+    // tcp_mem[1] is a 16th of the pages, and a socket's share a 16th of that.
+    let now = idle(1).triple("net.ipv4.tcp_rmem").unwrap()[2];
+    assert_eq!(wanted(1).0, i64::try_from(now).unwrap(), "a 128th of the memory is more");
+    let (value, bound, _) = wanted(24);
+    let pressure = idle(24).triple("net.ipv4.tcp_mem").unwrap()[1];
+    assert_eq!(value, i64::try_from(pressure * 4096 / 16).unwrap());
+    assert_eq!(bound, format!("tcp_mem[1] / 16, in bytes = {value}"));
+    assert_eq!(wanted(512), (200_000_000, String::new(), Confidence::Medium));
+    let large = one(tcp_buffers::rmem(&idle(512), &path(100_000_000_000, 80_000)));
+    assert_eq!((third(&large), large.bound.as_str()), (256 << 20, "256 MiB = 268435456"));
+    assert_eq!(large.formula, "2 x 100000000000 bit/s x 80000 us / 8 = 2000000000 bytes");
+    // What is there is never lowered, and the first two numbers stay.
+    let small = one(tcp_buffers::rmem(&idle(24), &path(1_000_000, 1000)));
+    assert_eq!(small.value, Value::Triple([4096, 131_072, 32 << 20]));
+    let sending = one(tcp_buffers::wmem(&idle(512), &path(10_000_000_000, 80_000)));
+    assert_eq!(sending.value, Value::Triple([4096, 16_384, 200_000_000]));
+    let huge = one(tcp_buffers::rmem(&idle(512), &path(u64::MAX, u64::MAX)));
+    assert_eq!(third(&huge), 256 << 20);
+}
+
+#[test]
+fn bbr_wants_three_windows() {
+    let mut evidence = idle(512);
+    let bbr = Setting { text: "bbr".to_owned(), reach: Reach::Namespace };
+    evidence.settings.insert("net.ipv4.tcp_congestion_control".to_owned(), bbr);
+    let sending = one(tcp_buffers::wmem(&evidence, &path(1_000_000_000, 80_000)));
+    assert_eq!(third(&sending), 30_000_000);
+}
+
+#[test]
+fn a_receiver_at_its_limit_gets_what_its_path_takes() {
+    let mut evidence = idle(512);
+    evidence.tcp.push(receiver(&evidence));
+    // Nothing is known of the path's bandwidth: one step.
+    let step = one(tcp_buffers::rmem(&evidence, &Ask::default()));
+    assert_eq!((third(&step), step.confidence), (64 << 20, Confidence::Low));
+    evidence.link_bits_per_s = Some(10_000_000_000);
+    let by_link = one(tcp_buffers::rmem(&evidence, &Ask::default()));
+    assert_eq!((third(&by_link), by_link.confidence), (100_000_000, Confidence::Medium));
+    let given = one(tcp_buffers::rmem(&evidence, &path(10_000_000_000, 40_000)));
+    assert_eq!((third(&given), given.confidence), (100_000_000, Confidence::High));
+    let many = Ask { goal: Some(Goal::ManyConnections), ..Ask::default() };
+    let pressure = evidence.triple("net.ipv4.tcp_mem").unwrap()[1];
+    assert!(pressure * 4096 / 64 > 100_000_000);
+    assert_eq!(third(&one(tcp_buffers::rmem(&evidence, &many))), 100_000_000);
+
+    evidence.grown.insert("TcpExtTCPRcvCollapsed".to_owned(), 3);
+    let unsure = one(tcp_buffers::rmem(&evidence, &Ask::default()));
+    assert_eq!(unsure.confidence, Confidence::Low);
+    let latency = Ask { goal: Some(Goal::Latency), ..Ask::default() };
+    let judgement = tcp_buffers::rmem(&evidence, &latency);
+    assert_eq!((judgement.proposals.len(), judgement.findings.len()), (0, 1));
+}
+
+#[test]
+fn receivers_that_larger_buffers_do_not_help_are_left_alone() {
+    let is_quiet = |change: fn(&mut TcpFlow)| {
+        let mut evidence = idle(24);
+        let mut flow = receiver(&evidence);
+        change(&mut flow);
+        evidence.tcp.push(flow);
+        tcp_buffers::rmem(&evidence, &Ask::default()).proposals.is_empty()
+    };
+    assert!(!is_quiet(|_| ()));
+    assert!(is_quiet(|flow| flow.rcvbuf_bytes -= 1), "it still grows");
+    assert!(is_quiet(|flow| flow.looks_unread = 6), "its program does not read");
+    assert!(!is_quiet(|flow| flow.looks_unread = 5));
+    assert!(is_quiet(|flow| flow.acked_bytes = flow.received_bytes), "it rather sends");
+    let locked = BufferLocks { is_rcvbuf_locked: true, is_sndbuf_locked: false };
+    assert!(!is_quiet(|flow| flow.locks = None));
+    let mut evidence = idle(24);
+    evidence.tcp.push(TcpFlow { locks: Some(locked), ..receiver(&evidence) });
+    assert_eq!(tcp_buffers::rmem(&evidence, &Ask::default()), Judgement::default());
+}
+
+#[test]
+fn senders_are_told_whose_limit_it_is() {
+    let mut evidence = idle(24);
+    let sender = TcpFlow {
+        label: "flow".to_owned(),
+        sndbuf_bytes: 4 << 20,
+        acked_bytes: 10 << 20,
+        busy_us: 1000,
+        rwnd_limited_us: 100,
+        sndbuf_limited_us: 99,
+        ..TcpFlow::default()
+    };
+    evidence.tcp.push(sender.clone());
+    let judgement = tcp_buffers::rmem(&evidence, &Ask::default());
+    assert_eq!((judgement.findings.len(), judgement.proposals.len()), (1, 0));
+    assert_eq!(tcp_buffers::wmem(&evidence, &Ask::default()), Judgement::default());
+    evidence.tcp = vec![TcpFlow { sndbuf_limited_us: 100, rwnd_limited_us: 99, ..sender }];
+    assert_eq!(tcp_buffers::rmem(&evidence, &Ask::default()), Judgement::default());
+    assert_eq!(third(&one(tcp_buffers::wmem(&evidence, &Ask::default()))), 8 << 20);
+    // A fixed buffer of twice what may be asked for wants more of that.
+    let locked = BufferLocks { is_rcvbuf_locked: false, is_sndbuf_locked: true };
+    evidence.tcp[0].locks = Some(locked);
+    evidence.tcp[0].sndbuf_bytes = 8 << 20;
+    assert_eq!(tcp_buffers::wmem(&evidence, &Ask::default()), Judgement::default());
+    let fixed = one(socket_max::socket_max(&evidence, &Ask::default()));
+    assert_eq!((fixed.key, number(&fixed)), ("net.core.wmem_max", 8 << 20));
+}
+
+#[test]
+fn a_fixed_buffer_gets_room_for_what_was_dropped() {
+    let reader = UdpReader {
+        label: "udp".to_owned(),
+        is_rcvbuf_locked: Some(true),
+        rcvbuf_bytes: 8 << 20,
+        drops: 1000,
+        looks: 11,
+        looks_unread: 10,
+    };
+    let of = |gib, change: &dyn Fn(&mut UdpReader)| {
+        let mut evidence = idle(gib);
+        let mut reader = reader.clone();
+        change(&mut reader);
+        evidence.udp.push(reader);
+        socket_max::socket_max(&evidence, &Ask::default())
+    };
+    let room = one(of(24, &|_| ()));
+    // (8388608 + 1000 x 2304) / 2 = 5346304, which is 1305.25 pages.
+    assert_eq!((number(&room), room.bound.as_str()), (1306 * 4096, ""));
+    assert_eq!(room.formula, "(8388608 + 1000 dropped x 2304) / 2 = 5349376, in steps of 4096");
+    let most = one(of(512, &|reader| reader.drops = 1 << 40));
+    assert_eq!((number(&most), most.bound.as_str()), (16 << 20, "4 x of now = 16777216"));
+    // udp_mem[1] of 1 GiB is some 125 MB: a 32nd of it is below what there is.
+    assert_eq!(number(&one(of(1, &|reader| reader.drops = 1 << 40))), 4 << 20);
+    assert_eq!(
+        one(of(24, &|reader| reader.is_rcvbuf_locked = None)).confidence,
+        Confidence::Medium
+    );
+
+    let advised = |change: &dyn Fn(&mut UdpReader)| {
+        let judgement = of(24, change);
+        assert_eq!((judgement.proposals.len(), judgement.findings.len()), (0, 1));
+        judgement.findings[0].advice.join(" ")
+    };
+    assert!(advised(&|reader| reader.looks_unread = 11).contains("read faster"));
+    let small = advised(&|reader| reader.rcvbuf_bytes = 212_992);
+    assert!(small.contains("SO_RCVBUF 1261568,"), "(212992 + 2304000) / 2: {small}");
+    assert!(advised(&|reader| reader.is_rcvbuf_locked = Some(false)).contains("SO_RCVBUF"));
+}
+
+#[test]
+fn a_protocol_gets_twice_what_it_uses() {
+    let of = |gib, pages: &dyn Fn(u64) -> u64, refused| {
+        let mut evidence = idle(gib);
+        let pressure = evidence.triple("net.ipv4.tcp_mem").unwrap()[1];
+        let (protocol, error_bar_pages) = (TransportProtocol::Tcp, 512);
+        let load = ProtocolLoad { protocol, pages: pages(pressure), error_bar_pages };
+        evidence.protocols.push(load);
+        if refused {
+            evidence.grown.insert("TcpExtTCPMemoryPressures".to_owned(), 1);
+        }
+        evidence.holders.push("nginx 812: 5 bytes in 1 sockets".to_owned());
+        (proto_mem::proto_mem(&evidence, &Ask::default()), pressure)
+    };
+    for gib in [1, 24, 512] {
+        let (quiet, _) = of(gib, &|pressure| pressure / 4 * 3 + 512, false);
+        assert_eq!(quiet, Judgement::default(), "the error bar is no evidence");
+        let (judgement, pressure) = of(gib, &|pressure| pressure, false);
+        assert!(judgement.findings[0].advice[0].contains("nginx 812"));
+        let proposal = one(judgement);
+        let Value::Triple([low, second, high]) = proposal.value else { panic!() };
+        let twice = i64::try_from(pressure * 2).unwrap();
+        assert_eq!((low, second, high), (twice / 4 * 3, twice, twice / 4 * 6));
+        assert_eq!((proposal.confidence, proposal.bound.as_str()), (Confidence::Low, ""));
+        // A quarter of all memory is 2.7 times what the third number is by default: 3/32.
+        let (judgement, _) = of(gib, &|pressure| pressure * 3, true);
+        let proposal = one(judgement);
+        let Value::Triple([_, _, high]) = proposal.value else { panic!() };
+        let quarter = i64::try_from(gib * GIB / 4096 / 4).unwrap();
+        assert!(high <= quarter && high > quarter - 16, "{high} {quarter}");
+        assert_eq!(proposal.confidence, Confidence::Medium);
+        assert!(proposal.bound.starts_with("third number a quarter"));
+    }
+    let mut evidence = idle(24);
+    let protocol = TransportProtocol::Udp;
+    evidence.protocols.push(ProtocolLoad { protocol, pages: 9, error_bar_pages: 512 });
+    evidence.grown.insert("UdpMemErrors".to_owned(), 1);
+    evidence.memory.available_bytes = 0;
+    let now = evidence.triple("net.ipv4.udp_mem").unwrap();
+    let stays = one(proto_mem::proto_mem(&evidence, &Ask::default()));
+    assert_eq!(stays.value, triple(now), "no memory is left to give");
+    assert!(!stays.bound.is_empty());
+}
+
+#[test]
+fn a_backlog_is_doubled_or_holds_two_milliseconds() {
+    let of = |cpu: CpuLoad, now: u64| {
+        let mut evidence = idle(24);
+        evidence.cpus = vec![CpuLoad::default(), cpu];
+        evidence.settings.get_mut("net.core.netdev_max_backlog").unwrap().text = now.to_string();
+        softirq::backlog(&evidence, &Ask::default())
+    };
+    let dropped = CpuLoad { dropped: 5, received_rps: 1, processed: 1000, ..CpuLoad::default() };
+    let twice = one(of(dropped, 1000));
+    assert_eq!((number(&twice), twice.confidence), (2000, Confidence::High));
+    // 30 million in 10 s, 3 Mpps.
+    assert_eq!(number(&one(of(CpuLoad { processed: 30_000_000, ..dropped }, 1000))), 6000);
+    let most = one(of(dropped, 40_000));
+    assert_eq!((number(&most), most.bound.as_str()), (65_536, "at most = 65536"));
+    assert_eq!(number(&one(of(dropped, 70_000))), 70_000, "never lowered");
+    assert_eq!(one(of(CpuLoad { received_rps: 0, ..dropped }, 1)).confidence, Confidence::Medium);
+    let limited = of(CpuLoad { flow_limit: 5, ..dropped }, 1000);
+    assert_eq!((limited.proposals.len(), limited.findings.len()), (0, 1));
+}
+
+#[test]
+fn a_round_gets_packets_and_time_together() {
+    let squeezed = CpuLoad {
+        time_squeeze: 11,
+        rounds: Some(1000),
+        softirq_percent: Some(79),
+        ..CpuLoad::default()
+    };
+    let of = |cpu: CpuLoad, packets: u64, time_us: u64, goal| {
+        let mut evidence = idle(24);
+        evidence.cpus.push(cpu);
+        for (key, now) in
+            [("net.core.netdev_budget", packets), ("net.core.netdev_budget_usecs", time_us)]
+        {
+            let setting = Setting { text: now.to_string(), reach: Reach::Global };
+            evidence.settings.insert(key.to_owned(), setting);
+        }
+        let judgement = softirq::budget(&evidence, &Ask { goal, ..Ask::default() });
+        let values: Vec<i64> = judgement.proposals.iter().map(number).collect();
+        (values, judgement.findings.len())
+    };
+    assert_eq!(of(squeezed, 300, 8000, None), (vec![600, 16_000], 0));
+    assert_eq!(of(squeezed, 900, 20_000, None), (vec![1200, 32_000], 0), "four times the default");
+    assert_eq!(of(squeezed, 300, 32_000, None), (vec![300, 32_000], 0), "both or neither");
+    assert_eq!(of(squeezed, 300, 8000, Some(Goal::Latency)), (vec![], 1));
+    assert_eq!(of(CpuLoad { time_squeeze: 10, ..squeezed }, 300, 8000, None), (vec![], 0), "1 %");
+    let few = CpuLoad { time_squeeze: 9, rounds: Some(10), ..squeezed };
+    assert_eq!(of(few, 300, 8000, None), (vec![], 0));
+    let busy = CpuLoad { softirq_percent: Some(80), ..squeezed };
+    assert_eq!(of(busy, 300, 8000, None), (vec![], 1));
+    assert_eq!(of(CpuLoad { rounds: None, ..squeezed }, 300, 8000, None), (vec![], 0));
+}
+
+#[test]
+fn notifications_get_room_for_twice_as_many() {
+    let of = |gib, peak_bytes, now: u64| {
+        let mut evidence = idle(gib);
+        evidence.optmem.push(OptmemUser { label: "udp".to_owned(), peak_bytes });
+        evidence.settings.get_mut("net.core.optmem_max").unwrap().text = now.to_string();
+        zero_copy::zero_copy(&evidence, &Ask::default())
+    };
+    let full = one(of(24, 157 * 832, 131_072));
+    assert_eq!((number(&full), full.bound.as_str()), (314 * 832, ""));
+    assert_eq!(full.formula, "157 in flight x 832 x 2 = 261248");
+    assert_eq!(of(24, 131_072 - 832, 131_072), Judgement::default(), "one more has room");
+    assert_eq!(one(of(24, 131_072 - 831, 131_072)).key, "net.core.optmem_max");
+    // A 1024th of 1 GiB, or 16 MiB.
+    assert_eq!(number(&one(of(1, 900_000, 900_000))), 1 << 20);
+    assert_eq!(number(&one(of(512, 15 << 20, 15 << 20))), 16 << 20);
+    assert_eq!(number(&one(of(512, 20 << 20, 20 << 20))), 20 << 20, "never lowered");
+}
+
+#[test]
+fn rings_and_queues_are_advised_only() {
+    let mut evidence = idle(24);
+    evidence.cpus = vec![CpuLoad::default(); 4];
+    let loss =
+        DeviceLoss { name: "eth7".to_owned(), rx_missed: 3, rx_queues: 2, ..DeviceLoss::default() };
+    evidence.devices.push(loss);
+    evidence.xdp.push(XdpLoss { inode: 5, rx_ring_full: 1, fill_ring_empty: 1 });
+    let queues = queues::queues(&evidence, &Ask::default());
+    let advice = queues.findings[0].advice.join("\n");
+    assert!(
+        advice.contains("ethtool -G eth7 rx N") && advice.contains("ethtool -L eth7 combined 4")
+    );
+    let rings = zero_copy::zero_copy(&evidence, &Ask::default());
+    assert_eq!((queues.proposals.len(), rings.proposals.len(), rings.findings.len()), (0, 0, 2));
+}

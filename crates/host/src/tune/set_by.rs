@@ -1,0 +1,225 @@
+//! Who else sets the kernel's settings: files that are read at boot, and programs that tune.
+//!
+//! ```text
+//!   /etc/sysctl.d  /run/sysctl.d  /usr/local/lib/sysctl.d  /usr/lib/sysctl.d  /lib/sysctl.d
+//!      a name in an earlier folder hides that name in a later one; a link to /dev/null hides it altogether
+//!      the files of all folders by name; a later line wins            then /etc/sysctl.conf
+//! ```
+//! A line is `key = value`; a `-` in front of the key is for errors that do not matter; `/` may stand for
+//! `.`, and a pattern for many keys. What the lines give is told in the order in which they are read, and
+//! nothing is said of when: somebody may have read them again since boot.
+//! Source: sysctl.d(5) of systemd, sysctl(8) of procps.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::process::numbered;
+use crate::source::{self, Root};
+
+/// The folders, the first one first in hiding names.
+const FOLDERS: [&str; 5] =
+    ["etc/sysctl.d", "run/sysctl.d", "usr/local/lib/sysctl.d", "usr/lib/sysctl.d", "lib/sysctl.d"];
+const LAST_FILE: &str = "etc/sysctl.conf";
+/// Programs that change settings while they run.
+const TUNERS: [&str; 2] = ["tuned", "bpftune"];
+
+/// What was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SetBy {
+    /// In the order in which they are read.
+    lines: Vec<Line>,
+    /// Programs that tune: `process 812 (tuned)`.
+    programs: Vec<String>,
+}
+
+/// A line that sets something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Line {
+    file: PathBuf,
+    number: usize,
+    /// With dots.
+    key: String,
+    value: String,
+}
+
+impl SetBy {
+    /// Reads the files below `folder`, which is `/` on the live machine, and looks for programs. What
+    /// cannot be read is not there.
+    pub fn read(folder: &Path, root: &Root) -> Self {
+        let lines = files(folder).into_iter().flat_map(|file| {
+            let bytes = source::read(&file).unwrap_or_default();
+            parse(&file, &String::from_utf8_lossy(&bytes))
+        });
+        let programs = numbered(&root.proc("")).into_iter().filter_map(|(pid, process)| {
+            let name = fs::read_to_string(process.join("comm")).ok()?;
+            let name = name.trim_end();
+            TUNERS.contains(&name).then(|| format!("process {pid} ({name})"))
+        });
+        Self { lines: lines.collect(), programs: programs.collect() }
+    }
+
+    /// Who sets a setting: `/etc/sysctl.d/99-net.conf:3 = 8388608`, and programs that may.
+    pub fn of(&self, key: &str) -> Vec<String> {
+        let lines = self.lines.iter().filter(|line| is_meant(&line.key, key));
+        let told =
+            lines.map(|line| format!("{}:{} = {}", line.file.display(), line.number, line.value));
+        told.chain(self.programs.iter().cloned()).collect()
+    }
+}
+
+/// The files in the order in which they are read.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut by_name: BTreeMap<String, PathBuf> = BTreeMap::new();
+    for place in FOLDERS {
+        let Ok(entries) = fs::read_dir(folder.join(place)) else { continue };
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.ends_with(".conf") {
+                by_name.entry(name).or_insert_with(|| entry.path());
+            }
+        }
+    }
+    let mut files: Vec<PathBuf> = by_name.into_values().collect();
+    let last = folder.join(LAST_FILE);
+    // Often a name among the others leads there.
+    let real = fs::canonicalize(&last).ok();
+    let is_last = |file: &PathBuf| real.is_some() && fs::canonicalize(file).ok() == real;
+    if !files.iter().any(is_last) {
+        files.push(last);
+    }
+    files
+}
+
+fn parse(file: &Path, text: &str) -> Vec<Line> {
+    let lines = text.lines().enumerate().filter_map(|(at, line)| {
+        let line = line.trim();
+        if line.starts_with(['#', ';']) {
+            return None;
+        }
+        let (key, value) = line.strip_prefix('-').unwrap_or(line).split_once('=')?;
+        let file = file.to_owned();
+        let (key, value) = (dotted(key.trim()), value.trim().to_owned());
+        Some(Line { file, number: at + 1, key, value })
+    });
+    lines.collect()
+}
+
+/// A key with dots: if the first separator is a slash, slashes are dots and dots are slashes.
+fn dotted(key: &str) -> String {
+    if key.find(['.', '/']).map(|at| key.as_bytes()[at]) != Some(b'/') {
+        return key.to_owned();
+    }
+    let swapped = |letter| match letter {
+        '/' => '.',
+        '.' => '/',
+        letter => letter,
+    };
+    key.chars().map(swapped).collect()
+}
+
+/// Tells whether a line's key, in which `*` stands for any letters of a part, means this one.
+fn is_meant(pattern: &str, key: &str) -> bool {
+    let (mut patterns, mut parts) = (pattern.split('.'), key.split('.'));
+    loop {
+        match (patterns.next(), parts.next()) {
+            (None, None) => return true,
+            (Some(pattern), Some(part)) if part_is_meant(pattern, part) => {}
+            _ => return false,
+        }
+    }
+}
+
+fn part_is_meant(pattern: &str, part: &str) -> bool {
+    let Some((before, after)) = pattern.split_once('*') else { return pattern == part };
+    let Some(rest) = part.strip_prefix(before) else { return false };
+    (0..=rest.len()).filter_map(|at| rest.get(at..)).any(|rest| part_is_meant(after, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// A folder that goes with this value.
+    struct Folder(PathBuf);
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("netmem-{name}-{}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        fn write(&self, file: &str, text: &str) {
+            let path = self.0.join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+    }
+
+    /// Has failed with: folders read one after the other, and `/etc/sysctl.conf` told twice.
+    #[test]
+    fn files_are_told_in_the_order_of_their_names() {
+        let folder = Folder::new("set-by");
+        folder.write("usr/lib/sysctl.d/50-a.conf", "net.core.rmem_max = 1\n");
+        folder.write("usr/lib/sysctl.d/70-hidden.conf", "net.core.rmem_max = 2\n");
+        folder.write("etc/sysctl.d/70-hidden.conf", "# mine\n\n-net/core/rmem_max=3\n");
+        folder.write("run/sysctl.d/60-b.conf", "net.core.rmem_max = 4 \n;net.core.rmem_max = 9\n");
+        folder.write("usr/lib/sysctl.d/80-off.conf", "net.core.rmem_max = 5\n");
+        symlink("/dev/null", folder.0.join("etc/sysctl.d/80-off.conf")).unwrap();
+        folder.write("etc/sysctl.d/README", "net.core.rmem_max = 6\n");
+        folder.write("etc/sysctl.conf", "net.core.*mem_max = 7\nnet.ipv4.tcp_mem = 1 2 3\n");
+        symlink("../sysctl.conf", folder.0.join("etc/sysctl.d/99-sysctl.conf")).unwrap();
+        folder.write("proc/812/comm", "tuned\n");
+        folder.write("proc/813/comm", "tuned-adm\n");
+        let found = SetBy::read(&folder.0, &Root::at(&folder.0));
+        let prefix = format!("{}/", folder.0.display());
+        let of = |key: &str| -> Vec<String> {
+            found.of(key).iter().map(|line| line.replace(&prefix, "")).collect()
+        };
+        assert_eq!(
+            of("net.core.rmem_max"),
+            [
+                "usr/lib/sysctl.d/50-a.conf:1 = 1",
+                "run/sysctl.d/60-b.conf:1 = 4",
+                "etc/sysctl.d/70-hidden.conf:3 = 3",
+                "etc/sysctl.d/99-sysctl.conf:1 = 7",
+                "process 812 (tuned)",
+            ]
+        );
+        assert_eq!(
+            of("net.ipv4.tcp_mem"),
+            ["etc/sysctl.d/99-sysctl.conf:2 = 1 2 3", "process 812 (tuned)"]
+        );
+        assert_eq!(of("net.core.somaxconn"), ["process 812 (tuned)"]);
+        fs::remove_file(folder.0.join("etc/sysctl.d/99-sysctl.conf")).unwrap();
+        let found = SetBy::read(&folder.0, &Root::at("/no-such-machine"));
+        assert_eq!(found.of("net.ipv4.tcp_mem").len(), 1, "it is read last");
+    }
+
+    #[test]
+    fn patterns_mean_letters_of_one_part() {
+        for (pattern, key, is) in [
+            ("net.core.rmem_max", "net.core.rmem_max", true),
+            ("net.core.*", "net.core.rmem_max", true),
+            ("net.*.rmem_max", "net.core.rmem_max", true),
+            ("net.core.*mem*max", "net.core.rmem_max", true),
+            ("net.core.*mem*x_", "net.core.rmem_max", false),
+            ("net.*", "net.core.rmem_max", false),
+            ("net.core.rmem", "net.core.rmem_max", false),
+            ("", "net.core.rmem_max", false),
+        ] {
+            assert_eq!(is_meant(pattern, key), is, "{pattern}");
+        }
+        assert_eq!(dotted("net/ipv4/conf/eth0.5/mtu"), "net.ipv4.conf.eth0/5.mtu");
+        assert_eq!(dotted("net.ipv4.conf.eth0/5.mtu"), "net.ipv4.conf.eth0/5.mtu");
+    }
+}
