@@ -14,7 +14,23 @@
 //!
 //! Kernel: any; what each setting needs is in [`crate::sysctl::KEYS`].
 
+mod apply;
+mod journal;
+mod persist;
+mod place;
+mod refusal;
+mod rollback;
+
 use serde::{Deserialize, Serialize};
+
+pub use self::apply::{Applying, Caution, NotApplied, check};
+pub use self::journal::{
+    Application, Begin, Entry, JOURNAL_SCHEMA, Lock, PersistEntry, Record, State, Store,
+};
+pub use self::persist::{BootFolders, Persisted, persist};
+pub use self::place::{Identity, Place};
+pub use self::refusal::{Refusal, refusal};
+pub use self::rollback::{Drift, End, Report, confirm, rollback, rollback_unconfirmed};
 
 /// What a plan is called in JSON.
 pub const PLAN_SCHEMA: &str = "netmem.tune.plan/1";
