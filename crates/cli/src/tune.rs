@@ -1,8 +1,15 @@
 //! `netmem tune`: the machine's settings of network memory, changed with evidence, a diff and an undo.
 
+mod apply;
+mod guard;
+mod undo;
+
 use std::io::Write;
 
-use crate::{Failure, Outcome, args::TuneArgs};
+use crate::{
+    Failure, Outcome,
+    args::{TuneArgs, TuneCommand},
+};
 
 /// Runs the command.
 ///
@@ -10,8 +17,14 @@ use crate::{Failure, Outcome, args::TuneArgs};
 /// What the command was refused.
 pub fn run(
     args: &TuneArgs,
-    _out: &mut dyn Write,
-    _notes: &mut dyn Write,
+    out: &mut dyn Write,
+    notes: &mut dyn Write,
 ) -> Result<Outcome, Failure> {
-    match args.command {}
+    match &args.command {
+        TuneCommand::Apply(args) => apply::run(args, out, notes),
+        TuneCommand::Confirm(args) => undo::confirm(args, out),
+        TuneCommand::Rollback(args) => undo::rollback(args, out),
+        TuneCommand::History(args) => undo::history(args, out),
+        TuneCommand::Guard(args) => guard::run(args, out),
+    }
 }
