@@ -22,7 +22,8 @@ use netmem_wire::{
 
 pub use self::shown::{DoctorArgs, ExplainArgs, ExportArgs, ListArgs, MapsArgs, TopArgs};
 pub use self::tune::{
-    TuneArgs, TuneCommand, TuneExplainArgs, TuneGoal, TuneHugepagesArgs, TuneLintArgs, TunePlanArgs,
+    ApplyArgs, ConfirmArgs, GuardArgs, HistoryArgs, RollbackArgs, StateArgs, TuneArgs, TuneCommand,
+    TuneExplainArgs, TuneGoal, TuneHugepagesArgs, TuneLintArgs, TunePlanArgs,
 };
 use crate::sandbox::{SUBCOMMAND, User};
 
@@ -30,7 +31,8 @@ use crate::sandbox::{SUBCOMMAND, User};
 #[derive(Debug, Parser)]
 #[command(name = "netmem", version, propagate_version = true)]
 #[command(after_help = "Exit codes: 0 done, 1 check failed or finding, 2 usage, \
-    3 missing privilege or source, 4 the kernel refused or the interface went")]
+    3 missing privilege or source, 4 the kernel refused or the interface went, \
+    5 rollback incomplete or drift")]
 pub struct Args {
     /// What to do.
     #[command(subcommand)]

@@ -20,6 +20,8 @@ pub enum Outcome {
     Missing = 3,
     /// The kernel refused, or the interface went away.
     Refused = 4,
+    /// Not all that was changed is as it was before.
+    Incomplete = 5,
 }
 
 impl From<Outcome> for ExitCode {
@@ -55,6 +57,11 @@ impl Failure {
     /// Says that the kernel refused, or that something went away.
     pub fn refused(message: impl Into<String>) -> Self {
         Self { outcome: Outcome::Refused, message: message.into(), hint: None }
+    }
+
+    /// Says that not all that was changed could be undone, or that somebody else has changed it.
+    pub fn incomplete(message: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Incomplete, message: message.into(), hint: None }
     }
 
     /// Adds the one line that may help.

@@ -1,9 +1,12 @@
 //! `netmem tune`: the machine's settings of network memory, changed with evidence, a diff and an undo.
 
+mod apply;
 pub mod explain;
+mod guard;
 mod hugepages;
 pub mod lint;
 pub mod plan;
+mod undo;
 
 use std::io::Write;
 
@@ -26,5 +29,10 @@ pub fn run(
         TuneCommand::Lint(args) => lint::run(args, out),
         TuneCommand::Plan(args) => plan::run(args, out, notes),
         TuneCommand::Hugepages(args) => hugepages::run(args, out),
+        TuneCommand::Apply(args) => apply::run(args, out, notes),
+        TuneCommand::Confirm(args) => undo::confirm(args, out),
+        TuneCommand::Rollback(args) => undo::rollback(args, out),
+        TuneCommand::History(args) => undo::history(args, out),
+        TuneCommand::Guard(args) => guard::run(args, out),
     }
 }

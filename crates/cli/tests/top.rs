@@ -1,14 +1,15 @@
 //! `netmem top` against what others say of the same sockets, and its screen in a real terminal.
 #![allow(clippy::unwrap_used, reason = "tests: what cannot go on, panics")]
 
+#[path = "support/screen.rs"]
+mod screen;
+
 use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     path::Path,
     process::{Command, Output, Stdio},
-    thread,
-    time::{Duration, Instant},
 };
 
 use netmem_cli::{Outcome, args::TopArgs, top};
@@ -20,6 +21,8 @@ use netmem_host::{
 use rustix::process::{Pid, Resource, Rlimit, WaitId, WaitIdOptions, getrlimit, setrlimit, waitid};
 use serde_json::Value;
 use socket2::{Domain, Protocol, Socket, Type};
+
+use self::screen::{Screen, has_program};
 
 const NETMEM: &str = env!("CARGO_BIN_EXE_netmem");
 const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../host/tests/fixtures/6.18");
@@ -33,16 +36,6 @@ fn namespace(test: &str) -> Option<NetNs> {
     let namespace = NetNs::create().unwrap();
     namespace.run(|| Route::open()?.set_state("lo", AdminState::Up)).unwrap().unwrap();
     Some(namespace)
-}
-
-/// Whether a program is installed; else the test is noted as a skip.
-fn has_program(test: &str, name: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let is_there = std::env::split_paths(&path).any(|folder| folder.join(name).exists());
-    if !is_there {
-        skip(test, &format!("the {name} program is not installed"));
-    }
-    is_there
 }
 
 fn netmem(words: &[&str]) -> Output {
@@ -261,50 +254,6 @@ fn lab_top_adds_up_to_the_machines_count() {
     let (sum, error_bar) = (charged(&after), figure("error_bar_bytes"));
     assert!(sum > 4 * error_bar, "too little to tell: {sum} of {error_bar}");
     assert!(figure("bytes").abs_diff(sum) <= error_bar, "{sum}: {protocol}");
-}
-
-/// A terminal of tmux, of a server of its own; gone when dropped.
-struct Screen {
-    socket: String,
-}
-
-impl Screen {
-    fn new(name: &str) -> Self {
-        let screen = Self { socket: format!("netmem-{name}-{}", std::process::id()) };
-        screen.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "120", "-y", "40", "sh"]);
-        screen
-    }
-
-    fn tmux(&self, words: &[&str]) -> String {
-        let command = [&["-L", &self.socket], words].concat();
-        let output = Command::new("tmux").args(&command).env("LC_ALL", "C.UTF-8").output().unwrap();
-        assert!(output.status.success(), "{words:?}: {output:?}");
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-
-    fn keys(&self, keys: &[&str]) {
-        self.tmux(&[&["send-keys"], keys].concat());
-    }
-
-    /// Waits until the screen is as `wanted` says, and returns it.
-    #[track_caller]
-    fn until(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        loop {
-            let shown = self.tmux(&["capture-pane", "-p", "-J"]);
-            if wanted(&shown) {
-                return shown;
-            }
-            assert!(Instant::now() < deadline, "{what}: {shown}");
-            thread::sleep(Duration::from_millis(50));
-        }
-    }
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        let _ = Command::new("tmux").args(["-L", &self.socket, "kill-server"]).output();
-    }
 }
 
 #[test]

@@ -14,16 +14,30 @@
 //!
 //! Kernel: any; what each setting needs is in [`crate::sysctl::KEYS`].
 
+mod apply;
 pub mod evidence;
 pub mod facts;
+mod journal;
 pub mod lint;
+mod persist;
+mod place;
 mod plan;
+mod refusal;
+mod rollback;
 mod rules;
 mod set_by;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::apply::{Applying, Caution, NotApplied, check};
+pub use self::journal::{
+    Application, Begin, Entry, JOURNAL_SCHEMA, Lock, PersistEntry, Record, State, Store,
+};
+pub use self::persist::{BootFolders, Persisted, persist};
+pub use self::place::{Identity, Place};
 pub use self::plan::plan;
+pub use self::refusal::{Refusal, refusal};
+pub use self::rollback::{Drift, End, Report, confirm, rollback, rollback_unconfirmed};
 pub use self::rules::{Ask, Goal};
 pub use self::set_by::SetBy;
 

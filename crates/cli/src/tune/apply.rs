@@ -1,0 +1,303 @@
+//! `netmem tune apply`: a plan carried out, with a journal, and if asked for until somebody confirms it.
+//!
+//! All of the plan is written or nothing; the engine is `netmem_host::tune`. A signal while it is being
+//! written, or while it waits to be confirmed, undoes it.
+
+use std::{
+    fs::File,
+    io::{self, IsTerminal as _, Read, Write},
+    os::fd::AsFd,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use netmem_host::{
+    source::{Root, SourceState, Unavailable},
+    tune::{
+        self, Applying, BootFolders, Caution, Change, End, NotApplied, Persisted, Place, Plan,
+        Report, State, Store,
+    },
+};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::{guard, undo};
+use crate::{Failure, Outcome, args::ApplyArgs, stop::Stop};
+
+/// No plan comes near it.
+const LARGEST_PLAN_BYTES: u64 = 16 << 20;
+/// How long a signal, or a confirmation, may wait to be seen.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// What the guard gets beyond its time, before this command does its work.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Runs the command.
+///
+/// # Errors
+/// The plan is refused and nothing was written, or it was undone, or not all could be undone.
+pub(super) fn run(
+    args: &ApplyArgs,
+    out: &mut dyn Write,
+    notes: &mut dyn Write,
+) -> Result<Outcome, Failure> {
+    let place = match &args.netns {
+        None => Place::here(Root::live()),
+        Some(name) => Place::named(Root::live(), name).map_err(|why| no_namespace(&why))?,
+    };
+    let plan = match &args.plan {
+        None => made_here()?,
+        Some(path) => read(path)?,
+    };
+    let caution = if args.i_know { Caution::IKnow } else { Caution::Refuse };
+    if args.dry_run || plan.changes.is_empty() {
+        tune::check(&plan, &place, caution).map_err(not_applied)?;
+        return would_write(&plan, out).map_err(Failure::output).map(|()| Outcome::Done);
+    }
+    let stop = Stop::by_signal_alone()?;
+    let store = Store::at(&args.state.state);
+    let applying =
+        Applying::begin(&store, place, &plan, caution, args.confirm_within).map_err(not_applied)?;
+    let id = applying.id().to_owned();
+    if let Some(within_s) = args.confirm_within
+        && let Err(failure) = guard::start(&args.state.state, &id, within_s)
+    {
+        return Err(undone(&applying.abandon(&failure.to_string())));
+    }
+    let deadline =
+        args.confirm_within.map(|within_s| Instant::now() + Duration::from_secs(within_s.into()));
+    let report = applying.write(&|| stop.is_set());
+    if report.end != End::Applied {
+        return Err(undone(&report));
+    }
+    // Nobody may be reading; what was applied waits for its confirmation all the same.
+    let _ = written(&plan, &id, out);
+    if let (Some(deadline), Some(within_s)) = (deadline, args.confirm_within) {
+        let _ = writeln!(
+            notes,
+            "undone in {within_s} s unless confirmed: press Enter, or netmem tune confirm {id}"
+        );
+        wait(&store, &id, deadline, &stop)?;
+        let _ = writeln!(out, "confirmed {id}");
+    }
+    if args.persist {
+        persist(args, &store, (&id, &plan), out)?;
+    }
+    out.flush().map_err(Failure::output)?;
+    Ok(Outcome::Done)
+}
+
+/// The plan for the machine as it is, where none was given.
+fn made_here() -> Result<Plan, Failure> {
+    Err(Failure::usage("apply: no plan is given")
+        .with_hint("name a file with a plan, or - for standard input"))
+}
+
+fn read(path: &Path) -> Result<Plan, Failure> {
+    let name = || path.display().to_string();
+    let read = |from: &mut dyn Read| {
+        let mut bytes = Vec::new();
+        from.take(LARGEST_PLAN_BYTES).read_to_end(&mut bytes).map(|_| bytes)
+    };
+    let bytes = match path.as_os_str() == "-" {
+        true => read(&mut io::stdin().lock()),
+        false => File::open(path).and_then(|mut file| read(&mut file)),
+    };
+    let bytes = bytes.map_err(|error| {
+        let why = Unavailable::by_io(name(), &error);
+        let message = format!("read plan {}: {}", why.source, why.reason);
+        match why.state {
+            SourceState::Denied => Failure::missing(message),
+            _ => Failure::usage(message),
+        }
+    })?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Failure::usage(format!("read plan {}: {error}", name())))
+}
+
+fn no_namespace(why: &Unavailable) -> Failure {
+    match why.state {
+        SourceState::Denied => Failure::missing(why.to_string())
+            .with_hint("other network namespaces need CAP_SYS_ADMIN and CAP_SYS_PTRACE"),
+        _ => Failure::refused(why.to_string())
+            .with_hint("names are those of ip netns, numbers those of processes"),
+    }
+}
+
+fn not_applied(why: NotApplied) -> Failure {
+    let message = why.to_string();
+    match why {
+        NotApplied::Malformed(_) => Failure::usage(message),
+        NotApplied::Stale(_) => Failure::refused(message)
+            .with_hint("nothing was written; make the plan anew, where it is to be applied"),
+        NotApplied::Refused(_) => Failure::refused(message)
+            .with_hint("nothing was written; --i-know writes such values all the same"),
+        NotApplied::Unwritable(all) if all.iter().any(|one| one.state == SourceState::Denied) => {
+            Failure::missing(message)
+                .with_hint("settings take root, or CAP_NET_ADMIN for those of a namespace")
+        }
+        NotApplied::Failed(error) => error.into(),
+        _ => Failure::refused(message).with_hint("nothing was written"),
+    }
+}
+
+/// An application that came to nothing.
+fn undone(report: &Report) -> Failure {
+    let why = report.why.as_deref().unwrap_or("it was undone");
+    if report.end == End::RolledBack {
+        return Failure::refused(format!("apply {}: {why}; all is as it was before", report.id));
+    }
+    undo::incomplete(&format!("apply {}: {why}", report.id), &report.left)
+}
+
+fn would_write(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
+    if plan.changes.is_empty() {
+        return writeln!(out, "nothing to change");
+    }
+    writeln!(out, "would write, in this order:")?;
+    changes(&plan.changes, out)?;
+    writeln!(out, "nothing was changed")
+}
+
+fn written(plan: &Plan, id: &str, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "applied {id}:")?;
+    changes(&plan.changes, out)?;
+    writeln!(out, "undo: netmem tune rollback {id}")?;
+    out.flush()
+}
+
+fn changes(changes: &[Change], out: &mut dyn Write) -> io::Result<()> {
+    for change in changes {
+        let current = change.current.replace('\t', " ");
+        writeln!(out, "  {}: {current} -> {} ({})", change.key, change.proposed, change.rule)?;
+    }
+    Ok(())
+}
+
+/// Waits until somebody confirms it; else it is undone.
+fn wait(store: &Store, id: &str, deadline: Instant, stop: &Stop) -> Result<(), Failure> {
+    let mut terminal = io::stdin().is_terminal();
+    loop {
+        match store.application(id)?.state {
+            State::Unconfirmed => {}
+            State::Applied => return Ok(()),
+            State::Incomplete => {
+                let left = store.application(id)?.undone;
+                return Err(undo::incomplete(&format!("apply {id}"), &left));
+            }
+            _ => {
+                let message = format!("apply {id}: nobody confirmed it; all is as it was before");
+                return Err(Failure::refused(message));
+            }
+        }
+        if stop.is_set() || Instant::now() > deadline + GRACE {
+            // The guard may have been first: then the journal says how it ended.
+            if let Some(report) = tune::rollback_unconfirmed(store, Root::live(), id)? {
+                return Err(undone(&report));
+            }
+            continue;
+        }
+        match terminal.then(line).transpose() {
+            Ok(None) => thread::sleep(PATIENCE),
+            Ok(Some(Answer::None)) => {}
+            Ok(Some(Answer::Enter)) => {
+                // Too late if the guard was first: the journal says so.
+                let _ = tune::confirm(store, &Root::live(), Some(id));
+            }
+            Ok(Some(Answer::End)) | Err(_) => terminal = false,
+        }
+    }
+}
+
+/// What came from the terminal.
+enum Answer {
+    None,
+    Enter,
+    End,
+}
+
+fn line() -> io::Result<Answer> {
+    let stdin = io::stdin();
+    let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::ZERO);
+    let mut fds = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+    match poll(&mut fds, patience) {
+        Ok(0) | Err(nix::errno::Errno::EINTR) => return Ok(Answer::None),
+        result => result?,
+    };
+    let mut text = String::new();
+    Ok(match io::stdin().read_line(&mut text)? {
+        0 => Answer::End,
+        _ => Answer::Enter,
+    })
+}
+
+fn persist(
+    args: &ApplyArgs,
+    store: &Store,
+    applied: (&str, &Plan),
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let id = applied.0;
+    let place = match &args.netns {
+        None => Ok(Place::here(Root::live())),
+        Some(name) => Place::named(Root::live(), name).map_err(|why| no_namespace(&why)),
+    }?;
+    let path = std::path::absolute(&args.persist_to).unwrap_or_else(|_| args.persist_to.clone());
+    let persisted =
+        tune::persist(store, &place, applied, &path, &BootFolders::default()).map_err(|error| {
+            Failure::refused(format!("{error}; the settings of the running kernel are applied"))
+                .with_hint(format!("netmem tune rollback {id} undoes them"))
+        })?;
+    print_persisted(&persisted, args.netns.as_deref(), out).map_err(Failure::output)
+}
+
+fn print_persisted(
+    persisted: &Persisted,
+    netns: Option<&str>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    if let Some(path) = &persisted.path {
+        writeln!(out, "persisted in {}", path.display())?;
+        if !persisted.is_read_at_boot {
+            writeln!(out, "  not at boot: it is in no folder of sysctl.d")?;
+        }
+    }
+    for later in &persisted.overridden_by {
+        writeln!(out, "  overridden at boot by {later}")?;
+    }
+    if persisted.of_namespace.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "not persisted: sysctl.d is for the initial network namespace; as a hook where this"
+    )?;
+    writeln!(out, "one is made:")?;
+    let name = netns.unwrap_or("NAME");
+    for (key, value) in &persisted.of_namespace {
+        writeln!(out, "  ip netns exec {name} sysctl -w '{key}={value}'")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_have_their_exit_codes() {
+        let denied =
+            Unavailable::denied("/proc/sys/net/core/rmem_max", "permission denied (EACCES)");
+        let read_only =
+            Unavailable::absent("/proc/sys/net/core/rmem_max", "it is to read only here");
+        let stale = NotApplied::Stale(vec!["the boot was \"a\", and is \"b\"".to_owned()]);
+        for (why, outcome) in [
+            (NotApplied::Malformed("x".to_owned()), Outcome::Usage),
+            (stale, Outcome::Refused),
+            (NotApplied::Unwritable(vec![read_only.clone(), denied]), Outcome::Missing),
+            (NotApplied::Unwritable(vec![read_only]), Outcome::Refused),
+            (NotApplied::Refused(Vec::new()), Outcome::Refused),
+        ] {
+            assert_eq!(not_applied(why.clone()).outcome(), outcome, "{why:?}");
+        }
+    }
+}

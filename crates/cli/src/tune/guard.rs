@@ -1,0 +1,95 @@
+//! What undoes an application that nobody confirms, even when nobody is left to ask.
+//!
+//! ```text
+//!   netmem tune apply --confirm-within 60
+//!     begins the journal
+//!     starts the guard ------------------>  netmem tune __guard: a session of its own, no terminal
+//!     waits for its word  <--- ready ------
+//!     writes the settings                   reads the journal from time to time
+//!     waits for Enter                       confirmed, rolled back: ends
+//!        (killed, hung up, cut off)         time is up, or SIGTERM: undoes it by the journal
+//! ```
+//! It is started before the first setting is written, so there is no moment without it. Both may come to
+//! undo: the lock lets one in, and the journal tells the other. A host that ends the processes of a session
+//! with it (`KillUserProcesses` of logind) ends the guard by SIGTERM, which undoes it at once.
+
+use std::{
+    fs::OpenOptions,
+    io::{BufRead as _, BufReader, Write},
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use netmem_host::{
+    source::Root,
+    tune::{State, Store, rollback_unconfirmed},
+};
+
+use crate::{Failure, Outcome, args::GuardArgs, stop::Stop};
+
+const READY: &str = "ready";
+/// How often the journal is read.
+const PAUSE: Duration = Duration::from_millis(200);
+/// How often undoing is tried where the lock cannot be had; each waits a minute for it.
+const ATTEMPTS: u32 = 10;
+
+/// Starts the guard, and waits until it is on its own.
+pub(super) fn start(state: &Path, id: &str, within_s: u32) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| {
+        Failure::refused(format!("start what undoes {id} unless it is confirmed: {error}"))
+    };
+    let state = std::path::absolute(state).map_err(failed)?;
+    // The running program itself, even where its file was replaced.
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("netmem").args(["tune", "__guard", id, "--within"]).arg(within_s.to_string());
+    command.arg("--state").arg(state).env_clear().current_dir("/");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().map_err(failed)?;
+    let mut word = String::new();
+    if let Some(stdout) = child.stdout.take() {
+        BufReader::new(stdout).read_line(&mut word).map_err(failed)?;
+    }
+    if word.trim_end() == READY {
+        return Ok(());
+    }
+    // It has ended, or is of no use.
+    let _ = child.kill().and_then(|()| child.wait());
+    Err(failed(std::io::Error::other("it ended before it was ready")))
+}
+
+/// `netmem tune __guard`.
+///
+/// # Errors
+/// It cannot leave its session, or could not undo what nobody confirmed.
+pub(super) fn run(args: &GuardArgs, out: &mut dyn Write) -> Result<Outcome, Failure> {
+    let failed = |what: &str, error: std::io::Error| {
+        Failure::refused(format!("guard {}: {what}: {error}", args.id))
+    };
+    rustix::process::setsid().map_err(|error| failed("leave the session", error.into()))?;
+    let stop = Stop::by_signal_alone()?;
+    let deadline = Instant::now() + Duration::from_secs(args.within.into());
+    writeln!(out, "{READY}").and_then(|()| out.flush()).map_err(Failure::output)?;
+    // Whoever reads what the command prints need not wait for the guard to end.
+    let null = OpenOptions::new().write(true).open("/dev/null");
+    let null = null.map_err(|error| failed("open /dev/null", error))?;
+    rustix::stdio::dup2_stdout(&null).map_err(|error| failed("leave the output", error.into()))?;
+    let store = Store::at(&args.state.state);
+    while Instant::now() < deadline && !stop.is_set() {
+        if !matches!(store.application(&args.id)?.state, State::Unfinished | State::Unconfirmed) {
+            return Ok(Outcome::Done);
+        }
+        thread::sleep(PAUSE.min(deadline.saturating_duration_since(Instant::now())));
+    }
+    let mut attempt = 1;
+    loop {
+        match rollback_unconfirmed(&store, Root::live(), &args.id) {
+            Ok(_) => return Ok(Outcome::Done),
+            Err(error) if attempt == ATTEMPTS => return Err(error.into()),
+            Err(_) => attempt += 1,
+        }
+        thread::sleep(PAUSE);
+    }
+}

@@ -1,0 +1,123 @@
+//! `netmem tune confirm`, `rollback` and `history`: what becomes of what was applied.
+
+use std::io::{self, Write};
+
+use netmem_host::{
+    source::Root,
+    tune::{self, Application, Drift, End, Place, State, Store},
+};
+use serde::Serialize;
+
+use crate::{
+    Failure, Outcome,
+    args::{ConfirmArgs, HistoryArgs, RollbackArgs},
+    report,
+};
+
+/// `netmem tune confirm`.
+///
+/// # Errors
+/// Nothing waits for that.
+pub(super) fn confirm(args: &ConfirmArgs, out: &mut dyn Write) -> Result<Outcome, Failure> {
+    let store = Store::at(&args.state.state);
+    let id = tune::confirm(&store, &Root::live(), args.id.as_deref())?;
+    writeln!(out, "confirmed {id}").and_then(|()| out.flush()).map_err(Failure::output)?;
+    Ok(Outcome::Done)
+}
+
+/// `netmem tune rollback`.
+///
+/// # Errors
+/// Not all could be undone, or nothing because of the lock or the journal.
+pub(super) fn rollback(args: &RollbackArgs, out: &mut dyn Write) -> Result<Outcome, Failure> {
+    let store = Store::at(&args.state.state);
+    let drift = if args.force { Drift::Overwrite } else { Drift::Leave };
+    let report = tune::rollback(&store, Root::live(), args.id.as_deref(), drift)?;
+    let Some(report) = report else {
+        writeln!(out, "nothing to roll back")
+            .and_then(|()| out.flush())
+            .map_err(Failure::output)?;
+        return Ok(Outcome::Done);
+    };
+    if report.end == End::Incomplete {
+        return Err(incomplete(&format!("roll back {}", report.id), &report.left).with_hint(
+            "--force restores what somebody else has changed, and takes for gone what is not found",
+        ));
+    }
+    let print = |out: &mut dyn Write| {
+        writeln!(out, "rolled back {}: all is as it was before", report.id)?;
+        for note in &report.notes {
+            writeln!(out, "  {note}")?;
+        }
+        out.flush()
+    };
+    print(out).map_err(Failure::output)?;
+    Ok(Outcome::Done)
+}
+
+/// `netmem tune history`.
+///
+/// # Errors
+/// A journal cannot be read.
+pub(super) fn history(args: &HistoryArgs, out: &mut dyn Write) -> Result<Outcome, Failure> {
+    let applications = Store::at(&args.state.state).applications()?;
+    let printed = if args.json {
+        report::json(out, &History { schema: "netmem.tune.history/1", applications })
+    } else {
+        table(&applications, out)
+    };
+    printed.and_then(|()| out.flush()).map_err(Failure::output)?;
+    Ok(Outcome::Done)
+}
+
+/// What was done, and is not as it was before.
+pub(super) fn incomplete(what: &str, left: &[String]) -> Failure {
+    Failure::incomplete(format!("{what}: not all is as it was before: {}", left.join("; ")))
+}
+
+/// What `history --json` prints.
+#[derive(Serialize)]
+struct History {
+    schema: &'static str,
+    applications: Vec<Application>,
+}
+
+fn table(applications: &[Application], out: &mut dyn Write) -> io::Result<()> {
+    if applications.is_empty() {
+        return writeln!(out, "nothing was applied");
+    }
+    let boot_id = Place::here(Root::live()).identity().map(|identity| identity.boot_id);
+    writeln!(out, "{:<24} {:<12} {:>7} {:<8} SETTINGS", "ID", "STATE", "WRITTEN", "BOOT")?;
+    for application in applications {
+        let boot = match &boot_id {
+            Ok(boot_id) if application.is_of_boot(boot_id) => "this",
+            Ok(_) => "another",
+            Err(_) => "?",
+        };
+        let written = application.reads.iter().flatten().count();
+        let written = format!("{written}/{}", application.begin.changes);
+        let mut keys: Vec<_> = application.entries.iter().map(|entry| entry.key.as_str()).collect();
+        if let Some(persist) = &application.persist {
+            keys.extend(persist.path.to_str());
+        }
+        let state = name(application.state);
+        writeln!(
+            out,
+            "{:<24} {state:<12} {written:>7} {boot:<8} {}",
+            application.id,
+            keys.join(", ")
+        )?;
+    }
+    Ok(())
+}
+
+fn name(state: State) -> &'static str {
+    match state {
+        State::Unfinished => "unfinished",
+        State::Unconfirmed => "unconfirmed",
+        State::Applied => "applied",
+        State::RolledBack => "rolled-back",
+        State::Incomplete => "incomplete",
+        _ => "?",
+    }
+}

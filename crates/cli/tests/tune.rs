@@ -1,0 +1,530 @@
+//! `netmem tune apply`, `rollback`, `confirm` and `history`, in network namespaces of the tests' own: what the
+//! command leaves when it is killed, cut off or not confirmed.
+//!
+//! Planted and caught: a write before its entry in the journal, and a rollback that takes its own half-done work
+//! for somebody else's (both by the kills); a guard that only waits; no look at signals while writing, and none
+//! while waiting (then the test hangs); a dry run that writes; a confirmation that is not written down. That a
+//! line is on disk, and not only in the page cache, no test here can see: SIGKILL takes no power away.
+#![allow(clippy::unwrap_used, reason = "tests: what cannot go on, panics")]
+
+#[path = "support/screen.rs"]
+mod screen;
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::Write as _,
+    os::unix::process::ExitStatusExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use netmem_host::{
+    lab::{NetNs, missing_privilege, skip},
+    source::Root,
+    tune::{
+        Basis, Change, Confidence, PLAN_SCHEMA, PersistEntry, Place, Plan, Reach, State, Store,
+    },
+};
+use nix::{
+    sys::{
+        ptrace,
+        signal::{Signal, kill},
+        wait::{WaitPidFlag, WaitStatus, waitpid},
+    },
+    unistd::Pid,
+};
+use serde_json::Value;
+
+use self::screen::{Screen, has_program};
+
+const NETMEM: &str = env!("CARGO_BIN_EXE_netmem");
+const KEYS: [&str; 3] = ["net.ipv4.tcp_rmem", "net.ipv4.udp_rmem_min", "net.ipv4.ipfrag_time"];
+const PROPOSED: [&str; 3] = ["8192 131072 67108864", "8192", "31"];
+
+/// A namespace, a plan for it, and a folder for both; gone with this value.
+struct Bed {
+    ns: NetNs,
+    folder: PathBuf,
+    before: Vec<String>,
+}
+
+impl Bed {
+    /// `None` without the privilege, which is noted as a skip.
+    fn new(test: &str) -> Option<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        if let Some(missing) = missing_privilege() {
+            skip(test, &missing);
+            return None;
+        }
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let folder = format!("netmem-tune-cli-{}-{number}", std::process::id());
+        let folder = std::env::temp_dir().join(folder);
+        fs::create_dir_all(&folder).unwrap();
+        let mut bed = Self { ns: NetNs::create().unwrap(), folder, before: Vec::new() };
+        bed.before = bed.settings();
+        let here = bed.ns.run(|| Place::here(Root::live()).identity().unwrap()).unwrap();
+        let changes = KEYS.iter().zip(PROPOSED).zip(&bed.before);
+        let plan = Plan {
+            schema: PLAN_SCHEMA.to_owned(),
+            basis: Basis {
+                kernel_release: here.kernel_release,
+                boot_id: here.boot_id,
+                netns_inode: here.netns_inode,
+                made_at_s: 0,
+            },
+            goal: None,
+            findings: Vec::new(),
+            changes: changes
+                .map(|((key, proposed), current)| change(key, current.trim_end(), proposed))
+                .collect(),
+            not_known: Vec::new(),
+        };
+        bed.write_plan(&plan);
+        Some(bed)
+    }
+
+    fn write_plan(&self, plan: &Plan) {
+        fs::write(self.plan(), serde_json::to_vec(plan).unwrap()).unwrap();
+    }
+
+    fn plan(&self) -> PathBuf {
+        self.folder.join("plan.json")
+    }
+
+    fn state(&self) -> PathBuf {
+        self.folder.join("state")
+    }
+
+    fn store(&self) -> Store {
+        Store::at(self.state())
+    }
+
+    fn settings(&self) -> Vec<String> {
+        let read =
+            |key: &str| fs::read_to_string(format!("/proc/sys/{}", key.replace('.', "/"))).unwrap();
+        self.ns.run(|| KEYS.map(read).to_vec()).unwrap()
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(NETMEM);
+        command.arg("tune").args(words).arg("--state").arg(self.state());
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, words: &[&str]) -> Output {
+        self.ns.run(|| self.command(words).output()).unwrap().unwrap()
+    }
+
+    fn apply(&self, words: &[&str]) -> Output {
+        let plan = self.plan();
+        self.run(&[&["apply", plan.to_str().unwrap()], words].concat())
+    }
+
+    fn spawn(&self, words: &[&str]) -> Child {
+        let (plan, start) = (self.plan(), ["apply"]);
+        let words = [&start[..], &[plan.to_str().unwrap()], words].concat();
+        let spawn = || self.command(&words).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        self.ns.run(spawn).unwrap().unwrap()
+    }
+
+    /// The state of the only application, if there is one.
+    fn state_of_only(&self) -> Option<State> {
+        let all = self.store().applications().unwrap();
+        assert!(all.len() <= 1);
+        all.first().map(|one| one.state)
+    }
+
+    fn wait_for(&self, state: State) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.state_of_only() != Some(state) {
+            assert!(Instant::now() < deadline, "{:?}, not {state:?}", self.state_of_only());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn change(key: &str, current: &str, proposed: &str) -> Change {
+    Change {
+        key: key.to_owned(),
+        reach: Reach::Namespace,
+        current: current.to_owned(),
+        default: None,
+        proposed: proposed.to_owned(),
+        set_by: Vec::new(),
+        rule: "R-TEST".to_owned(),
+        evidence: Vec::new(),
+        formula: String::new(),
+        bound: String::new(),
+        citation: String::new(),
+        confidence: Confidence::High,
+    }
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// Asserts the exit code, and returns what was said on standard error.
+fn ended(output: &Output, code: i32) -> String {
+    assert_eq!(output.status.code(), Some(code), "{output:?}");
+    text(&output.stderr).to_owned()
+}
+
+#[test]
+fn lab_a_dry_run_changes_nothing() {
+    let Some(bed) = Bed::new("lab_a_dry_run_changes_nothing") else { return };
+    let output = bed.apply(&["--dry-run"]);
+    ended(&output, 0);
+    let printed = text(&output.stdout);
+    assert!(printed.contains("net.ipv4.udp_rmem_min: 4096 -> 8192 (R-TEST)\n"), "{printed}");
+    assert!(printed.ends_with("nothing was changed\n"), "{printed}");
+    assert_eq!(bed.settings(), bed.before);
+    assert!(!bed.state().exists());
+}
+
+#[test]
+fn lab_apply_rollback_and_history() {
+    let Some(bed) = Bed::new("lab_apply_rollback_and_history") else { return };
+    assert_eq!(text(&bed.run(&["history"]).stdout), "nothing was applied\n");
+    assert_eq!(text(&bed.run(&["rollback"]).stdout), "nothing to roll back\n");
+    // From standard input, as another command's output.
+    let command = || {
+        let mut command = bed.command(&["apply", "-"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()
+    };
+    let mut child = bed.ns.run(command).unwrap().unwrap();
+    child.stdin.take().unwrap().write_all(&fs::read(bed.plan()).unwrap()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    ended(&output, 0);
+    assert_eq!(bed.settings(), ["8192\t131072\t67108864\n", "8192\n", "31\n"]);
+    let history: Value = serde_json::from_slice(&bed.run(&["history", "--json"]).stdout).unwrap();
+    assert_eq!(history["schema"], "netmem.tune.history/1");
+    let one = &history["applications"][0];
+    assert_eq!((&one["state"], &one["entries"][1]["old"]), (&"applied".into(), &"4096\n".into()));
+    let id = one["id"].as_str().unwrap();
+    assert!(text(&output.stdout).ends_with(&format!("undo: netmem tune rollback {id}\n")));
+    let table = bed.run(&["history"]).stdout;
+    assert!(text(&table).contains("applied          3/3 this "), "{}", text(&table));
+
+    let output = bed.run(&["rollback", id]);
+    ended(&output, 0);
+    assert_eq!(bed.settings(), bed.before);
+    assert!(ended(&bed.run(&["rollback", id]), 4).contains("rolled back already"));
+    assert!(ended(&bed.run(&["rollback", "000009-x"]), 4).contains("no application of that id"));
+}
+
+#[test]
+fn lab_refusals_say_why_and_write_nothing() {
+    let Some(bed) = Bed::new("lab_refusals_say_why_and_write_nothing") else { return };
+    let good: Plan = serde_json::from_slice(&fs::read(bed.plan()).unwrap()).unwrap();
+    let try_plan = |code, part: &str, edit: &dyn Fn(&mut Plan)| {
+        let mut plan = good.clone();
+        edit(&mut plan);
+        bed.write_plan(&plan);
+        let said = ended(&bed.apply(&[]), code);
+        assert!(said.contains(part), "{part}: {said}");
+        assert_eq!(bed.settings(), bed.before, "{part}");
+    };
+    try_plan(4, "the boot was \"x\", and is", &|plan| plan.basis.boot_id = "x".into());
+    try_plan(4, "net.ipv4.ipfrag_time was \"29\", and is \"30\"", &|plan| {
+        plan.changes[2].current = "29".into();
+    });
+    try_plan(4, "hint: nothing was written; --i-know", &|plan| {
+        plan.changes[1].proposed = "8192 87380 16777216".into();
+    });
+    try_plan(2, "its schema is", &|plan| plan.schema = "x".into());
+    fs::write(bed.plan(), "{").unwrap();
+    assert!(ended(&bed.apply(&[]), 2).contains("read plan"));
+    assert!(ended(&bed.run(&["apply", "/no/such/plan"]), 2).contains("(ENOENT)"));
+    assert!(ended(&bed.run(&["apply"]), 2).contains("no plan"));
+    assert_eq!(bed.state_of_only(), None);
+
+    // The kernel takes 5 bytes of it.
+    try_plan_as_is(&bed, &good);
+}
+
+fn try_plan_as_is(bed: &Bed, good: &Plan) {
+    let mut plan = good.clone();
+    plan.changes[1].proposed = "8192 87380 16777216".into();
+    bed.write_plan(&plan);
+    let said = ended(&bed.apply(&["--i-know"]), 4);
+    assert!(said.contains("5 of 19 bytes") && said.contains("all is as it was before"), "{said}");
+    assert_eq!(
+        (bed.settings(), bed.state_of_only()),
+        (bed.before.clone(), Some(State::RolledBack))
+    );
+}
+
+#[test]
+fn lab_drift_ends_with_its_code() {
+    let Some(bed) = Bed::new("lab_drift_ends_with_its_code") else { return };
+    ended(&bed.apply(&[]), 0);
+    bed.ns.run(|| fs::write("/proc/sys/net/ipv4/ipfrag_time", "45")).unwrap().unwrap();
+    let said = ended(&bed.run(&["rollback"]), 5);
+    assert!(
+        said.contains("net.ipv4.ipfrag_time reads \"45\"") && said.contains("--force"),
+        "{said}"
+    );
+    assert_eq!(bed.settings(), [&bed.before[0], &bed.before[1], "45\n"]);
+    ended(&bed.run(&["rollback", "--force"]), 0);
+    assert_eq!(bed.settings(), bed.before);
+}
+
+#[test]
+fn lab_what_belongs_to_a_namespace_is_not_persisted() {
+    let Some(bed) = Bed::new("lab_what_belongs_to_a_namespace_is_not_persisted") else { return };
+    let file = bed.folder.join("90-netmem.conf");
+    let output = bed.apply(&["--persist", "--persist-to", file.to_str().unwrap()]);
+    ended(&output, 0);
+    let printed = text(&output.stdout);
+    let hook = "ip netns exec NAME sysctl -w 'net.ipv4.udp_rmem_min=8192'\n";
+    assert!(printed.contains("not persisted") && printed.contains(hook), "{printed}");
+    assert!(!file.exists());
+    assert_eq!(bed.store().applications().unwrap()[0].persist, None::<PersistEntry>);
+}
+
+/// A process under this thread's eyes: stopped at the begin and end of each of its system calls.
+struct Traced {
+    pid: Pid,
+    child: Child,
+}
+
+impl Traced {
+    /// Starts a command, and stops it before its program; `None` where that is not allowed.
+    fn start(bed: &Bed, words: &[&str]) -> Option<Self> {
+        let command = bed.command(words);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "kill -STOP $$; exec \"$@\"", "sh"]).arg(command.get_program());
+        shell.args(command.get_args()).stdin(Stdio::null());
+        let said = fs::File::create(bed.folder.join("said")).unwrap();
+        shell.stdout(Stdio::null()).stderr(said);
+        let mut child = bed.ns.run(|| shell.spawn()).unwrap().unwrap();
+        let pid = Pid::from_raw(child.id().try_into().unwrap());
+        waitpid(pid, Some(WaitPidFlag::WUNTRACED)).unwrap();
+        let options = ptrace::Options::PTRACE_O_TRACESYSGOOD | ptrace::Options::PTRACE_O_EXITKILL;
+        if ptrace::seize(pid, options).is_err() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            return None;
+        }
+        kill(pid, Signal::SIGCONT).unwrap();
+        Some(Self { pid, child })
+    }
+
+    /// Runs to the next begin or end of a system call; false when it has ended.
+    fn step(&self) -> bool {
+        loop {
+            let signal = match waitpid(self.pid, Some(WaitPidFlag::__WALL)).unwrap() {
+                WaitStatus::PtraceSyscall(_) => return true,
+                WaitStatus::Stopped(_, signal) if signal != Signal::SIGTRAP => Some(signal),
+                WaitStatus::Exited(..) | WaitStatus::Signaled(..) => return false,
+                _ => None,
+            };
+            self.go(signal);
+        }
+    }
+
+    fn go(&self, signal: Option<Signal>) {
+        let signal = signal.filter(|signal| *signal != Signal::SIGSTOP);
+        ptrace::syscall(self.pid, signal).unwrap();
+    }
+
+    /// Runs to the `count`th stop at which `begun` holds; false if it ended before.
+    fn run_to(&self, count: usize, begun: &dyn Fn() -> bool) -> bool {
+        let (mut has_begun, mut seen) = (false, 0);
+        while self.step() {
+            has_begun = has_begun || begun();
+            seen += usize::from(has_begun);
+            if seen > count {
+                return true;
+            }
+            self.go(None);
+        }
+        false
+    }
+
+    fn end(mut self, signal: Signal) -> i32 {
+        kill(self.pid, signal).unwrap();
+        if signal != Signal::SIGKILL {
+            ptrace::detach(self.pid, None).unwrap();
+        }
+        self.child.wait().unwrap().into_raw()
+    }
+}
+
+/// Whether a folder has a journal.
+fn has_journal(folder: &Path) -> bool {
+    let names = fs::read_dir(folder).into_iter().flatten().flatten();
+    names.map(|entry| entry.path()).any(|path| path.extension().is_some_and(|e| e == "jsonl"))
+}
+
+#[test]
+fn lab_killed_at_every_system_call_it_can_be_undone() {
+    let test = "lab_killed_at_every_system_call_it_can_be_undone";
+    let Some(bed) = Bed::new(test) else { return };
+    let plan = bed.plan();
+    let words = ["apply", plan.to_str().unwrap()];
+    let (mut kills, mut progress) = (0, BTreeSet::new());
+    loop {
+        let Some(traced) = Traced::start(&bed, &words) else {
+            return skip(test, "processes may not be traced");
+        };
+        if !traced.run_to(kills, &|| has_journal(&bed.state())) {
+            break;
+        }
+        traced.end(Signal::SIGKILL);
+        let now = bed.settings();
+        progress.insert(now.iter().zip(&bed.before).filter(|(now, before)| now != before).count());
+        ended(&bed.run(&["rollback"]), 0);
+        assert_eq!(bed.settings(), bed.before, "killed at stop {kills}");
+        fs::remove_dir_all(bed.state()).unwrap();
+        kills += 1;
+    }
+    let said = fs::read_to_string(bed.folder.join("said")).unwrap();
+    assert_eq!(bed.state_of_only(), Some(State::Applied), "after {kills} kills: {said}");
+    assert!(kills >= 100, "{kills} kills");
+    assert!(progress.iter().eq(&[0, 1, 2, 3]), "{progress:?}");
+    // The last one ran to its end; now rollbacks are killed.
+    let id = bed.store().applications().unwrap()[0].id.clone();
+    let journal = bed.state().join(format!("{id}.jsonl"));
+    let (applied, written) = (bed.settings(), fs::read(&journal).unwrap());
+    assert_ne!(applied, bed.before);
+    progress.clear();
+    for at in 0.. {
+        let traced = Traced::start(&bed, &["rollback"]).unwrap();
+        let has_changed = || bed.settings() != applied;
+        if !traced.run_to(at, &has_changed) {
+            break;
+        }
+        traced.end(Signal::SIGKILL);
+        let now = bed.settings();
+        progress.insert(now.iter().zip(&bed.before).filter(|(now, before)| now != before).count());
+        ended(&bed.run(&["rollback"]), 0);
+        assert_eq!(bed.settings(), bed.before, "rollback killed at stop {at}");
+        fs::write(&journal, &written).unwrap();
+        let write = |(key, text): (&&str, &&str)| {
+            fs::write(format!("/proc/sys/{}", key.replace('.', "/")), text).unwrap();
+        };
+        bed.ns.run(|| KEYS.iter().zip(&PROPOSED).for_each(write)).unwrap();
+    }
+    assert!(progress.iter().eq(&[0, 1, 2]), "{progress:?}");
+}
+
+#[test]
+fn lab_a_request_to_end_undoes_what_was_done() {
+    let test = "lab_a_request_to_end_undoes_what_was_done";
+    let Some(bed) = Bed::new(test) else { return };
+    let plan = bed.plan();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        let Some(traced) = Traced::start(&bed, &["apply", plan.to_str().unwrap()]) else {
+            return skip(test, "processes may not be traced");
+        };
+        let has_changed = || bed.settings()[1] != bed.before[1];
+        assert!(traced.run_to(0, &has_changed));
+        let status = traced.end(signal);
+        assert_eq!(status >> 8, 4, "{signal}: {status}");
+        assert_eq!(bed.settings(), bed.before, "{signal}");
+        assert_eq!(bed.state_of_only(), Some(State::RolledBack));
+        fs::remove_dir_all(bed.state()).unwrap();
+    }
+}
+
+#[test]
+fn lab_what_nobody_confirms_is_undone_without_its_parent() {
+    let Some(bed) = Bed::new("lab_what_nobody_confirms_is_undone_without_its_parent") else {
+        return;
+    };
+    let mut child = bed.spawn(&["--confirm-within", "3"]);
+    bed.wait_for(State::Unconfirmed);
+    assert_ne!(bed.settings(), bed.before);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let killed = Instant::now();
+    assert_ne!(bed.settings(), bed.before, "its time is not up");
+    bed.wait_for(State::RolledBack);
+    assert_eq!(bed.settings(), bed.before);
+    assert!(killed.elapsed() < Duration::from_secs(15));
+}
+
+#[test]
+fn lab_what_nobody_confirms_is_undone() {
+    let Some(bed) = Bed::new("lab_what_nobody_confirms_is_undone") else { return };
+    let said = ended(&bed.apply(&["--confirm-within", "1"]), 4);
+    assert!(said.contains("undone in 1 s unless confirmed"), "{said}");
+    assert!(said.contains("all is as it was before"), "{said}");
+    assert_eq!(
+        (bed.settings(), bed.state_of_only()),
+        (bed.before.clone(), Some(State::RolledBack))
+    );
+}
+
+/// As when the connection is cut off: its terminal's processes get SIGHUP.
+#[test]
+fn lab_a_hangup_undoes_what_is_not_confirmed() {
+    let Some(bed) = Bed::new("lab_a_hangup_undoes_what_is_not_confirmed") else { return };
+    let mut child = bed.spawn(&["--confirm-within", "600"]);
+    bed.wait_for(State::Unconfirmed);
+    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGHUP).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(4));
+    assert_eq!(
+        (bed.settings(), bed.state_of_only()),
+        (bed.before.clone(), Some(State::RolledBack))
+    );
+}
+
+#[test]
+fn lab_what_is_confirmed_stays() {
+    let Some(bed) = Bed::new("lab_what_is_confirmed_stays") else { return };
+    let mut child = bed.spawn(&["--confirm-within", "2"]);
+    bed.wait_for(State::Unconfirmed);
+    let confirmed = bed.run(&["confirm"]);
+    ended(&confirmed, 0);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    thread::sleep(Duration::from_millis(2500));
+    assert_eq!(bed.settings(), ["8192\t131072\t67108864\n", "8192\n", "31\n"]);
+    assert!(ended(&bed.run(&["confirm"]), 4).contains("no application waits"));
+    ended(&bed.run(&["rollback"]), 0);
+    assert_eq!(bed.settings(), bed.before);
+}
+
+/// Enter confirms; a terminal that closes, as with a lost connection, does not.
+#[test]
+fn lab_a_terminal_confirms_or_closes() {
+    let test = "lab_a_terminal_confirms_or_closes";
+    let Some(bed) = Bed::new(test) else { return };
+    if !has_program(test, "tmux") {
+        return;
+    }
+    let apply = format!(
+        "{NETMEM} tune apply {} --confirm-within 600 --state {}; echo code $?",
+        bed.plan().display(),
+        bed.state().display()
+    );
+    let screen = bed.ns.run(|| Screen::new("tune")).unwrap();
+    screen.keys(&[&apply, "Enter"]);
+    screen.until("the question", |shown| shown.contains("press Enter"));
+    assert_eq!(bed.state_of_only(), Some(State::Unconfirmed));
+    screen.keys(&["Enter"]);
+    screen.until("the end", |shown| shown.contains("code 0"));
+    assert_eq!(bed.state_of_only(), Some(State::Applied));
+    ended(&bed.run(&["rollback"]), 0);
+    fs::remove_dir_all(bed.state()).unwrap();
+
+    screen.keys(&[&apply, "Enter"]);
+    bed.wait_for(State::Unconfirmed);
+    assert_ne!(bed.settings(), bed.before);
+    drop(screen);
+    bed.wait_for(State::RolledBack);
+    assert_eq!(bed.settings(), bed.before);
+}

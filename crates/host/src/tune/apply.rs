@@ -1,0 +1,267 @@
+//! Carrying out a plan: all of it, or nothing.
+//!
+//! ```text
+//!   lock -> check (this kernel, this boot, this namespace, these values; sound; can be written)
+//!        -> journal -> [ read, journal, one write(2), read back, journal ] per change -> done
+//!                         |  the first failure, or a request to stop
+//!                         '-> undone in reverse
+//! ```
+//! Nothing is written before everything was checked, and no value before its old bytes are on disk (J1 in
+//! [`journal`](super::journal)). A value that is half there (three numbers for a setting of one) is undone
+//! like the others. An [`Applying`] that is dropped in the middle, as by a panic, undoes what it did.
+//!
+//! Needs `CAP_NET_ADMIN` in the namespace for its settings and root for global ones. Kernel: any.
+
+use std::fmt;
+
+use super::journal::{Begin, Entry, JOURNAL_SCHEMA, Journal, Lock, MOMENT, Record, Store};
+use super::place::{Place, is_same, unmet};
+use super::refusal::{Refusal, refusal, rival};
+use super::rollback::{Reachable, Report, Trust, undo};
+use super::{Change, PLAN_SCHEMA, Plan, Reach};
+use crate::error::{Error, Result};
+use crate::source::Unavailable;
+use crate::sysctl::Machine;
+
+/// What becomes of values that are refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "yes or no")]
+pub enum Caution {
+    /// They are not written, and nothing of their plan is.
+    Refuse,
+    /// They are written: somebody knows better.
+    IKnow,
+}
+
+/// Why nothing was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NotApplied {
+    /// It is no plan that could be carried out anywhere.
+    Malformed(String),
+    /// The plan is for another state of the machine: what differs.
+    Stale(Vec<String>),
+    /// Values that are not to be written.
+    Refused(Vec<Refusal>),
+    /// Settings that cannot be written here.
+    Unwritable(Vec<Unavailable>),
+    /// The state folder, the lock or a file failed.
+    Failed(Error),
+}
+
+/// A plan that was checked and begun, with nothing written yet.
+#[derive(Debug)]
+pub struct Applying {
+    place: Place,
+    changes: Vec<Change>,
+    journal: Journal,
+    /// Whether the journal has its last line, or will have.
+    is_settled: bool,
+    _lock: Lock,
+}
+
+/// Checks a plan, and changes nothing.
+///
+/// # Errors
+/// Why it would not be carried out.
+pub fn check(plan: &Plan, place: &Place, caution: Caution) -> Result<(), NotApplied> {
+    well_formed(plan).map_err(NotApplied::Malformed)?;
+    let stale = differences(plan, place)?;
+    let mut unwritable = Vec::new();
+    for change in &plan.changes {
+        unwritable.extend(place.why_not(change.reach, &change.key)?);
+    }
+    // A value that cannot be read cannot be compared: the reason is what helps.
+    if !unwritable.is_empty() {
+        return Err(NotApplied::Unwritable(unwritable));
+    }
+    if !stale.is_empty() {
+        return Err(NotApplied::Stale(stale));
+    }
+    let machine = Machine::read(place.root()).ok();
+    let mut refused: Vec<_> =
+        plan.changes.iter().filter_map(|change| refusal(change, machine.as_ref())).collect();
+    refused.extend(rival(place.root()));
+    if caution == Caution::Refuse && !refused.is_empty() {
+        return Err(NotApplied::Refused(refused));
+    }
+    Ok(())
+}
+
+impl Applying {
+    /// Takes the lock, checks the plan and begins its journal. With `confirm_within_s` the application is
+    /// one that somebody is to confirm within so many seconds.
+    ///
+    /// # Errors
+    /// Why nothing will be written.
+    pub fn begin(
+        store: &Store,
+        place: Place,
+        plan: &Plan,
+        caution: Caution,
+        confirm_within_s: Option<u32>,
+    ) -> Result<Self, NotApplied> {
+        // Whether it can be written at all is told before a folder is made for it.
+        check(plan, &place, caution)?;
+        let lock = store.lock(MOMENT)?;
+        check(plan, &place, caution)?;
+        let begin = Begin {
+            schema: JOURNAL_SCHEMA.to_owned(),
+            pid: std::process::id(),
+            identity: place.identity()?,
+            changes: plan.changes.len(),
+            confirm_within_s,
+        };
+        let journal = store.begin(&lock, begin)?;
+        Ok(Self { place, changes: plan.changes.clone(), journal, is_settled: false, _lock: lock })
+    }
+
+    /// The application's name.
+    pub fn id(&self) -> &str {
+        &self.journal.application.id
+    }
+
+    /// Writes all changes; undoes all of them at the first that fails, or when `stop` says so.
+    pub fn write(mut self, stop: &dyn Fn() -> bool) -> Report {
+        for number in 0..self.changes.len() {
+            if stop() {
+                return self.undo("it was stopped by a signal");
+            }
+            if let Err(error) = self.write_one(number) {
+                return self.undo(&error.to_string());
+            }
+        }
+        if stop() {
+            return self.undo("it was stopped by a signal");
+        }
+        if let Err(error) = self.journal.append(Record::Done) {
+            return self.undo(&error.to_string());
+        }
+        self.is_settled = true;
+        Report::applied(self.id())
+    }
+
+    /// Ends it before anything was written.
+    pub fn abandon(mut self, why: &str) -> Report {
+        self.undo(why)
+    }
+
+    fn write_one(&mut self, number: usize) -> Result<()> {
+        let change = &self.changes[number];
+        let path = self.place.path(&change.key)?;
+        let old = self.place.read(change.reach, &path)?;
+        if !is_same(&old, &change.current) {
+            return Err(unmet("write", &path, "it was changed by somebody else meanwhile"));
+        }
+        let entry = Entry {
+            number,
+            key: change.key.clone(),
+            path: path.clone(),
+            reach: change.reach,
+            old,
+            new: change.proposed.clone(),
+            rule: change.rule.clone(),
+        };
+        self.journal.append(Record::Write(entry))?;
+        let reads = self.place.write(change.reach, &path, &change.proposed)?;
+        self.journal.append(Record::Written { number, reads })
+    }
+
+    /// What was begun last is ours whatever its file reads: the kernel may have taken a part of it.
+    fn undo(&mut self, why: &str) -> Report {
+        self.is_settled = true;
+        let last = self.journal.application.entries.len().checked_sub(1);
+        let trust = last.map_or(Trust::Nothing, Trust::Entry);
+        undo(&mut self.journal, &Reachable::All(&self.place), trust, why)
+    }
+}
+
+impl Drop for Applying {
+    fn drop(&mut self) {
+        if !self.is_settled {
+            // The journal has what could not be undone.
+            self.undo("it was ended in the middle");
+        }
+    }
+}
+
+impl fmt::Display for NotApplied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines = match self {
+            Self::Malformed(why) => return write!(f, "read the plan: {why}"),
+            Self::Failed(error) => return write!(f, "{error}"),
+            Self::Stale(differences) => differences.clone(),
+            Self::Refused(refused) => {
+                refused.iter().map(|one| format!("{}: {}", one.key, one.why)).collect()
+            }
+            Self::Unwritable(why) => {
+                why.iter().map(|one| format!("{}: {}", one.source, one.reason)).collect()
+            }
+        };
+        f.write_str(match self {
+            Self::Stale(_) => {
+                "apply the plan: the machine is not as it was when the plan was made: "
+            }
+            _ => "apply the plan: ",
+        })?;
+        f.write_str(&lines.join("; "))
+    }
+}
+
+impl std::error::Error for NotApplied {}
+
+impl From<Error> for NotApplied {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<Unavailable> for NotApplied {
+    fn from(why: Unavailable) -> Self {
+        Self::Unwritable(vec![why])
+    }
+}
+
+fn well_formed(plan: &Plan) -> Result<(), String> {
+    if plan.schema != PLAN_SCHEMA {
+        return Err(format!("its schema is {:?}, and not {PLAN_SCHEMA}", plan.schema));
+    }
+    for (number, change) in plan.changes.iter().enumerate() {
+        if change.proposed.trim().is_empty() || change.proposed.contains(char::is_control) {
+            let is_tab = change.proposed.contains('\t');
+            let what = if is_tab { "a tab" } else { "nothing, or more than a line" };
+            return Err(format!("{} is to become {what}", change.key));
+        }
+        if plan.changes[..number].iter().any(|before| before.key == change.key) {
+            return Err(format!("{} is there twice", change.key));
+        }
+    }
+    Ok(())
+}
+
+/// What of the plan's basis does not hold here.
+fn differences(plan: &Plan, place: &Place) -> Result<Vec<String>, NotApplied> {
+    let here = place.identity()?;
+    let basis = &plan.basis;
+    let mut differ = Vec::new();
+    let mut compare = |what: &str, planned: &str, now: &str| {
+        if planned != now {
+            differ.push(format!("{what} was {planned:?}, and is {now:?}"));
+        }
+    };
+    compare("the kernel", &basis.kernel_release, &here.kernel_release);
+    compare("the boot", &basis.boot_id, &here.boot_id);
+    if plan.changes.iter().any(|change| change.reach == Reach::Namespace) {
+        let (planned, now) = (basis.netns_inode.to_string(), here.netns_inode.to_string());
+        compare("the network namespace", &planned, &now);
+    }
+    for change in &plan.changes {
+        let path = place.path(&change.key).map_err(|e| NotApplied::Malformed(e.to_string()))?;
+        // One that cannot be read is told as one that cannot be written.
+        let Ok(now) = place.read(change.reach, &path) else { continue };
+        if !is_same(&now, &change.current) {
+            compare(&change.key, &change.current, now.trim_end());
+        }
+    }
+    Ok(differ)
+}

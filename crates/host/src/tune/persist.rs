@@ -1,0 +1,237 @@
+//! Settings that shall outlast the boot: a file of sysctl.d, with the reasons beside the values.
+//!
+//! ```text
+//!   # net.core.rmem_max: R-SOCK-MAX, journal 000001-20261122T101843Z, 2026-11-22
+//!   #   UdpRcvbufErrors +4312 in 10 s (/proc/net/snmp)
+//!   net.core.rmem_max = 8388608
+//! ```
+//! Boot reads the files of several folders in the order of their names, whatever the folder; a name that
+//! stands in several counts in the first of `/etc`, `/run`, `/usr/local/lib`, `/usr/lib`, and
+//! `/etc/sysctl.conf` comes last (sysctl.d(5), sysctl(8)). Later assignments win, so those behind ours are
+//! told. Patterns with `*` are not looked at.
+//!
+//! That happens in the initial network namespace: what belongs to another one cannot stand there.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::journal::{PersistEntry, Record, State, Store, day, now_s};
+use super::place::{Place, unmet};
+use super::{Change, Plan, Reach};
+use crate::error::{Error, Result};
+use crate::source::{Root, Unavailable};
+use crate::sysctl;
+
+const HEADER: &str =
+    "# Settings of network memory, written by netmem tune apply; rollback takes them back.\n";
+
+/// Where settings for boot are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "for tests, of which each names all")]
+pub struct BootFolders {
+    /// The folders of sysctl.d; of two files of one name the earlier folder's counts.
+    pub folders: Vec<PathBuf>,
+    /// The file that is read last.
+    pub last: PathBuf,
+}
+
+/// What was persisted, and what not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Persisted {
+    /// The file; none if no setting could stand there.
+    pub path: Option<PathBuf>,
+    /// Assignments that boot reads later, so that they win: `/etc/sysctl.d/99-x.conf:3: net... = 1`.
+    pub overridden_by: Vec<String>,
+    /// Whether boot reads the file's folder.
+    pub is_read_at_boot: bool,
+    /// Settings of another namespace than the initial one, each with its value.
+    pub of_namespace: Vec<(String, String)>,
+}
+
+impl Default for BootFolders {
+    fn default() -> Self {
+        let folders = ["/etc", "/run", "/usr/local/lib", "/usr/lib"];
+        Self {
+            folders: folders.map(|folder| Path::new(folder).join("sysctl.d")).to_vec(),
+            last: "/etc/sysctl.conf".into(),
+        }
+    }
+}
+
+/// Writes the settings of an applied plan to a file of sysctl.d; one that is there keeps its other
+/// settings.
+///
+/// # Errors
+/// The application is not there, is undone or waits to be confirmed; the file is not one of ours; or it
+/// cannot be written. The settings of the running kernel stay.
+pub fn persist(
+    store: &Store,
+    place: &Place,
+    (id, plan): (&str, &Plan),
+    path: &Path,
+    boot: &BootFolders,
+) -> Result<Persisted> {
+    let is_initial = place.is_initial();
+    let (stays, of_namespace): (Vec<_>, Vec<_>) =
+        plan.changes.iter().partition(|change| change.reach == Reach::Global || is_initial);
+    let mut persisted = Persisted {
+        path: None,
+        overridden_by: Vec::new(),
+        is_read_at_boot: path
+            .parent()
+            .is_some_and(|parent| boot.folders.iter().any(|f| f == parent)),
+        of_namespace: of_namespace
+            .into_iter()
+            .map(|change| (change.key.clone(), change.proposed.clone()))
+            .collect(),
+    };
+    if stays.is_empty() {
+        return Ok(persisted);
+    }
+    let lock = store.lock(Duration::from_secs(5))?;
+    let mut journal = store.reopen(&lock, id)?;
+    if journal.application.state != State::Applied {
+        return Err(unmet("persist", id.as_ref(), "it is not applied, or not confirmed"));
+    }
+    let old = read(path)?;
+    let new = content(old.as_deref(), &format!("journal {id}, {}", day(now_s())), &stays)
+        .ok_or_else(|| unmet("persist to", path, "it is there, and netmem has not written it"))?;
+    let entry = PersistEntry { path: path.to_owned(), old, new };
+    journal.append(Record::Persist(entry.clone()))?;
+    replace(path, &entry.new)?;
+    journal.append(Record::Persisted)?;
+    persisted.path = Some(path.to_owned());
+    persisted.overridden_by = overriding(boot, path, &stays);
+    Ok(persisted)
+}
+
+/// Puts the file back as it was, where it is as it was written.
+pub(super) fn restore(entry: &PersistEntry, is_forced: bool) -> Result<(), String> {
+    let told = |error: Error| error.to_string();
+    let now = read(&entry.path).map_err(told)?;
+    if now == entry.old {
+        return Ok(());
+    }
+    if now.as_ref() != Some(&entry.new) && !is_forced {
+        return Err(format!("{}: somebody else has changed it", entry.path.display()));
+    }
+    match &entry.old {
+        Some(old) => replace(&entry.path, old).map_err(told),
+        None => {
+            let removed = fs::remove_file(&entry.path).and_then(|()| sync_folder(&entry.path));
+            removed.map_err(|error| {
+                told(Error::new("remove", entry.path.display().to_string(), error))
+            })
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::new("read", path.display().to_string(), error)),
+    }
+}
+
+/// The file's new content; `None` if the old is not ours.
+fn content(old: Option<&str>, origin: &str, changes: &[&Change]) -> Option<String> {
+    let mut text = HEADER.to_owned();
+    if let Some(old) = old {
+        let kept = old.strip_prefix(HEADER)?;
+        let is_set_anew = |block: &str| {
+            let mut keys = block.lines().filter_map(|line| assignment(line)).map(|(key, _)| key);
+            keys.any(|key| changes.iter().any(|change| is_same_key(key, &change.key)))
+        };
+        for block in kept.split("\n\n").map(|block| block.trim_matches('\n')) {
+            if !block.is_empty() && !is_set_anew(block) {
+                text.push_str(&format!("\n{block}\n"));
+            }
+        }
+    }
+    for change in changes {
+        // A plan's words are text of somebody's: they stay in their comment.
+        let one_line = |text: &str| text.replace(char::is_control, " ");
+        text.push_str(&format!("\n# {}: {}, {origin}\n", change.key, one_line(&change.rule)));
+        for evidence in change.evidence.iter().filter(|evidence| !evidence.is_empty()) {
+            text.push_str(&format!("#   {}\n", one_line(evidence)));
+        }
+        text.push_str(&format!("{} = {}\n", change.key, change.proposed));
+    }
+    Some(text)
+}
+
+/// Name and value of a line of sysctl.d.
+fn assignment(line: &str) -> Option<(&str, &str)> {
+    let line = line.trim();
+    if line.starts_with(['#', ';']) {
+        return None;
+    }
+    let (key, value) = line.split_once('=')?;
+    Some((key.trim().trim_start_matches('-'), value.trim()))
+}
+
+fn is_same_key(one: &str, other: &str) -> bool {
+    let path = |key| sysctl::path(&Root::live(), key).ok();
+    path(one).is_some() && path(one) == path(other)
+}
+
+/// The assignments of these settings that boot reads behind those of `path`.
+fn overriding(boot: &BootFolders, path: &Path, changes: &[&Change]) -> Vec<String> {
+    let mut files: BTreeMap<OsString, PathBuf> = BTreeMap::new();
+    for folder in &boot.folders {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            if entry.path().extension().is_some_and(|extension| extension == "conf") {
+                files.entry(entry.file_name()).or_insert_with(|| entry.path());
+            }
+        }
+    }
+    let own = path.file_name().unwrap_or_default();
+    let later = files.into_iter().filter(|(name, _)| name.as_os_str() > own).map(|(_, path)| path);
+    let mut found = Vec::new();
+    for file in later.chain([boot.last.clone()]) {
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        for (number, line) in text.lines().enumerate() {
+            let Some((key, value)) = assignment(line) else { continue };
+            if changes.iter().any(|change| is_same_key(key, &change.key)) {
+                found.push(format!("{}:{}: {key} = {value}", file.display(), number + 1));
+            }
+        }
+    }
+    found
+}
+
+/// Replaces a file in one step: whoever reads it sees the old content or the new, after a power cut too.
+fn replace(path: &Path, content: &str) -> Result<()> {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}", std::process::id()));
+    let new = path.with_file_name(name);
+    let attempt = || {
+        let mut options = OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o644).open(&new)?;
+        file.write_all(content.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&new, path)?;
+        sync_folder(path)
+    };
+    attempt().map_err(|error| {
+        // What is left of an attempt is of no use; the first error is the one to tell.
+        let _ = fs::remove_file(&new);
+        let why = Unavailable::by_io(path.display().to_string(), &error);
+        match error.raw_os_error() {
+            Some(_) => Error::new("write", path.display().to_string(), error),
+            None => unmet("write", path, why.reason),
+        }
+    })
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path.parent().unwrap_or_else(|| Path::new("/")))?.sync_all()
+}

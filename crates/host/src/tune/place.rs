@@ -1,0 +1,262 @@
+//! Where the files of settings are, and one setting read, written and read back.
+//!
+//! ```text
+//!   Reach::Global     the calling thread's /proc/sys
+//!   Reach::Namespace  the same path on a thread inside the namespace: a path below /proc/sys/net is
+//!                     looked up in the namespace of the thread that opens it (fs/proc/proc_sysctl.c)
+//! ```
+//! The kernel takes a value from one write(2), and may take a part of it: three numbers for a setting of
+//! one are five bytes taken and no error (`proc_dointvec` in kernel/sysctl.c). Programs that write by loops
+//! or do not look at the count cannot see that; so a value here is one write, its count is looked at,
+//! and what the file reads afterwards is compared as numbers.
+//!
+//! Kernel: any; the cookie of a namespace 5.14.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::Reach;
+use crate::error::{Cause, Error, Result};
+use crate::lab::NetNs;
+use crate::netns::{Namespaces, namespace_inode};
+use crate::source::{self, Root, SourceState, Unavailable};
+use crate::sysctl::{self, Mode, Value};
+
+/// Where settings are read and written: the global ones, and those of a network namespace.
+#[derive(Debug)]
+pub struct Place {
+    root: Root,
+    /// Another namespace than the calling thread's.
+    namespace: Option<NetNs>,
+}
+
+/// A running kernel, and a network namespace of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::exhaustive_structs, reason = "a file's content")]
+pub struct Identity {
+    /// `/proc/sys/kernel/osrelease`.
+    pub kernel_release: String,
+    /// `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: String,
+    /// The namespace's number, as in `net:[4026531840]`; a later one may get it.
+    pub netns_inode: u64,
+    /// Its number that no other ever gets (`SO_NETNS_COOKIE`, kernel 5.14); null if it is not known.
+    pub netns_cookie: Option<u64>,
+}
+
+impl Place {
+    /// The machine of `root`, and the calling thread's namespace.
+    pub fn here(root: Root) -> Self {
+        Self { root, namespace: None }
+    }
+
+    /// The machine of `root`, and another namespace, by its name for `ip netns` or by a process in it.
+    ///
+    /// # Errors
+    /// There is no such namespace, or it may not be entered.
+    pub fn named(root: Root, name: &str) -> Result<Self, Unavailable> {
+        let all = Namespaces::scan(&root)?;
+        let pid: Option<u32> = name.parse().ok();
+        let found = all.all.iter().find(|namespace| {
+            namespace.names.iter().any(|known| known == name)
+                || pid.is_some_and(|pid| namespace.pids.contains(&pid))
+        });
+        let source = || format!("network namespace {name}");
+        let found = found.ok_or_else(|| {
+            let why = "there is none of that name, and no process of that number";
+            match &all.gap {
+                Some(gap) => Unavailable::denied(source(), format!("{why}; {}", gap.reason)),
+                None => Unavailable::absent(source(), why),
+            }
+        })?;
+        let opened = NetNs::open(&found.way).map_err(|error| Unavailable::from(&error))?;
+        if opened.inode() != found.inode {
+            return Err(Unavailable::stale(source(), "it has gone"));
+        }
+        Ok(Self { root, namespace: Some(opened) })
+    }
+
+    /// The place of an application's namespace: `None` if that has gone, and its settings with it.
+    ///
+    /// # Errors
+    /// It cannot be told whether it has gone, because not every process may be looked into.
+    pub(super) fn of(root: Root, identity: &Identity) -> Result<Option<Self>, Unavailable> {
+        let place = Self::here(root);
+        if place.is(identity)? {
+            return Ok(Some(place));
+        }
+        if !place.root.is_live() {
+            return Ok(None);
+        }
+        let all = Namespaces::scan(&place.root)?;
+        let Some(found) = all.of(identity.netns_inode) else {
+            return all.gap.map_or(Ok(None), Err);
+        };
+        let namespace = NetNs::open(&found.way).map_err(|error| Unavailable::from(&error))?;
+        let place = Self { namespace: Some(namespace), ..place };
+        Ok(place.is(identity)?.then_some(place))
+    }
+
+    /// What is here.
+    ///
+    /// # Errors
+    /// `/proc` does not tell, or the namespace may not be entered.
+    pub fn identity(&self) -> Result<Identity, Unavailable> {
+        let line = |path: &str| {
+            source::read_with(&self.root.proc(path), |bytes| {
+                Some(std::str::from_utf8(bytes).ok()?.trim_end().to_owned())
+            })
+        };
+        let of_thread = || {
+            let path = self.root.proc("thread-self/ns/net");
+            let source = path.display().to_string();
+            let link =
+                fs::read_link(&path).map_err(|error| Unavailable::by_io(source.clone(), &error))?;
+            let inode = namespace_inode(&link.to_string_lossy());
+            inode.ok_or_else(|| Unavailable::malformed(source, "not net:[number]"))
+        };
+        let (inode, cookie) = self
+            .run(Reach::Namespace, |root| (of_thread(), root.is_live().then(cookie).flatten()))
+            .map_err(|error| Unavailable::from(&error))?;
+        Ok(Identity {
+            kernel_release: line("sys/kernel/osrelease")?,
+            boot_id: line("sys/kernel/random/boot_id")?,
+            netns_inode: inode?,
+            netns_cookie: cookie,
+        })
+    }
+
+    /// The machine.
+    pub(super) fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// Is the namespace the one that the machine's first process is in? Files of sysctl.d are for that.
+    pub(super) fn is_initial(&self) -> bool {
+        let first = fs::read_link(self.root.proc("1/ns/net")).unwrap_or_default();
+        let first = namespace_inode(&first.to_string_lossy());
+        first.is_some() && self.identity().ok().map(|identity| identity.netns_inode) == first
+    }
+
+    /// The file of a setting.
+    pub(super) fn path(&self, key: &str) -> Result<PathBuf> {
+        sysctl::path(&self.root, key).map_err(error_of)
+    }
+
+    /// Reads the bytes of a setting's file.
+    pub(super) fn read(&self, reach: Reach, path: &Path) -> Result<String> {
+        self.run(reach, |_| {
+            let bytes = source::read(path).map_err(error_of)?;
+            String::from_utf8(bytes)
+                .map_err(|_| unmet("read", path, "not text, so it could not be restored"))
+        })?
+    }
+
+    /// Says why a setting cannot be written here, without writing it.
+    pub(super) fn why_not(&self, reach: Reach, key: &str) -> Result<Option<Unavailable>> {
+        self.run(reach, |root| {
+            let mode = sysctl::mode(root, key);
+            let path = sysctl::path(root, key);
+            let (mode, path) = match (mode, path) {
+                (Ok(mode), Ok(path)) => (mode, path),
+                (Err(why), _) | (_, Err(why)) => return Some(why),
+            };
+            let name = path.display().to_string();
+            if mode == Mode::ReadOnly {
+                let why = "it is to read only here; a global setting is so in every network namespace \
+                    but the initial one";
+                return Some(Unavailable::absent(name, why));
+            }
+            let opened = OpenOptions::new().write(true).open(&path);
+            opened.err().map(|error| Unavailable::by_io(name, &error))
+        })
+    }
+
+    /// Writes a setting by one write(2), and returns what its file reads then.
+    ///
+    /// # Errors
+    /// The kernel refused it, took a part of it, or the file reads as another value afterwards.
+    pub(super) fn write(&self, reach: Reach, path: &Path, text: &str) -> Result<String> {
+        self.run(reach, |_| write_once(path, text))??;
+        let reads = self.read(reach, path)?;
+        if is_same(&reads, text) {
+            return Ok(reads);
+        }
+        let what = format!("it reads {:?} after {text:?} was written", reads.trim_end());
+        Err(unmet("write", path, what))
+    }
+
+    fn is(&self, identity: &Identity) -> Result<bool, Unavailable> {
+        let here = self.identity()?;
+        let is_same_cookie = match (here.netns_cookie, identity.netns_cookie) {
+            (Some(here), Some(there)) => here == there,
+            _ => true,
+        };
+        Ok(here.netns_inode == identity.netns_inode && is_same_cookie)
+    }
+
+    fn run<T: Send>(&self, reach: Reach, work: impl FnOnce(&Root) -> T + Send) -> Result<T> {
+        match (&self.namespace, reach) {
+            (Some(namespace), Reach::Namespace) => namespace.run(|| work(&self.root)),
+            _ => Ok(work(&self.root)),
+        }
+    }
+}
+
+/// Do two texts mean the same value?
+pub(super) fn is_same(one: &str, other: &str) -> bool {
+    Value::parse(one.as_bytes()) == Value::parse(other.as_bytes())
+}
+
+pub(super) fn unmet(operation: &'static str, path: &Path, what: impl Into<String>) -> Error {
+    Error::new(operation, path.display().to_string(), Cause::Unmet(what.into()))
+}
+
+/// One write(2), of which the kernel takes all.
+fn write_once(path: &Path, text: &str) -> Result<()> {
+    let failed = |error| Error::new("write", path.display().to_string(), Cause::from(error));
+    let mut file = OpenOptions::new().write(true).truncate(true).open(path).map_err(failed)?;
+    let taken = file.write(text.as_bytes()).map_err(failed)?;
+    if taken == text.len() {
+        return Ok(());
+    }
+    Err(unmet("write", path, format!("{taken} of {} bytes were taken of {text:?}", text.len())))
+}
+
+fn error_of(why: Unavailable) -> Error {
+    let cause = match why.state {
+        SourceState::Malformed => Cause::Malformed(why.reason),
+        _ => Cause::Unmet(why.reason),
+    };
+    Error::new("read", why.source, cause)
+}
+
+fn cookie() -> Option<u64> {
+    crate::sys::netns_cookie(UnixDatagram::unbound().ok()?.as_fd()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_taken_or_not_kept_is_an_error() {
+        let place = Place::here(Root::live());
+        let full = place.write(Reach::Global, Path::new("/dev/full"), "1").unwrap_err();
+        assert_eq!(full.to_string(), "write /dev/full: no space left on device (ENOSPC)");
+        let lost = place.write(Reach::Global, Path::new("/dev/null"), "1").unwrap_err();
+        assert_eq!(lost.to_string(), "write /dev/null: it reads \"\" after \"1\" was written");
+    }
+
+    #[test]
+    fn values_are_compared_as_numbers() {
+        assert!(is_same("4096\t131072\t33554432\n", "4096 131072 33554432"));
+        assert!(is_same("8192\n", " 8192"));
+        assert!(!is_same("8192\n", "8192 1 2") && !is_same("1-3\n", "1,2,3"));
+    }
+}

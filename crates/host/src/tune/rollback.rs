@@ -1,0 +1,267 @@
+//! Undoing an application, from its journal.
+//!
+//! A setting goes back to its old bytes only where its file reads what was written: another value is
+//! somebody else's, is told as drift and is left alone unless that is forced. One that has its old bytes
+//! already is done, so a rollback that was cut off can be begun again. Settings that went with their boot
+//! or their network namespace are nobody's to restore.
+//!
+//! Kernel: any.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::Reach;
+use super::journal::{Application, Entry, Journal, MOMENT, Record, State, Store};
+use super::persist;
+use super::place::{Place, is_same, unmet};
+use crate::error::{Error, Result};
+use crate::source::Root;
+
+/// How long a command waits for another that holds the lock, where it must not fail for that.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What becomes of settings that somebody else has changed since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "yes or no")]
+pub enum Drift {
+    /// They stay, and are told.
+    Leave,
+    /// They are restored as well.
+    Overwrite,
+}
+
+/// How an application or a rollback ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(clippy::exhaustive_enums, reason = "there is nothing between")]
+pub enum End {
+    /// All changes are written.
+    Applied,
+    /// All is as it was before.
+    RolledBack,
+    /// Not all is as it was before.
+    Incomplete,
+}
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Report {
+    /// The application's name.
+    pub id: String,
+    /// How it ended.
+    pub end: End,
+    /// Why it was undone; null if it was not.
+    pub why: Option<String>,
+    /// What could not be undone, and why.
+    pub left: Vec<String>,
+    /// What needed no undoing, and why.
+    pub notes: Vec<String>,
+}
+
+/// Which files hold what the application wrote, whatever they read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// None.
+    Nothing,
+    /// The entry of that number.
+    Entry(usize),
+    /// All of them.
+    All,
+}
+
+/// What can be reached of the settings that an application wrote.
+#[derive(Debug)]
+pub(super) enum Reachable<'a> {
+    /// All of them.
+    All(&'a Place),
+    /// The global ones: the namespace has gone, or it is not known whether it has, for that reason.
+    Global(&'a Place, Option<String>),
+    /// None: they went with their boot.
+    Nothing,
+}
+
+/// Undoes an application: the one of that name, or the last that is not undone. `None` if there is none.
+///
+/// # Errors
+/// There is none of that name, it is undone already, or the lock or a journal cannot be had.
+pub fn rollback(
+    store: &Store,
+    root: Root,
+    id: Option<&str>,
+    drift: Drift,
+) -> Result<Option<Report>> {
+    let boot_id = boot_id(&root)?;
+    let can_be_undone = |application: &Application| {
+        application.state != State::RolledBack
+            && (application.is_of_boot(&boot_id) || application.persist.is_some())
+    };
+    let id = match id {
+        Some(id) => id.to_owned(),
+        None => match store.applications()?.into_iter().rev().find(can_be_undone) {
+            Some(application) => application.id,
+            None => return Ok(None),
+        },
+    };
+    let lock = store.lock(MOMENT)?;
+    let mut journal = store.reopen(&lock, &id)?;
+    if journal.application.state == State::RolledBack {
+        return Err(unmet("roll back", id.as_ref(), "it is rolled back already"));
+    }
+    let trust = if drift == Drift::Overwrite { Trust::All } else { Trust::Nothing };
+    roll_back(&mut journal, root, trust, "somebody asked for it").map(Some)
+}
+
+/// Undoes an application that has not been confirmed, however far it came; `None` if there is nothing
+/// to do. It waits for whoever is changing settings.
+///
+/// # Errors
+/// There is none of that name, or the lock or the journal cannot be had.
+pub fn rollback_unconfirmed(store: &Store, root: Root, id: &str) -> Result<Option<Report>> {
+    let lock = store.lock(PATIENCE)?;
+    let mut journal = store.reopen(&lock, id)?;
+    if !matches!(journal.application.state, State::Unfinished | State::Unconfirmed) {
+        return Ok(None);
+    }
+    roll_back(&mut journal, root, Trust::Nothing, "nobody confirmed it in time").map(Some)
+}
+
+/// Lets an application stay that waits for that: the one of that name, or the last that waits.
+///
+/// # Errors
+/// There is none, it waits for nothing, or the lock or the journal cannot be had.
+pub fn confirm(store: &Store, root: &Root, id: Option<&str>) -> Result<String> {
+    let boot_id = boot_id(root)?;
+    let lock = store.lock(PATIENCE)?;
+    let waits = |application: &Application| {
+        application.state == State::Unconfirmed && application.is_of_boot(&boot_id)
+    };
+    let id = match id {
+        Some(id) => id.to_owned(),
+        None => store
+            .applications()?
+            .into_iter()
+            .rev()
+            .find(waits)
+            .map(|application| application.id)
+            .ok_or_else(|| unmet("confirm", "the last".as_ref(), "no application waits for it"))?,
+    };
+    let mut journal = store.reopen(&lock, &id)?;
+    if !waits(&journal.application) {
+        let what = match journal.application.state {
+            State::RolledBack | State::Incomplete => "it is rolled back already",
+            _ => "it does not wait for that",
+        };
+        return Err(unmet("confirm", id.as_ref(), what));
+    }
+    journal.append(Record::Confirmed)?;
+    Ok(id)
+}
+
+impl Report {
+    pub(super) fn applied(id: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            end: End::Applied,
+            why: None,
+            left: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+}
+
+/// Undoes what a journal has, in reverse, and writes its last line.
+pub(super) fn undo(
+    journal: &mut Journal,
+    reachable: &Reachable<'_>,
+    trust: Trust,
+    why: &str,
+) -> Report {
+    let mut report = Report {
+        end: End::RolledBack,
+        why: Some(why.to_owned()),
+        ..Report::applied(&journal.application.id)
+    };
+    let application = &journal.application;
+    let restored =
+        application.persist.as_ref().map(|entry| persist::restore(entry, trust == Trust::All));
+    report.left.extend(restored.and_then(Result::err));
+    for (entry, reads) in application.entries.iter().zip(&application.reads).rev() {
+        let is_ours = trust == Trust::All || trust == Trust::Entry(entry.number);
+        let result = match reachable {
+            Reachable::Nothing => Ok(()),
+            Reachable::Global(_, gap) if entry.reach == Reach::Namespace => match gap {
+                Some(gap) => Err(format!("{}: {gap}", entry.key)),
+                None => Ok(()),
+            },
+            Reachable::All(place) | Reachable::Global(place, _) => {
+                restore(place, entry, reads.as_deref(), is_ours)
+            }
+        };
+        report.left.extend(result.err());
+    }
+    let record = match report.left.is_empty() {
+        true => Record::RolledBack { why: why.to_owned() },
+        false => Record::Incomplete { why: why.to_owned(), left: report.left.clone() },
+    };
+    report.left.extend(journal.append(record).err().map(|error| error.to_string()));
+    if !report.left.is_empty() {
+        report.end = End::Incomplete;
+    }
+    report
+}
+
+fn roll_back(journal: &mut Journal, root: Root, trust: Trust, why: &str) -> Result<Report> {
+    if !journal.application.is_of_boot(&boot_id(&root)?) {
+        let mut report = undo(journal, &Reachable::Nothing, trust, why);
+        report.notes.push("it is of another boot, and its values went with that".to_owned());
+        return Ok(report);
+    }
+    let found = Place::of(root.clone(), &journal.application.begin.identity);
+    if let Ok(Some(place)) = &found {
+        return Ok(undo(journal, &Reachable::All(place), trust, why));
+    }
+    let is_forced = trust == Trust::All;
+    let gap = found.err().filter(|_| !is_forced).map(|gap| {
+        format!("its network namespace is not found, which may live all the same: {}", gap.reason)
+    });
+    let is_gone = gap.is_none();
+    let mut report = undo(journal, &Reachable::Global(&Place::here(root), gap), trust, why);
+    let has_own = |entry: &Entry| entry.reach == Reach::Namespace;
+    if is_gone && journal.application.entries.iter().any(has_own) {
+        report.notes.push("its network namespace has gone, and its values with it".to_owned());
+    }
+    Ok(report)
+}
+
+fn restore(place: &Place, entry: &Entry, reads: Option<&str>, is_ours: bool) -> Result<(), String> {
+    let told = |error: Error| error.to_string();
+    // By its name: a journal must not lead to a file that is no setting.
+    let path = place.path(&entry.key).map_err(told)?;
+    let now = place.read(entry.reach, &path).map_err(told)?;
+    if now == entry.old {
+        return Ok(());
+    }
+    let is_what_was_written = reads.map_or_else(|| is_same(&now, &entry.new), |reads| now == reads);
+    if !is_ours && !is_what_was_written {
+        return Err(format!(
+            "{} reads {:?}, and {:?} was written: somebody else has changed it",
+            entry.key,
+            now.trim_end(),
+            entry.new
+        ));
+    }
+    let now = place.write(entry.reach, &path, &entry.old).map_err(told)?;
+    if now == entry.old {
+        return Ok(());
+    }
+    Err(format!("{} reads {now:?}, and {:?} was restored", entry.key, entry.old))
+}
+
+fn boot_id(root: &Root) -> Result<String> {
+    let identity = Place::here(root.clone()).identity();
+    identity
+        .map(|identity| identity.boot_id)
+        .map_err(|why| unmet("read", why.source.as_ref(), why.reason.clone()))
+}
