@@ -65,6 +65,21 @@ pub struct TunePlanArgs {
     pub output: Option<PathBuf>,
 }
 
+impl Default for TunePlanArgs {
+    fn default() -> Self {
+        Self {
+            interval: 10,
+            goal: None,
+            bandwidth: None,
+            rtt: None,
+            netns: None,
+            strict: false,
+            json: false,
+            output: None,
+        }
+    }
+}
+
 /// What a plan is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum TuneGoal {
@@ -126,7 +141,7 @@ pub struct StateArgs {
 /// `netmem tune apply`.
 #[derive(Debug, Clone, ClapArgs)]
 pub struct ApplyArgs {
-    /// The plan, a JSON file; - for standard input [default: makes one]
+    /// The plan, a JSON file; - for standard input [default: looks for 10 s and makes one]
     #[arg(value_name = "PLAN")]
     pub plan: Option<PathBuf>,
     /// Check all and say what would be written; change nothing

@@ -89,8 +89,8 @@ pub(super) static ENTRIES: &[Entry] = &[
         kernel: "kernel/sysctl.c, net/core/sysctl_net_core.c, \
             Documentation/admin-guide/sysctl/net.rst",
         api: api![netmem_host::source::Root],
-        commands: "netmem explain, netmem doctor",
-        note: "`netmem explain KEY` for each key; `tune` is planned",
+        commands: "netmem tune, netmem explain, netmem doctor",
+        note: "`netmem tune explain KEY` for each key; `netmem tune lint FILE` judges a script",
         now: &[],
     },
 ];

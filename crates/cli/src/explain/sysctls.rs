@@ -42,8 +42,8 @@ fn entry(key: &'static Key) -> Entry {
         what: key.what,
         kernel: key.kernel,
         api: &[],
-        commands: "netmem doctor, netmem explain",
-        note: "changing it with undo (`tune`) is planned",
+        commands: "netmem tune, netmem doctor, netmem explain",
+        note: "`netmem tune explain` has its bounds and what people get wrong about it",
         now: &key.now,
     }
 }

@@ -22,7 +22,11 @@ use netmem_host::{
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{guard, undo};
-use crate::{Failure, Outcome, args::ApplyArgs, stop::Stop};
+use crate::{
+    Failure, Outcome,
+    args::{ApplyArgs, TunePlanArgs},
+    stop::Stop,
+};
 
 /// No plan comes near it.
 const LARGEST_PLAN_BYTES: u64 = 16 << 20;
@@ -45,7 +49,7 @@ pub(super) fn run(
         Some(name) => Place::named(Root::live(), name).map_err(|why| no_namespace(&why))?,
     };
     let plan = match &args.plan {
-        None => made_here()?,
+        None => made_here(args)?,
         Some(path) => read(path)?,
     };
     let caution = if args.i_know { Caution::IKnow } else { Caution::Refuse };
@@ -87,9 +91,9 @@ pub(super) fn run(
 }
 
 /// The plan for the machine as it is, where none was given.
-fn made_here() -> Result<Plan, Failure> {
-    Err(Failure::usage("apply: no plan is given")
-        .with_hint("name a file with a plan, or - for standard input"))
+fn made_here(args: &ApplyArgs) -> Result<Plan, Failure> {
+    let args = TunePlanArgs { netns: args.netns.clone(), ..TunePlanArgs::default() };
+    Ok(super::plan::make(&args)?.plan)
 }
 
 fn read(path: &Path) -> Result<Plan, Failure> {
