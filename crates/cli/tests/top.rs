@@ -10,6 +10,8 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     path::Path,
     process::{Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use netmem_cli::{Outcome, args::TopArgs, top};
@@ -311,6 +313,32 @@ fn lab_top_on_a_terminal() {
     let left = screen.until("the end by a signal", is_left);
     let found = modes(&left);
     assert_eq!(found[0], found[1], "{left}");
+}
+
+/// From a terminal that has gone nothing but its end can be read, again and again.
+///
+/// Planted and caught: the terminal not looked at before keys are read, which then takes a whole CPU for ever.
+#[test]
+fn lab_top_ends_with_its_terminal() {
+    let test = "lab_top_ends_with_its_terminal";
+    let Some(inside) = namespace(test) else { return };
+    if !has_program(test, "tmux") {
+        return;
+    }
+    let screen = inside.run(|| Screen::new("top-ends")).unwrap();
+    screen.keys(&[&format!("{NETMEM} top"), "Enter"]);
+    screen.until("the first pane", |shown| shown.contains("Memory of protocols"));
+    let pane = screen.tmux(&["display-message", "-p", "#{pane_pid}"]);
+    let children = format!("/proc/{0}/task/{0}/children", pane.trim());
+    let child = fs::read_to_string(children).unwrap();
+    let child = format!("/proc/{}/stat", child.split_whitespace().last().unwrap());
+    drop(screen);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    // Gone, or not waited for yet.
+    while fs::read_to_string(&child).is_ok_and(|stat| !stat.contains(") Z ")) {
+        assert!(Instant::now() < deadline, "it goes on without a terminal");
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// CPU time of a process's first thread, in nanoseconds; to be asked of one that has ended as well, until

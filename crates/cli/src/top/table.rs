@@ -361,7 +361,7 @@ mod tests {
         let columns = [Column::address("local"), Column::text("process")];
         let mut table = Table::new("Things", &columns, "no thing");
         table.rows.push(vec![Cell::text("192.0.2.1:38080"), Cell::text("a-long-name/4711")]);
-        assert_eq!(text(&table, 24)[2], "  ….2.1:38080  a-long-na…");
+        assert_eq!(text(&table, 24)[2], "  …2.1:38080  a-long-na…");
         assert_eq!(text(&table, 60)[2], "  192.0.2.1:38080  a-long-name/4711");
         assert_eq!(cut_front("12345", 0), "");
     }

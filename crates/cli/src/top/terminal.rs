@@ -1,15 +1,17 @@
 //! The screen of `top`: a terminal in raw mode, from which it always comes back.
 //!
 //! Keys come as events; a signal to end is a flag that is looked at between them. However the screen
-//! is left, by a key, a signal, an error or a panic, the guard's drop or the panic hook puts the
+//! is left, by a key, a signal, an error, a panic, or the terminal's own end, the guard's drop or the panic hook puts the
 //! terminal back into the mode that it was found in.
 
 use std::{
     io,
+    os::fd::AsFd as _,
     time::{Duration, Instant},
 };
 
 use netmem_host::source::Root;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ratatui::{
     DefaultTerminal,
     crossterm::event::{self, Event},
@@ -62,18 +64,31 @@ fn show(
             terminal.draw(|frame| app.draw(frame)).map_err(|error| screen("draw", &error))?;
             is_stale = false;
         }
-        let mut wait = PATIENCE.min(next.saturating_duration_since(Instant::now()));
-        while event::poll(wait).map_err(|error| screen("read keys from", &error))? {
+        if has_gone(PATIENCE.min(next.saturating_duration_since(Instant::now()))) {
+            return Ok(());
+        }
+        while event::poll(Duration::ZERO).map_err(|error| screen("read keys from", &error))? {
             let event = event::read().map_err(|error| screen("read keys from", &error))?;
             // A new size is asked for by the next drawing.
             if let Event::Key(key) = event {
                 app.key(key);
             }
             is_stale = true;
-            wait = Duration::ZERO;
         }
     }
     Ok(())
+}
+
+/// Waits for a key, and says whether the terminal has gone instead: a window that was closed, a connection
+/// that was lost. From such a one `event::poll` would read without end.
+fn has_gone(wait: Duration) -> bool {
+    let stdin = io::stdin();
+    let mut fds = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+    let wait = PollTimeout::try_from(wait).unwrap_or(PollTimeout::ZERO);
+    // A signal ends the wait, and is seen by who asks.
+    let _ = poll(&mut fds, wait);
+    let gone = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
+    fds[0].revents().is_some_and(|events| events.intersects(gone))
 }
 
 /// Puts the terminal back.
