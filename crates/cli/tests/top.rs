@@ -317,7 +317,7 @@ fn lab_top_on_a_terminal() {
 
 /// From a terminal that has gone nothing but its end can be read, again and again.
 ///
-/// Planted and caught: the terminal not looked at before keys are read, which then takes a whole CPU for ever.
+/// Planted and caught: keys waited for by the library, which then takes a whole CPU for ever.
 #[test]
 fn lab_top_ends_with_its_terminal() {
     let test = "lab_top_ends_with_its_terminal";
