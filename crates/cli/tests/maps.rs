@@ -3,7 +3,7 @@
 //!
 //! Planted and caught: a ring's mapping of ours that is not unmapped; the descriptor of ours leaked; producer
 //! and consumer exchanged; a packet ring taken for an rx ring; the guess kept beside what netmem-stats says;
-//! a guess written as certain.
+//! a guess written as certain; a socket shown in every namespace, or in that of its process.
 #![allow(clippy::unwrap_used, reason = "tests: what cannot go on, panics")]
 
 #[path = "lab/support.rs"]

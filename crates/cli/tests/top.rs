@@ -1,4 +1,9 @@
 //! `netmem top` against what others say of the same sockets, and its screen in a real terminal.
+//!
+//! Planted and caught here or by the view's own tests: drops read from another number; what was received left
+//! out of what is charged; namespaces that only a descriptor holds not looked for; the terminal left raw; pages
+//! told as bytes; a key, a filter or the cursor's page that does nothing; sockets that are not told shown as
+//! none; columns, units and control characters.
 #![allow(clippy::unwrap_used, reason = "tests: what cannot go on, panics")]
 
 #[path = "support/screen.rs"]

@@ -177,6 +177,8 @@ mod tests {
         levels(socket, |offset| (offset + 4 <= len).then(|| word(offset)))
     }
 
+    /// Planted and caught: a block's status at its begin; frames that lie across blocks; the tx ring looked
+    /// for where the rx ring is; refused frames counted.
     #[test]
     fn frames_and_blocks_are_counted_where_they_are() {
         // Frames of 1500 bytes: two in each block of 4096, and 1096 bytes that are nobody's.

@@ -293,6 +293,8 @@ mod tests {
         sample
     }
 
+    /// Planted and caught, with the two below: a wrap of a driver's counter that is unknown; a rate without
+    /// the time; namespaces compared by their place.
     #[test]
     fn growth_is_right_across_a_wrap_and_unknown_after_a_restart() {
         let between = |before: (u64, u32), now: (u64, u32)| {
