@@ -47,9 +47,9 @@ usage: cargo xtask vm [--kernel SERIES].. [--device NAME].. [--test NAME]..
 
 Boots kernels of the Debian archive in QEMU (emulation, no KVM) and runs test
 programs of crates/netmem/tests and crates/host/tests inside, statically
-linked, `vm_smoke` unless named. Neither option means all machines of `--list`, or for other programs
-those that refuse nothing; one of them chooses among these; both together make
-any pair. ARGUMENTs go to the programs.
+linked, `vm_smoke` unless named. Neither option means all machines of
+`--list`, or for other programs those that refuse nothing; one of them chooses
+among these; both together make any pair. ARGUMENTs go to the programs.
 
 Kernels, busybox and, where none is installed, QEMU are fetched once into
 target/vm by the machine's own apt and never installed. What cannot be had is
