@@ -286,8 +286,10 @@ fn huge_pages_without_packets() {
             let _port = Port::builder(bed.interface(), rules).open(&handle).unwrap();
             (lengths(Kind::HugePages), lengths(Kind::Umem))
         };
-        let seen = bed.lab.server.run(with_socket).unwrap();
-        assert_eq!(seen, (vec![2 << 20], vec![8 << 20]));
+        let (huge, umem) = bed.lab.server.run(with_socket).unwrap();
+        // This process may have larger memory of other tests, which a guess takes first.
+        assert_eq!((huge, umem.len()), (vec![2 << 20], 1));
+        assert!(umem[0] >= 8 << 20, "{umem:?}");
         drop(plain);
     });
 }
