@@ -442,6 +442,35 @@ fn lab_a_request_to_end_undoes_what_was_done() {
     }
 }
 
+/// Without a plan it looks for 10 s; the second signal must not end it at once, in the middle of a write.
+#[test]
+fn lab_a_look_that_is_cut_short_writes_nothing() {
+    let Some(bed) = Bed::new("lab_a_look_that_is_cut_short_writes_nothing") else { return };
+    let spawn = || bed.command(&["apply"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let child = bed.ns.run(spawn).unwrap().unwrap();
+    let pid = Pid::from_raw(child.id().try_into().unwrap());
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !catches(pid, Signal::SIGINT) {
+        assert!(Instant::now() < deadline, "no signal is handled");
+        thread::sleep(Duration::from_millis(5));
+    }
+    for _ in 0..2 {
+        kill(pid, Signal::SIGINT).unwrap();
+        thread::sleep(Duration::from_millis(20));
+    }
+    let said = ended(&child.wait_with_output().unwrap(), 4);
+    assert!(said.contains("stopped by a signal; nothing was written"), "{said}");
+    assert!(Instant::now() < deadline, "the look went on");
+    assert_eq!((bed.settings(), bed.state_of_only()), (bed.before.clone(), None));
+}
+
+/// Whether a process has a handler for a signal.
+fn catches(pid: Pid, signal: Signal) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+    u64::from_str_radix(mask.trim(), 16).unwrap() & (1 << (signal as u32 - 1)) != 0
+}
+
 #[test]
 fn lab_what_nobody_confirms_is_undone_without_its_parent() {
     let Some(bed) = Bed::new("lab_what_nobody_confirms_is_undone_without_its_parent") else {

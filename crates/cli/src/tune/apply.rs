@@ -48,16 +48,19 @@ pub(super) fn run(
         None => Place::here(Root::live()),
         Some(name) => Place::named(Root::live(), name).map_err(|why| no_namespace(&why))?,
     };
-    let plan = match &args.plan {
-        None => made_here(args)?,
-        Some(path) => read(path)?,
+    let (plan, stop) = match &args.plan {
+        None => {
+            let stop = Stop::by_signal_alone()?;
+            (made_here(args, &stop)?, stop)
+        }
+        // A signal ends the process while it reads, which may be from a terminal or a pipe.
+        Some(path) => (read(path)?, Stop::by_signal_alone()?),
     };
     let caution = if args.i_know { Caution::IKnow } else { Caution::Refuse };
     if args.dry_run || plan.changes.is_empty() {
         tune::check(&plan, &place, caution).map_err(not_applied)?;
         return would_write(&plan, out).map_err(Failure::output).map(|()| Outcome::Done);
     }
-    let stop = Stop::by_signal_alone()?;
     let store = Store::at(&args.state.state);
     let applying =
         Applying::begin(&store, place, &plan, caution, args.confirm_within).map_err(not_applied)?;
@@ -90,10 +93,14 @@ pub(super) fn run(
     Ok(Outcome::Done)
 }
 
-/// The plan for the machine as it is, where none was given.
-fn made_here(args: &ApplyArgs) -> Result<Plan, Failure> {
+/// The plan for the machine as it is, where none was given. A look that was cut short is none to write by.
+fn made_here(args: &ApplyArgs, stop: &Stop) -> Result<Plan, Failure> {
     let args = TunePlanArgs { netns: args.netns.clone(), ..TunePlanArgs::default() };
-    Ok(super::plan::make(&args)?.plan)
+    let planned = super::plan::make(&args, stop)?;
+    if stop.is_set() {
+        return Err(Failure::refused("apply: stopped by a signal; nothing was written"));
+    }
+    Ok(planned.plan)
 }
 
 fn read(path: &Path) -> Result<Plan, Failure> {

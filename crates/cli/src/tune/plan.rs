@@ -55,7 +55,7 @@ pub fn run(
         let _ = report::row(notes, "looking", format!("for {} s", args.interval))
             .and_then(|()| notes.flush());
     }
-    let planned = make(args)?;
+    let planned = make(args, &Stop::by_signal()?)?;
     if let Some(path) = &args.output {
         write(path, &planned.plan)?;
     }
@@ -71,12 +71,11 @@ pub fn run(
     })
 }
 
-/// Looks at the machine and makes a plan.
+/// Looks at the machine and makes a plan; a request to stop ends the look early.
 ///
 /// # Errors
 /// As [`run`], but for the file.
-pub fn make(args: &TunePlanArgs) -> Result<Planned, Failure> {
-    let stop = Stop::by_signal()?;
+pub(crate) fn make(args: &TunePlanArgs, stop: &Stop) -> Result<Planned, Failure> {
     let root = Root::live();
     let lookout =
         Lookout { netns: args.netns.clone(), interval: Duration::from_secs(args.interval.into()) };
