@@ -345,6 +345,26 @@ fn one_at_a_time_and_the_holder_is_named() {
 }
 
 #[test]
+fn the_lock_is_its_owners_alone_and_no_link() {
+    let folder = Folder::new();
+    let (store, path) = (folder.store(), folder.0.join("state/lock"));
+    let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+    drop(store.lock(Duration::ZERO).unwrap());
+    assert_eq!(mode(), 0o600);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    drop(store.lock(Duration::ZERO).unwrap());
+    assert_eq!(mode(), 0o600);
+
+    fs::remove_file(&path).unwrap();
+    let other = folder.0.join("other");
+    fs::write(&other, "its content").unwrap();
+    symlink(&other, &path).unwrap();
+    let refused = store.lock(Duration::ZERO).unwrap_err();
+    assert!(refused.to_string().contains("ELOOP"), "{refused}");
+    assert_eq!(fs::read_to_string(&other).unwrap(), "its content");
+}
+
+#[test]
 fn what_is_not_confirmed_can_be_undone_and_what_is_stays() {
     let (folder, root) = machine();
     let (store, before) = (folder.store(), settings(&root));

@@ -14,14 +14,16 @@
 //! * **J2** a line counts when its newline is there; a last one without is cut off before the next.
 //! * **J3** only who holds the lock adds lines. The kernel gives the lock back when its owner dies.
 //!
-//! Files are for their owner alone to write. Kernel: any.
+//! Files are for their owner alone to write, and the lock to read too: whoever may read a file may hold a
+//! lock on it. Kernel: any.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -35,6 +37,8 @@ pub const JOURNAL_SCHEMA: &str = "netmem.tune.journal/1";
 /// How long a lock may be held without a refusal: a process that is being started holds its parent's for a
 /// moment, until it has its program.
 pub(super) const MOMENT: Duration = Duration::from_secs(1);
+/// What the lock lets its owner do, and nobody else.
+const LOCK_MODE: u32 = 0o600;
 /// How often a lock that is held is tried again.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
@@ -212,8 +216,12 @@ impl Store {
             .map_err(|e| failed(&self.folder, e))?;
         let path = self.folder.join("lock");
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o644);
+        options.read(true).write(true).create(true).truncate(false).mode(LOCK_MODE);
+        options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
         let mut file = options.open(&path).map_err(|error| failed(&path, error))?;
+        // One that is there may have been made for all to read.
+        file.set_permissions(Permissions::from_mode(LOCK_MODE))
+            .map_err(|error| failed(&path, error))?;
         let deadline = Instant::now() + patience;
         loop {
             match file.try_lock() {
