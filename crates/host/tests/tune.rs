@@ -556,7 +556,12 @@ fn lab_a_namespace_is_changed_and_restored() {
 
     let id = apply(&folder.store(), named(), &plan, Caution::Refuse).unwrap().id;
     drop((inside, ns));
-    let undo = |drift| rollback(&folder.store(), Root::live(), Some(&id), drift).unwrap().unwrap();
+    // In a namespace of the test's own: what is restored by mistake changes nothing of the machine.
+    let other = NetNs::create().unwrap();
+    let undo = |drift| {
+        let undone = || rollback(&folder.store(), Root::live(), Some(&id), drift).unwrap();
+        other.run(undone).unwrap().unwrap()
+    };
     let mut report = undo(Drift::Leave);
     if Namespaces::scan(&Root::live()).unwrap().gap.is_some() {
         // Some process hides what it holds: it might be this namespace.
@@ -611,27 +616,6 @@ fn lab_a_global_setting_is_refused_in_a_namespace() {
         assert!(refused.to_string().contains(part), "{refused}");
     }
     assert!(!folder.0.join("state").exists());
-}
-
-#[test]
-fn lab_a_global_setting_is_changed_and_restored() {
-    let test = "lab_a_global_setting_is_changed_and_restored";
-    let (folder, key, root) = (Folder::new(), "net.core.netdev_budget", Root::live());
-    let before = fs::read_to_string(sysctl::path(&root, key).unwrap()).unwrap_or_default();
-    let Ok(number) = before.trim().parse::<u32>() else {
-        return skip(test, "net.core.netdev_budget is not here");
-    };
-    let place = Place::here(root.clone());
-    let more = (number + 1).to_string();
-    let plan = plan(&place, vec![change(key, Reach::Global, before.trim(), &more)]);
-    match apply(&folder.store(), place, &plan, Caution::IKnow) {
-        Ok(report) => assert_eq!(report.end, End::Applied, "{report:?}"),
-        Err(why) => return skip(test, &why.to_string()),
-    }
-    let written = text(&root, key);
-    let report = rollback(&folder.store(), root.clone(), None, Drift::Leave).unwrap().unwrap();
-    assert_eq!((report.end, text(&root, key)), (End::RolledBack, before), "{report:?}");
-    assert_eq!(written.trim(), more);
 }
 
 #[test]
