@@ -5,7 +5,7 @@
 //! at; the value that failed taken for somebody else's; the boot not compared; the lock not taken; no undoing
 //! when an application is dropped in the middle; no look at the request to stop; a line without its end not
 //! cut off; a persisted file that loses its other settings; of two files of one name the weaker folder's
-//! read; a plan of another state not refused.
+//! read; a plan of another state not refused; a setting that is not of network memory written by insistence.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeMap;
@@ -191,11 +191,20 @@ fn a_plan_for_another_machine_is_refused_with_what_differs() {
         (refused(&|p| p.schema = "x/1".into()), "its schema is \"x/1\""),
         (refused(&|p| p.changes[2].key = "net.core.rmem_max".into()), "there twice"),
         (refused(&|p| p.changes[0].proposed = "1\n2".into()), "more than a line"),
+        (refused(&|p| p.changes[0].rule = "R-\u{1b}[2J".into()), "the rule of net.core.rmem_max"),
         (
             refused(&|p| p.changes[0].key = "net/../../etc/passwd".into()),
-            "not the name of a setting",
+            "\"net/../../etc/passwd\" is no setting of network memory",
         ),
-        (refused(&|p| p.changes[0].key = "net.core.nothing".into()), "ENOENT"),
+        (
+            refused(&|p| p.changes[0].key = "kernel.core_pattern".into()),
+            "\"kernel.core_pattern\" is no setting of network memory",
+        ),
+        (
+            refused(&|p| p.changes[0].key = "net.core.rmem_max\n".into()),
+            "\"net.core.rmem_max\\n\" is no setting",
+        ),
+        (refused(&|p| p.changes[0].key = "net.core.busy_poll".into()), "ENOENT"),
     ] {
         assert!(what.contains(part), "{part}: {what}");
     }
@@ -499,7 +508,7 @@ const KEYS: [&str; 5] = [
     "net.ipv4.tcp_wmem",
     "net.ipv4.udp_rmem_min",
     "net.ipv4.ipfrag_time",
-    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.tcp_congestion_control",
 ];
 
 fn live(ns: &NetNs) -> Vec<String> {
@@ -580,7 +589,7 @@ fn lab_a_short_write_is_seen_and_undone() {
         ("net.ipv4.udp_rmem_min", "8192 87380 16777216", "5 of 19 bytes were taken"),
         ("net.ipv4.tcp_wmem", "4096 16384 8388608 1", "of 20 bytes were taken"),
         ("net.ipv4.ipfrag_time", "many", "EINVAL"),
-        ("net.ipv4.ip_local_reserved_ports", "8080,8081", "it reads \"8080-8081\" after"),
+        ("net.ipv4.tcp_congestion_control", "no-such", "ENOENT"),
     ] {
         let report = ns
             .run(|| {

@@ -21,7 +21,7 @@ use super::rollback::{Reachable, Report, Trust, undo};
 use super::{Change, PLAN_SCHEMA, Plan, Reach};
 use crate::error::{Error, Result};
 use crate::source::Unavailable;
-use crate::sysctl::Machine;
+use crate::sysctl::{Key, Machine};
 
 /// What becomes of values that are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -227,6 +227,13 @@ fn well_formed(plan: &Plan) -> Result<(), String> {
         return Err(format!("its schema is {:?}, and not {PLAN_SCHEMA}", plan.schema));
     }
     for (number, change) in plan.changes.iter().enumerate() {
+        // Whatever the caution: a plan must not lead to a file that has nothing to do with network memory.
+        if Key::named(&change.key).is_none() {
+            return Err(format!("{:?} is no setting of network memory that is known", change.key));
+        }
+        if change.rule.contains(char::is_control) {
+            return Err(format!("the rule of {} is more than a line", change.key));
+        }
         if change.proposed.trim().is_empty() || change.proposed.contains(char::is_control) {
             let is_tab = change.proposed.contains('\t');
             let what = if is_tab { "a tab" } else { "nothing, or more than a line" };
