@@ -5,7 +5,8 @@
 //! at; the value that failed taken for somebody else's; the boot not compared; the lock not taken; no undoing
 //! when an application is dropped in the middle; no look at the request to stop; a line without its end not
 //! cut off; a persisted file that loses its other settings; of two files of one name the weaker folder's
-//! read; a plan of another state not refused; a setting that is not of network memory written by insistence.
+//! read; a plan of another state not refused; a setting that is not of network memory written by insistence;
+//! whom a setting concerns taken from the plan.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeMap;
@@ -189,6 +190,14 @@ fn a_plan_for_another_machine_is_refused_with_what_differs() {
             "net.core.wmem_max was \"1\", and is \"4194304\"",
         ),
         (refused(&|p| p.schema = "x/1".into()), "its schema is \"x/1\""),
+        (
+            refused(&|p| {
+                p.basis.netns_inode = 78;
+                p.changes[1].reach = Reach::Global;
+            }),
+            "net.ipv4.tcp_rmem concerns a network namespace here, and not the machine",
+        ),
+        (refused(&|p| p.changes[0].reach = Reach::Namespace), "concerns the machine here"),
         (refused(&|p| p.changes[2].key = "net.core.rmem_max".into()), "there twice"),
         (refused(&|p| p.changes[0].proposed = "1\n2".into()), "more than a line"),
         (refused(&|p| p.changes[0].rule = "R-\u{1b}[2J".into()), "the rule of net.core.rmem_max"),
@@ -614,7 +623,7 @@ fn lab_a_global_setting_is_refused_in_a_namespace() {
     for (key, part) in
         [("net.core.rmem_max", "read only here"), ("net.ipv4.tcp_mem", "global, and not in every")]
     {
-        let changes = vec![change(key, Reach::Namespace, "1", "2")];
+        let changes = vec![change(key, Reach::Global, "1", "2")];
         let refused = ns.run(|| {
             let place = Place::here(Root::live());
             let plan = plan(&place, changes);

@@ -20,8 +20,9 @@ use super::refusal::{Refusal, refusal, rival};
 use super::rollback::{Reachable, Report, Trust, undo};
 use super::{Change, PLAN_SCHEMA, Plan, Reach};
 use crate::error::{Error, Result};
-use crate::source::Unavailable;
-use crate::sysctl::{Key, Machine};
+use crate::proc::Scope;
+use crate::source::{Root, Unavailable};
+use crate::sysctl::{self, Key, Machine};
 
 /// What becomes of values that are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +66,7 @@ pub struct Applying {
 /// # Errors
 /// Why it would not be carried out.
 pub fn check(plan: &Plan, place: &Place, caution: Caution) -> Result<(), NotApplied> {
-    well_formed(plan).map_err(NotApplied::Malformed)?;
+    well_formed(plan, place.root()).map_err(NotApplied::Malformed)?;
     let stale = differences(plan, place)?;
     let mut unwritable = Vec::new();
     for change in &plan.changes {
@@ -222,14 +223,23 @@ impl From<Unavailable> for NotApplied {
     }
 }
 
-fn well_formed(plan: &Plan) -> Result<(), String> {
+fn well_formed(plan: &Plan, root: &Root) -> Result<(), String> {
     if plan.schema != PLAN_SCHEMA {
         return Err(format!("its schema is {:?}, and not {PLAN_SCHEMA}", plan.schema));
     }
     for (number, change) in plan.changes.iter().enumerate() {
         // Whatever the caution: a plan must not lead to a file that has nothing to do with network memory.
-        if Key::named(&change.key).is_none() {
+        let Some(key) = Key::named(&change.key) else {
             return Err(format!("{:?} is no setting of network memory that is known", change.key));
+        };
+        // Of one that is said to be global the namespace would not be compared.
+        let concerns = |reach| match reach {
+            Reach::Global => "the machine",
+            Reach::Namespace => "a network namespace",
+        };
+        let (said, is) = (concerns(change.reach), concerns(reach(root, key)));
+        if said != is {
+            return Err(format!("{} concerns {is} here, and not {said}", change.key));
         }
         if change.rule.contains(char::is_control) {
             return Err(format!("the rule of {} is more than a line", change.key));
@@ -244,6 +254,16 @@ fn well_formed(plan: &Plan) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Whom a setting concerns: the running kernel is asked where that is the machine.
+fn reach(root: &Root, key: &Key) -> Reach {
+    let seen = if root.is_live() { sysctl::scopes().as_ref().ok() } else { None };
+    let asked = seen.and_then(|seen| seen.get(key.name)?.scope());
+    match asked.unwrap_or(key.scope) {
+        Scope::Global => Reach::Global,
+        Scope::Namespace => Reach::Namespace,
+    }
 }
 
 /// What of the plan's basis does not hold here.
