@@ -30,9 +30,9 @@ pub fn run(
         TuneCommand::Plan(args) => plan::run(args, out, notes),
         TuneCommand::Hugepages(args) => hugepages::run(args, out),
         TuneCommand::Apply(args) => apply::run(args, out, notes),
-        TuneCommand::Confirm(args) => undo::confirm(args, out),
-        TuneCommand::Rollback(args) => undo::rollback(args, out),
-        TuneCommand::History(args) => undo::history(args, out),
+        TuneCommand::Confirm(args) => undo::confirm(args, out, notes),
+        TuneCommand::Rollback(args) => undo::rollback(args, out, notes),
+        TuneCommand::History(args) => undo::history(args, out, notes),
         TuneCommand::Guard(args) => guard::run(args, out),
     }
 }

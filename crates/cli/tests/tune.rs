@@ -134,7 +134,7 @@ impl Bed {
 
     /// The state of the only application, if there is one.
     fn state_of_only(&self) -> Option<State> {
-        let all = self.store().applications().unwrap();
+        let all = self.store().history().unwrap().applications;
         assert!(all.len() <= 1);
         all.first().map(|one| one.state)
     }
@@ -214,7 +214,10 @@ fn lab_apply_rollback_and_history() {
     assert_eq!((&one["state"], &one["entries"][1]["old"]), (&"applied".into(), &"4096\n".into()));
     let id = one["id"].as_str().unwrap();
     assert!(text(&output.stdout).ends_with(&format!("undo: netmem tune rollback {id}\n")));
-    let table = bed.run(&["history"]).stdout;
+    fs::write(bed.state().join("000002-x.jsonl"), "{}\n").unwrap();
+    let output = bed.run(&["history"]);
+    assert!(ended(&output, 0).contains("left out: read journal "), "{output:?}");
+    let table = output.stdout;
     assert!(text(&table).contains("applied          3/3 this "), "{}", text(&table));
 
     let output = bed.run(&["rollback", id]);
@@ -293,7 +296,7 @@ fn lab_what_belongs_to_a_namespace_is_not_persisted() {
     let hook = "ip netns exec NAME sysctl -w 'net.ipv4.udp_rmem_min=8192'\n";
     assert!(printed.contains("not persisted") && printed.contains(hook), "{printed}");
     assert!(!file.exists());
-    assert_eq!(bed.store().applications().unwrap()[0].persist, None::<PersistEntry>);
+    assert_eq!(bed.store().history().unwrap().applications[0].persist, None::<PersistEntry>);
 }
 
 /// A process under this thread's eyes: stopped at the begin and end of each of its system calls.
@@ -398,7 +401,7 @@ fn lab_killed_at_every_system_call_it_can_be_undone() {
     assert!(kills >= 100, "{kills} kills");
     assert!(progress.iter().eq(&[0, 1, 2, 3]), "{progress:?}");
     // The last one ran to its end; now rollbacks are killed.
-    let id = bed.store().applications().unwrap()[0].id.clone();
+    let id = bed.store().history().unwrap().applications[0].id.clone();
     let journal = bed.state().join(format!("{id}.jsonl"));
     let (applied, written) = (bed.settings(), fs::read(&journal).unwrap());
     assert_ne!(applied, bed.before);

@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::apply::{Applying, Caution, NotApplied, check};
 pub use self::journal::{
-    Application, Begin, Entry, JOURNAL_SCHEMA, Lock, PersistEntry, Record, State, Store,
+    Application, Begin, Entry, History, JOURNAL_SCHEMA, Lock, PersistEntry, Record, State, Store,
 };
 pub use self::persist::{BootFolders, Persisted, persist};
 pub use self::place::{Identity, Place};

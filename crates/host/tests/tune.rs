@@ -156,13 +156,13 @@ fn what_is_applied_is_there_and_what_is_undone_is_as_before() {
     assert_eq!((report.end, &report.left[..]), (End::Applied, &[][..]));
     assert_eq!(text(&root, "net.core.rmem_max"), "8388608");
     assert_eq!(text(&root, "net.ipv4.tcp_rmem"), "4096 131072 67108864");
-    let all = store.applications().unwrap();
+    let all = store.history().unwrap().applications;
     assert_eq!((all.len(), all[0].state, all[0].entries.len()), (1, State::Applied, 3));
 
     let undone = rollback(&store, root.clone(), None, Drift::Leave).unwrap().unwrap();
     assert_eq!((undone.end, &undone.id), (End::RolledBack, &report.id));
     assert_eq!(settings(&root), before);
-    assert_eq!(store.applications().unwrap()[0].state, State::RolledBack);
+    assert_eq!(store.history().unwrap().applications[0].state, State::RolledBack);
     assert_eq!(rollback(&store, root.clone(), None, Drift::Leave).unwrap(), None);
     let again = rollback(&store, root, Some(&report.id), Drift::Leave).unwrap_err();
     assert!(again.to_string().ends_with("it is rolled back already"), "{again}");
@@ -223,7 +223,7 @@ fn a_plan_for_another_machine_is_refused_with_what_differs() {
     global.changes.remove(1);
     check(&global, &Place::here(root.clone()), Caution::Refuse).unwrap();
     assert_eq!(settings(&root), before);
-    assert_eq!(store.applications().unwrap(), []);
+    assert_eq!(store.history().unwrap().applications, []);
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn the_first_failure_undoes_all() {
     let report = apply(&store, place, &plan, Caution::Refuse).unwrap();
     assert!(report.why.as_ref().unwrap().contains("it reads \"\" after"), "{report:?}");
     assert_eq!((report.end, settings(&root)), (End::RolledBack, before));
-    assert_eq!(store.applications().unwrap()[0].state, State::RolledBack);
+    assert_eq!(store.history().unwrap().applications[0].state, State::RolledBack);
 }
 
 #[test]
@@ -291,7 +291,8 @@ fn a_request_to_stop_and_a_panic_undo_what_was_done() {
         }));
         assert!(panicked.is_err());
         assert_eq!(settings(&root), before, "{at}");
-        let states: Vec<_> = store.applications().unwrap().iter().map(|one| one.state).collect();
+        let states: Vec<_> =
+            store.history().unwrap().applications.iter().map(|one| one.state).collect();
         assert_eq!(states, [State::RolledBack; 2]);
     }
 }
@@ -308,7 +309,7 @@ fn drift_is_told_and_left_alone() {
     assert!(report.left[0].contains("net.core.rmem_max reads \"9999999\""), "{report:?}");
     assert_eq!(text(&root, "net.core.rmem_max"), "9999999\n");
     assert_eq!(text(&root, "net.core.wmem_max"), "4194304\n", "the others are undone");
-    assert_eq!(store.applications().unwrap()[0].state, State::Incomplete);
+    assert_eq!(store.history().unwrap().applications[0].state, State::Incomplete);
     let report = rollback(&store, root.clone(), None, Drift::Overwrite).unwrap().unwrap();
     assert_eq!((report.end, settings(&root)), (End::RolledBack, before));
 }
@@ -345,7 +346,7 @@ fn a_journal_that_was_cut_off_is_undone() {
         fs::write(&path, &journal[..cut]).unwrap();
         let report = rollback(&store, root.clone(), Some(&id), Drift::Leave).unwrap().unwrap();
         assert_eq!((report.end, settings(&root)), (End::RolledBack, before.clone()), "{cut}");
-        assert_eq!(store.applications().unwrap()[0].state, State::RolledBack, "{cut}");
+        assert_eq!(store.history().unwrap().applications[0].state, State::RolledBack, "{cut}");
     }
 }
 
@@ -360,6 +361,58 @@ fn one_at_a_time_and_the_holder_is_named() {
     assert!(refused.to_string().ends_with(&holder), "{refused}");
     drop(held);
     apply(&store, Place::here(root), &plan, Caution::Refuse).unwrap();
+}
+
+#[test]
+fn one_that_is_not_settled_is_settled_first() {
+    let (folder, root) = machine();
+    let store = folder.store();
+    let plan = usual(&Place::here(root.clone()));
+    let begin = || {
+        let place = Place::here(root.clone());
+        Applying::begin(&store, place, &plan, Caution::Refuse, Some(9))
+    };
+    let settle = |id: &str| {
+        rollback(&store, root.clone(), Some(id), Drift::Leave).unwrap();
+    };
+    let id = begin().unwrap().write(&|| false).id;
+    let other = change("net.core.optmem_max", Reach::Namespace, "131072", "262144");
+    fs::write(sysctl::path(&root, &other.key).unwrap(), "131072\n").unwrap();
+    let other = self::plan(&Place::here(root.clone()), vec![other]);
+    let again = || apply(&store, Place::here(root.clone()), &other, Caution::Refuse);
+    let unconfirmed = NotApplied::Pending { id: id.clone(), state: State::Unconfirmed };
+    assert_eq!(again().unwrap_err(), unconfirmed);
+    // Its writes without their end, as of a process that was killed.
+    let journal = folder.0.join(format!("state/{id}.jsonl"));
+    let text = fs::read_to_string(&journal).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    fs::write(&journal, lines[..lines.len() - 1].join("\n") + "\n").unwrap();
+    let unfinished = NotApplied::Pending { id: id.clone(), state: State::Unfinished };
+    assert_eq!(again().unwrap_err(), unfinished);
+    settle(&id);
+    assert_eq!(again().unwrap().end, End::Applied);
+    // That of another boot is nobody's.
+    let id = begin().unwrap().write(&|| false).id;
+    let text = fs::read_to_string(folder.0.join(format!("state/{id}.jsonl"))).unwrap();
+    settle(&id);
+    let text = text.replace("\"boot_id\":\"first\"", "\"boot_id\":\"zeroth\"");
+    fs::write(folder.0.join(format!("state/{id}.jsonl")), text).unwrap();
+    apply(&store, Place::here(root.clone()), &plan, Caution::Refuse).unwrap();
+}
+
+#[test]
+fn a_journal_that_cannot_be_read_hides_no_other() {
+    let (folder, root) = machine();
+    let (store, before) = (folder.store(), settings(&root));
+    let plan = usual(&Place::here(root.clone()));
+    let id = apply(&store, Place::here(root.clone()), &plan, Caution::Refuse).unwrap().id;
+    fs::write(folder.0.join("state/000002-x.jsonl"), "{}\n").unwrap();
+    let history = store.history().unwrap();
+    assert_eq!((history.applications.len(), history.unreadable.len()), (1, 1));
+    assert!(history.unreadable[0].to_string().contains("000002-x.jsonl: line 1: "));
+    assert!(store.application("000002-x").is_err());
+    let report = rollback(&store, root.clone(), None, Drift::Leave).unwrap().unwrap();
+    assert_eq!((report.id, settings(&root)), (id, before));
 }
 
 #[test]
@@ -639,7 +692,7 @@ fn lab_a_global_setting_is_refused_in_a_namespace() {
 #[test]
 fn the_folder_of_journals_need_not_be_there() {
     let store = Store::at(Path::new("/no/such/folder"));
-    assert_eq!(store.applications().unwrap(), []);
+    assert_eq!(store.history().unwrap().applications, []);
     assert_eq!(rollback(&store, Root::live(), None, Drift::Leave).unwrap(), None);
     assert!(store.application("x").is_err());
 }

@@ -146,6 +146,10 @@ fn not_applied(why: NotApplied) -> Failure {
             Failure::missing(message)
                 .with_hint("settings take root, or CAP_NET_ADMIN for those of a namespace")
         }
+        NotApplied::Pending { id, state } => Failure::refused(message).with_hint(match state {
+            State::Unconfirmed => format!("netmem tune confirm {id}, or netmem tune rollback {id}"),
+            _ => format!("netmem tune rollback {id}"),
+        }),
         NotApplied::Failed(error) => error.into(),
         _ => Failure::refused(message).with_hint("nothing was written"),
     }

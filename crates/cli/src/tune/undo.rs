@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use netmem_host::{
     source::Root,
-    tune::{self, Application, Drift, End, Place, State, Store},
+    tune::{self, Application, Drift, End, History, Place, State, Store},
 };
 use serde::Serialize;
 
@@ -18,8 +18,15 @@ use crate::{
 ///
 /// # Errors
 /// Nothing waits for that.
-pub(super) fn confirm(args: &ConfirmArgs, out: &mut dyn Write) -> Result<Outcome, Failure> {
+pub(super) fn confirm(
+    args: &ConfirmArgs,
+    out: &mut dyn Write,
+    notes: &mut dyn Write,
+) -> Result<Outcome, Failure> {
     let store = Store::at(&args.state.state);
+    if args.id.is_none() {
+        readable(&store, notes)?;
+    }
     let id = tune::confirm(&store, &Root::live(), args.id.as_deref())?;
     writeln!(out, "confirmed {id}").and_then(|()| out.flush()).map_err(Failure::output)?;
     Ok(Outcome::Done)
@@ -29,8 +36,15 @@ pub(super) fn confirm(args: &ConfirmArgs, out: &mut dyn Write) -> Result<Outcome
 ///
 /// # Errors
 /// Not all could be undone, or nothing because of the lock or the journal.
-pub(super) fn rollback(args: &RollbackArgs, out: &mut dyn Write) -> Result<Outcome, Failure> {
+pub(super) fn rollback(
+    args: &RollbackArgs,
+    out: &mut dyn Write,
+    notes: &mut dyn Write,
+) -> Result<Outcome, Failure> {
     let store = Store::at(&args.state.state);
+    if args.id.is_none() {
+        readable(&store, notes)?;
+    }
     let drift = if args.force { Drift::Overwrite } else { Drift::Leave };
     let report = tune::rollback(&store, Root::live(), args.id.as_deref(), drift)?;
     let Some(report) = report else {
@@ -58,11 +72,16 @@ pub(super) fn rollback(args: &RollbackArgs, out: &mut dyn Write) -> Result<Outco
 /// `netmem tune history`.
 ///
 /// # Errors
-/// A journal cannot be read.
-pub(super) fn history(args: &HistoryArgs, out: &mut dyn Write) -> Result<Outcome, Failure> {
-    let applications = Store::at(&args.state.state).applications()?;
+/// The folder of journals cannot be read.
+pub(super) fn history(
+    args: &HistoryArgs,
+    out: &mut dyn Write,
+    notes: &mut dyn Write,
+) -> Result<Outcome, Failure> {
+    let History { applications, unreadable, .. } = readable(&Store::at(&args.state.state), notes)?;
     let printed = if args.json {
-        report::json(out, &History { schema: "netmem.tune.history/1", applications })
+        let unreadable = unreadable.iter().map(ToString::to_string).collect();
+        report::json(out, &Printed { schema: "netmem.tune.history/1", applications, unreadable })
     } else {
         table(&applications, out)
     };
@@ -77,9 +96,21 @@ pub(super) fn incomplete(what: &str, left: &[String]) -> Failure {
 
 /// What `history --json` prints.
 #[derive(Serialize)]
-struct History {
+struct Printed {
     schema: &'static str,
     applications: Vec<Application>,
+    /// Journals that cannot be read, and why.
+    unreadable: Vec<String>,
+}
+
+/// Reads all journals, and tells those that cannot be read.
+fn readable(store: &Store, notes: &mut dyn Write) -> Result<History, Failure> {
+    let history = store.history()?;
+    for error in &history.unreadable {
+        // Nobody may be listening: that ends nothing.
+        let _ = writeln!(notes, "left out: {error}");
+    }
+    Ok(history)
 }
 
 fn table(applications: &[Application], out: &mut dyn Write) -> io::Result<()> {

@@ -14,7 +14,7 @@
 
 use std::fmt;
 
-use super::journal::{Begin, Entry, JOURNAL_SCHEMA, Journal, Lock, MOMENT, Record, Store};
+use super::journal::{Begin, Entry, JOURNAL_SCHEMA, Journal, Lock, MOMENT, Record, State, Store};
 use super::place::{Place, is_same, unmet};
 use super::refusal::{Refusal, refusal, rival};
 use super::rollback::{Reachable, Report, Trust, undo};
@@ -46,6 +46,13 @@ pub enum NotApplied {
     Refused(Vec<Refusal>),
     /// Settings that cannot be written here.
     Unwritable(Vec<Unavailable>),
+    /// Another application of this boot has to be confirmed or undone before.
+    Pending {
+        /// Its name.
+        id: String,
+        /// How far it came.
+        state: State,
+    },
     /// The state folder, the lock or a file failed.
     Failed(Error),
 }
@@ -105,11 +112,18 @@ impl Applying {
         // Whether it can be written at all is told before a folder is made for it.
         check(plan, &place, caution)?;
         let lock = store.lock(MOMENT)?;
+        let identity = place.identity()?;
+        // Undone after this one, it would find our values, or leave its own under them.
+        let mut before = store.history()?.applications.into_iter().rev();
+        if let Some(one) = before.find(|one| one.is_pending() && one.is_of_boot(&identity.boot_id))
+        {
+            return Err(NotApplied::Pending { id: one.id, state: one.state });
+        }
         check(plan, &place, caution)?;
         let begin = Begin {
             schema: JOURNAL_SCHEMA.to_owned(),
             pid: std::process::id(),
-            identity: place.identity()?,
+            identity,
             changes: plan.changes.len(),
             confirm_within_s,
         };
@@ -191,6 +205,10 @@ impl fmt::Display for NotApplied {
         let lines = match self {
             Self::Malformed(why) => return write!(f, "read the plan: {why}"),
             Self::Failed(error) => return write!(f, "{error}"),
+            Self::Pending { id, state } => vec![match state {
+                State::Unconfirmed => format!("{id} waits to be confirmed"),
+                _ => format!("{id} was ended in the middle, and is not undone"),
+            }],
             Self::Stale(differences) => differences.clone(),
             Self::Refused(refused) => {
                 refused.iter().map(|one| format!("{}: {}", one.key, one.why)).collect()

@@ -48,6 +48,16 @@ pub struct Store {
     folder: PathBuf,
 }
 
+/// What a folder of journals tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct History {
+    /// What was applied, the first application first.
+    pub applications: Vec<Application>,
+    /// Journals that cannot be read or understood, and why.
+    pub unreadable: Vec<Error>,
+}
+
 /// The right to change settings and journals; given back when dropped.
 #[derive(Debug)]
 pub struct Lock {
@@ -245,12 +255,19 @@ impl Store {
         Ok(Lock { _file: file })
     }
 
-    /// Reads all journals, the first application first.
+    /// Reads all journals; one that cannot be read hides no other.
     ///
     /// # Errors
-    /// The folder or a journal cannot be read or understood. A folder that is not there has none.
-    pub fn applications(&self) -> Result<Vec<Application>> {
-        self.ids()?.iter().filter_map(|id| self.read(id).transpose()).collect()
+    /// The folder cannot be read. One that is not there has no journals.
+    pub fn history(&self) -> Result<History> {
+        let mut history = History { applications: Vec::new(), unreadable: Vec::new() };
+        for id in self.ids()? {
+            match self.read(&id) {
+                Ok(application) => history.applications.extend(application),
+                Err(error) => history.unreadable.push(error),
+            }
+        }
+        Ok(history)
     }
 
     /// Reads one.
@@ -370,6 +387,11 @@ impl Application {
     /// Was it made while this machine was up?
     pub fn is_of_boot(&self, boot_id: &str) -> bool {
         self.begin.identity.boot_id == boot_id
+    }
+
+    /// Has it still to be confirmed or undone? Such a one is being applied, was cut off, or waits.
+    pub fn is_pending(&self) -> bool {
+        matches!(self.state, State::Unfinished | State::Unconfirmed)
     }
 
     /// Takes note of a line.

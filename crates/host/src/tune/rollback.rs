@@ -82,7 +82,8 @@ pub(super) enum Reachable<'a> {
     Nothing,
 }
 
-/// Undoes an application: the one of that name, or the last that is not undone. `None` if there is none.
+/// Undoes an application: the one of that name, or the last that is not undone and can be read. `None` if
+/// there is none.
 ///
 /// # Errors
 /// There is none of that name, it is undone already, or the lock or a journal cannot be had.
@@ -99,7 +100,7 @@ pub fn rollback(
     };
     let id = match id {
         Some(id) => id.to_owned(),
-        None => match store.applications()?.into_iter().rev().find(can_be_undone) {
+        None => match store.history()?.applications.into_iter().rev().find(can_be_undone) {
             Some(application) => application.id,
             None => return Ok(None),
         },
@@ -121,13 +122,14 @@ pub fn rollback(
 pub fn rollback_unconfirmed(store: &Store, root: Root, id: &str) -> Result<Option<Report>> {
     let lock = store.lock(PATIENCE)?;
     let mut journal = store.reopen(&lock, id)?;
-    if !matches!(journal.application.state, State::Unfinished | State::Unconfirmed) {
+    if !journal.application.is_pending() {
         return Ok(None);
     }
     roll_back(&mut journal, root, Trust::Nothing, "nobody confirmed it in time").map(Some)
 }
 
-/// Lets an application stay that waits for that: the one of that name, or the last that waits.
+/// Lets an application stay that waits for that: the one of that name, or the last that waits and can be
+/// read.
 ///
 /// # Errors
 /// There is none, it waits for nothing, or the lock or the journal cannot be had.
@@ -140,7 +142,8 @@ pub fn confirm(store: &Store, root: &Root, id: Option<&str>) -> Result<String> {
     let id = match id {
         Some(id) => id.to_owned(),
         None => store
-            .applications()?
+            .history()?
+            .applications
             .into_iter()
             .rev()
             .find(waits)
