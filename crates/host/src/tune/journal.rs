@@ -196,6 +196,8 @@ pub struct Application {
 pub(super) struct Journal {
     file: File,
     path: PathBuf,
+    /// Length of its whole lines.
+    whole_bytes: u64,
     pub(super) application: Application,
 }
 
@@ -294,7 +296,7 @@ impl Store {
         let mut options = OpenOptions::new();
         let file = options.append(true).create_new(true).mode(0o644).open(&path).map_err(failed)?;
         let application = Application::new(id, at_s, begin.clone());
-        let mut journal = Journal { file, path: path.clone(), application };
+        let mut journal = Journal { file, path: path.clone(), whole_bytes: 0, application };
         journal.append(Record::Begin(begin))?;
         // The name of a new file is on disk when its folder is.
         File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
@@ -309,11 +311,11 @@ impl Store {
         let mut file = OpenOptions::new().read(true).append(true).open(&path).map_err(failed)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(failed)?;
-        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let whole = whole(&bytes).len();
         if whole < bytes.len() {
             file.set_len(whole as u64).map_err(failed)?;
         }
-        Ok(Journal { file, path: path.clone(), application })
+        Ok(Journal { file, path: path.clone(), whole_bytes: whole as u64, application })
     }
 
     fn read(&self, id: &str) -> Result<Option<Application>> {
@@ -362,8 +364,7 @@ impl Application {
 
     /// Parses a journal; none if not even its first line is whole.
     fn parse(id: &str, bytes: &[u8]) -> Result<Option<Self>, String> {
-        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let mut lines = bytes[..whole].split(|byte| *byte == b'\n').enumerate();
+        let mut lines = whole(bytes).split(|byte| *byte == b'\n').enumerate();
         let parse = |(number, line): (usize, &[u8])| {
             let line: Result<Line, _> = serde_json::from_slice(line);
             line.map_err(|error| format!("line {}: {error}", number + 1))
@@ -426,16 +427,20 @@ impl Application {
 }
 
 impl Journal {
-    /// Adds a line; it is on disk when this returns (J1).
+    /// Adds a line; it is on disk when this returns (J1), or is not there at all.
     pub(super) fn append(&mut self, record: Record) -> Result<()> {
         let failed = |error| Error::new("write journal", self.path.display().to_string(), error);
         let line = Line { at_s: now_s(), record };
-        let text = serde_json::to_string(&line)
+        let mut text = serde_json::to_string(&line)
             .map_err(|error| failed(Cause::from(io::Error::from(error))))?;
-        self.file
-            .write_all(format!("{text}\n").as_bytes())
-            .and_then(|()| self.file.sync_all())
-            .map_err(|error| failed(Cause::from(error)))?;
+        text.push('\n');
+        let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_all());
+        if let Err(error) = written {
+            // A part of it must not be joined to the next line. The first error is the one to tell.
+            let _ = self.file.set_len(self.whole_bytes);
+            return Err(failed(Cause::from(error)));
+        }
+        self.whole_bytes += text.len() as u64;
         match line.record {
             // It made the value that is there.
             Record::Begin(_) => Ok(()),
@@ -445,6 +450,12 @@ impl Journal {
                 .map_err(|why| failed(Cause::Malformed(why.to_owned()))),
         }
     }
+}
+
+/// The lines that have their end (J2).
+fn whole(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    &bytes[..end]
 }
 
 /// Seconds since 1970.
@@ -502,6 +513,42 @@ mod tests {
             (1, &[None][..], State::Unfinished)
         );
         assert_eq!(all.entries[0].old, "1\n");
+    }
+
+    /// On a file system that is full after two pages, in a mount namespace of the thread's own. Has failed
+    /// with: the part of the line left in the file.
+    #[test]
+    fn lab_a_line_that_has_no_room_leaves_nothing() {
+        if let Some(reason) = crate::lab::missing_privilege() {
+            return crate::lab::skip("lab_a_line_that_has_no_room_leaves_nothing", &reason);
+        }
+        let folder = std::env::temp_dir().join(format!("netmem-journal-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let ended = std::thread::scope(|scope| scope.spawn(|| fill(&folder)).join());
+        fs::remove_dir(&folder).unwrap();
+        ended.unwrap();
+    }
+
+    fn fill(folder: &Path) {
+        use nix::mount::{MsFlags, mount};
+        use nix::sched::{CloneFlags, unshare};
+        const NONE: Option<&str> = None;
+        unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE).unwrap();
+        let size = Some("size=8k");
+        mount(Some("tmpfs"), folder, Some("tmpfs"), MsFlags::empty(), size).unwrap();
+        let store = Store::at(folder);
+        let line: Line = serde_json::from_str(BEGIN).unwrap();
+        let Record::Begin(begin) = line.record else { panic!("{BEGIN}") };
+        // The lock's file takes a page, and the journal gets the other.
+        let lock = store.lock(Duration::ZERO).unwrap();
+        let mut journal = store.begin(&lock, begin).unwrap();
+        let long = Record::RolledBack { why: "x".repeat(10_000) };
+        let full = journal.append(long).unwrap_err();
+        assert!(full.to_string().contains("ENOSPC"), "{full}");
+        journal.append(Record::Confirmed).unwrap();
+        let read = store.application(&journal.application.id).unwrap();
+        assert_eq!((read.state, read.undone), (State::Applied, vec![]));
     }
 
     #[test]
