@@ -492,6 +492,22 @@ fn lab_what_nobody_confirms_is_undone_without_its_parent() {
 }
 
 #[test]
+fn lab_what_undoes_it_outlasts_a_journal_that_cannot_be_read() {
+    let test = "lab_what_undoes_it_outlasts_a_journal_that_cannot_be_read";
+    let Some(bed) = Bed::new(test) else { return };
+    let mut child = bed.spawn(&["--confirm-within", "3"]);
+    bed.wait_for(State::Unconfirmed);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let away = bed.folder.join("away");
+    fs::rename(bed.state(), &away).unwrap();
+    thread::sleep(Duration::from_secs(1));
+    fs::rename(&away, bed.state()).unwrap();
+    bed.wait_for(State::RolledBack);
+    assert_eq!(bed.settings(), bed.before);
+}
+
+#[test]
 fn lab_what_nobody_confirms_is_undone() {
     let Some(bed) = Bed::new("lab_what_nobody_confirms_is_undone") else { return };
     let said = ended(&bed.apply(&["--confirm-within", "1"]), 4);

@@ -454,6 +454,15 @@ fn what_is_not_confirmed_can_be_undone_and_what_is_stays() {
     assert!(late.to_string().ends_with("it is rolled back already"), "{late}");
     assert!(confirm(&store, &root, None).is_err());
 
+    // What is left by one attempt is undone by the next.
+    let (id, key) = (apply(), sysctl::path(&root, "net.core.rmem_max").unwrap());
+    fs::write(&key, "9999999\n").unwrap();
+    let report = rollback_unconfirmed(&store, root.clone(), &id).unwrap().unwrap();
+    assert_eq!((report.end, report.left.len()), (End::Incomplete, 1));
+    fs::write(&key, "8388608").unwrap();
+    let report = rollback_unconfirmed(&store, root.clone(), &id).unwrap().unwrap();
+    assert_eq!((report.end, settings(&root)), (End::RolledBack, before.clone()));
+
     let id = apply();
     assert_eq!(confirm(&store, &root, None).unwrap(), id);
     assert_eq!(rollback_unconfirmed(&store, root.clone(), &id).unwrap(), None);

@@ -25,16 +25,19 @@ use std::{
 
 use netmem_host::{
     source::Root,
-    tune::{State, Store, rollback_unconfirmed},
+    tune::{End, Store, rollback_unconfirmed},
 };
 
+use super::undo;
 use crate::{Failure, Outcome, args::GuardArgs, stop::Stop};
 
 const READY: &str = "ready";
 /// How often the journal is read.
 const PAUSE: Duration = Duration::from_millis(200);
-/// How often undoing is tried where the lock cannot be had; each waits a minute for it.
+/// How often undoing is tried where the lock or the journal cannot be had; each waits a minute for the lock.
 const ATTEMPTS: u32 = 10;
+/// How often undoing is tried that leaves something, in all: what a person has changed stays as it is.
+const INCOMPLETE_ATTEMPTS: u32 = 3;
 
 /// Starts the guard, and waits until it is on its own.
 pub(super) fn start(state: &Path, id: &str, within_s: u32) -> Result<(), Failure> {
@@ -78,18 +81,30 @@ pub(super) fn run(args: &GuardArgs, out: &mut dyn Write) -> Result<Outcome, Fail
     rustix::stdio::dup2_stdout(&null).map_err(|error| failed("leave the output", error.into()))?;
     let store = Store::at(&args.state.state);
     while Instant::now() < deadline && !stop.is_set() {
-        if !matches!(store.application(&args.id)?.state, State::Unfinished | State::Unconfirmed) {
+        // A journal that cannot be read now may be later, and does not say that it is confirmed.
+        if store.application(&args.id).is_ok_and(|application| !application.is_pending()) {
             return Ok(Outcome::Done);
         }
         thread::sleep(PAUSE.min(deadline.saturating_duration_since(Instant::now())));
     }
+    undo_it(&store, &args.id)
+}
+
+/// Undoes it, whatever trouble passes meanwhile.
+fn undo_it(store: &Store, id: &str) -> Result<Outcome, Failure> {
     let mut attempt = 1;
     loop {
-        match rollback_unconfirmed(&store, Root::live(), &args.id) {
+        match rollback_unconfirmed(store, Root::live(), id) {
+            Ok(Some(report)) if report.end == End::Incomplete => {
+                if attempt >= INCOMPLETE_ATTEMPTS {
+                    return Err(undo::incomplete(&format!("guard {id}"), &report.left));
+                }
+            }
             Ok(_) => return Ok(Outcome::Done),
-            Err(error) if attempt == ATTEMPTS => return Err(error.into()),
-            Err(_) => attempt += 1,
+            Err(error) if attempt >= ATTEMPTS => return Err(error.into()),
+            Err(_) => {}
         }
+        attempt += 1;
         thread::sleep(PAUSE);
     }
 }

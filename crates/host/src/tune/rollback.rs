@@ -114,15 +114,15 @@ pub fn rollback(
     roll_back(&mut journal, root, trust, "somebody asked for it").map(Some)
 }
 
-/// Undoes an application that has not been confirmed, however far it came; `None` if there is nothing
-/// to do. It waits for whoever is changing settings.
+/// Undoes an application that has not been confirmed, however far it came, and goes on where undoing left
+/// something; `None` if there is nothing to do. It waits for whoever is changing settings.
 ///
 /// # Errors
 /// There is none of that name, or the lock or the journal cannot be had.
 pub fn rollback_unconfirmed(store: &Store, root: Root, id: &str) -> Result<Option<Report>> {
     let lock = store.lock(PATIENCE)?;
     let mut journal = store.reopen(&lock, id)?;
-    if !journal.application.is_pending() {
+    if matches!(journal.application.state, State::Applied | State::RolledBack) {
         return Ok(None);
     }
     roll_back(&mut journal, root, Trust::Nothing, "nobody confirmed it in time").map(Some)
