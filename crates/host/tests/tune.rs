@@ -329,6 +329,32 @@ fn a_journal_of_another_boot_restores_no_value() {
 }
 
 #[test]
+fn what_boot_has_set_again_is_told() {
+    let (folder, root) = machine();
+    let (store, before) = (folder.store(), settings(&root));
+    let place = || Place::here(root.clone());
+    let plan = usual(&place());
+    let id = apply(&store, place(), &plan, Caution::Refuse).unwrap().id;
+    let file = folder.0.join("90-netmem.conf");
+    persist(&store, &place(), (&id, &plan), &file, &BootFolders::default()).unwrap();
+    fs::write(root.proc("sys/kernel/random/boot_id"), "second\n").unwrap();
+    // Somebody has set one of them meanwhile.
+    fs::write(sysctl::path(&root, "net.core.wmem_max").unwrap(), "7\n").unwrap();
+    let undo = || rollback(&store, root.clone(), None, Drift::Leave).unwrap().unwrap();
+    let report = undo();
+    let tcp = "net.ipv4.tcp_rmem still reads 4096 131072 67108864: boot set it by the file; \
+        sysctl -w net.ipv4.tcp_rmem='4096 131072 33554432'";
+    let rmem = "net.core.rmem_max still reads 8388608: boot set it by the file; \
+        sysctl -w net.core.rmem_max='4194304'";
+    assert_eq!((report.end, &report.left[..]), (End::Incomplete, &[tcp.into(), rmem.into()][..]));
+    assert!(!file.exists());
+    for (path, bytes) in &before {
+        fs::write(path, bytes).unwrap();
+    }
+    assert_eq!(undo().end, End::RolledBack);
+}
+
+#[test]
 fn a_journal_that_was_cut_off_is_undone() {
     let (folder, root) = machine();
     let (store, before) = (folder.store(), settings(&root));

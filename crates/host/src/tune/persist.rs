@@ -132,6 +132,11 @@ pub(super) fn restore(entry: &PersistEntry, is_forced: bool) -> Result<(), Strin
     }
 }
 
+/// Does the file that was written set it at boot?
+pub(super) fn sets(entry: &PersistEntry, key: &str) -> bool {
+    entry.new.lines().filter_map(assignment).any(|(name, _)| is_same_key(name, key))
+}
+
 fn read(path: &Path) -> Result<Option<String>> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),

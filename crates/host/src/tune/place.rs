@@ -81,6 +81,15 @@ impl Place {
         Ok(Self { root, namespace: Some(opened) })
     }
 
+    /// The machine of `root`, and the namespace that its first process is in.
+    ///
+    /// # Errors
+    /// That may not be looked at, or not be entered.
+    pub(super) fn initial(root: Root) -> Result<Self, Unavailable> {
+        let place = Self::here(root);
+        if place.is_initial() { Ok(place) } else { Self::named(place.root, "1") }
+    }
+
     /// The place of an application's namespace: `None` if that has gone, and its settings with it.
     ///
     /// # Errors

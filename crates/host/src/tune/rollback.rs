@@ -3,7 +3,8 @@
 //! A setting goes back to its old bytes only where its file reads what was written: another value is
 //! somebody else's, is told as drift and is left alone unless that is forced. One that has its old bytes
 //! already is done, so a rollback that was cut off can be begun again. Settings that went with their boot
-//! or their network namespace are nobody's to restore.
+//! or their network namespace are nobody's to restore; what a persisted file has set again at a later boot is
+//! told.
 //!
 //! Kernel: any.
 
@@ -16,7 +17,7 @@ use super::journal::{Application, Entry, Journal, MOMENT, Record, State, Store};
 use super::persist;
 use super::place::{Place, is_same, unmet};
 use crate::error::{Error, Result};
-use crate::source::Root;
+use crate::source::{Root, Unavailable};
 
 /// How long a command waits for another that holds the lock, where it must not fail for that.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -78,8 +79,8 @@ pub(super) enum Reachable<'a> {
     All(&'a Place),
     /// The global ones: the namespace has gone, or it is not known whether it has, for that reason.
     Global(&'a Place, Option<String>),
-    /// None: they went with their boot.
-    Nothing,
+    /// None: they went with their boot. What boot sets again is in the initial namespace.
+    Rebooted(Result<Place, Unavailable>),
 }
 
 /// Undoes an application: the one of that name, or the last that is not undone and can be read. `None` if
@@ -193,7 +194,10 @@ pub(super) fn undo(
     for (entry, reads) in application.entries.iter().zip(&application.reads).rev() {
         let is_ours = trust == Trust::All || trust == Trust::Entry(entry.number);
         let result = match reachable {
-            Reachable::Nothing => Ok(()),
+            Reachable::Rebooted(initial) => match &application.persist {
+                Some(file) if persist::sets(file, &entry.key) => is_gone(initial, entry),
+                _ => Ok(()),
+            },
             Reachable::Global(_, gap) if entry.reach == Reach::Namespace => match gap {
                 Some(gap) => Err(format!("{}: {gap}", entry.key)),
                 None => Ok(()),
@@ -217,7 +221,8 @@ pub(super) fn undo(
 
 fn roll_back(journal: &mut Journal, root: Root, trust: Trust, why: &str) -> Result<Report> {
     if !journal.application.is_of_boot(&boot_id(&root)?) {
-        let mut report = undo(journal, &Reachable::Nothing, trust, why);
+        let initial = Place::initial(root);
+        let mut report = undo(journal, &Reachable::Rebooted(initial), trust, why);
         report.notes.push("it is of another boot, and its values went with that".to_owned());
         return Ok(report);
     }
@@ -260,6 +265,21 @@ fn restore(place: &Place, entry: &Entry, reads: Option<&str>, is_ours: bool) -> 
         return Ok(());
     }
     Err(format!("{} reads {now:?}, and {:?} was restored", entry.key, entry.old))
+}
+
+/// Says if a setting that was persisted reads what was written: boot set it again.
+fn is_gone(initial: &Result<Place, Unavailable>, entry: &Entry) -> Result<(), String> {
+    let key = &entry.key;
+    let initial = initial.as_ref().map_err(|why| format!("{key}: whether boot set it: {why}"))?;
+    let told = |error: Error| error.to_string();
+    let path = initial.path(key).map_err(told)?;
+    let now = initial.read(Reach::Namespace, &path).map_err(told)?;
+    if !is_same(&now, &entry.new) {
+        return Ok(());
+    }
+    let one_line = |text: &str| text.trim_end().replace('\t', " ");
+    let (now, old) = (one_line(&now), one_line(&entry.old));
+    Err(format!("{key} still reads {now}: boot set it by the file; sysctl -w {key}='{old}'"))
 }
 
 fn boot_id(root: &Root) -> Result<String> {
