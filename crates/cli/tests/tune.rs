@@ -548,7 +548,7 @@ fn lab_what_is_confirmed_stays() {
     assert_eq!(bed.settings(), bed.before);
 }
 
-/// Enter confirms; a terminal that closes, as with a lost connection, does not.
+/// Enter after the question confirms; a terminal that closes, as with a lost connection, does not.
 #[test]
 fn lab_a_terminal_confirms_or_closes() {
     let test = "lab_a_terminal_confirms_or_closes";
@@ -562,8 +562,12 @@ fn lab_a_terminal_confirms_or_closes() {
         bed.state().display()
     );
     let screen = bed.ns.run(|| Screen::new("tune")).unwrap();
-    screen.keys(&[&apply, "Enter"]);
+    screen.keys(&[&format!("echo be''gun; sleep 2; {apply}"), "Enter"]);
+    screen.until("the command", |shown| shown.contains("begun"));
+    // Typed before the question, which it does not answer.
+    screen.keys(&["Enter"]);
     screen.until("the question", |shown| shown.contains("press Enter"));
+    thread::sleep(Duration::from_millis(500));
     assert_eq!(bed.state_of_only(), Some(State::Unconfirmed));
     screen.keys(&["Enter"]);
     screen.until("the end", |shown| shown.contains("code 0"));

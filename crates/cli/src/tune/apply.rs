@@ -19,7 +19,11 @@ use netmem_host::{
         Report, State, Store,
     },
 };
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::termios::{FlushArg, tcflush},
+    unistd::{getpgrp, tcgetpgrp},
+};
 
 use super::{guard, undo};
 use crate::{
@@ -79,6 +83,7 @@ pub(super) fn run(
     // Nobody may be reading; what was applied waits for its confirmation all the same.
     let _ = written(&plan, &id, out);
     if let (Some(deadline), Some(within_s)) = (deadline, args.confirm_within) {
+        forget_typed();
         let _ = writeln!(
             notes,
             "undone in {within_s} s unless confirmed: press Enter, or netmem tune confirm {id}"
@@ -186,6 +191,15 @@ fn changes(changes: &[Change], out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "  {}: {current} -> {} ({})", change.key, change.proposed, change.rule)?;
     }
     Ok(())
+}
+
+/// Forgets what was typed before the question: it is no answer to it.
+fn forget_typed() {
+    let stdin = io::stdin();
+    // In the background the terminal is not ours, and asking it would stop this process.
+    if tcgetpgrp(&stdin) == Ok(getpgrp()) {
+        let _ = tcflush(&stdin, FlushArg::TCIFLUSH);
+    }
 }
 
 /// Waits until somebody confirms it; else it is undone.
