@@ -314,6 +314,28 @@ fn drift_is_told_and_left_alone() {
     assert_eq!((report.end, settings(&root)), (End::RolledBack, before));
 }
 
+/// Has failed with: the last entry taken for ours whatever it reads.
+#[test]
+fn drift_on_what_was_written_last_is_left_alone_too() {
+    let (folder, root) = machine();
+    let store = folder.store();
+    let plan = usual(&Place::here(root.clone()));
+    let place = Place::here(root.clone());
+    let applying = Applying::begin(&store, place, &plan, Caution::Refuse, None).unwrap();
+    let path = sysctl::path(&root, "net.core.wmem_max").unwrap();
+    let asked = AtomicU32::new(0);
+    let report = applying.write(&|| {
+        let is_last = asked.fetch_add(1, Ordering::Relaxed) == 3;
+        if is_last {
+            fs::write(&path, "9999999\n").unwrap();
+        }
+        is_last
+    });
+    assert_eq!((report.end, report.left.len()), (End::Incomplete, 1), "{report:?}");
+    assert_eq!(text(&root, "net.core.wmem_max"), "9999999\n");
+    assert_eq!(text(&root, "net.core.rmem_max"), "4194304\n");
+}
+
 #[test]
 fn a_journal_of_another_boot_restores_no_value() {
     let (folder, root) = machine();

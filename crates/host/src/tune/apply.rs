@@ -182,11 +182,11 @@ impl Applying {
         self.journal.append(Record::Written { number, reads })
     }
 
-    /// What was begun last is ours whatever its file reads: the kernel may have taken a part of it.
+    /// What was begun and not read back is ours whatever its file reads: the kernel may have taken a part.
     fn undo(&mut self, why: &str) -> Report {
         self.is_settled = true;
-        let last = self.journal.application.entries.len().checked_sub(1);
-        let trust = last.map_or(Trust::Nothing, Trust::Entry);
+        let half_done = self.journal.application.reads.iter().position(Option::is_none);
+        let trust = half_done.map_or(Trust::Nothing, Trust::Entry);
         undo(&mut self.journal, &Reachable::All(&self.place), trust, why)
     }
 }
