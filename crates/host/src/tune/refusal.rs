@@ -72,7 +72,7 @@ fn why(change: &Change, machine: Option<&Machine>) -> Option<String> {
     let value = Value::parse(change.proposed.as_bytes())?;
     of_form(key, &value)
         .or_else(|| of_effect(key, &value, machine))
-        .or_else(|| of_size(key, &value, machine))
+        .or_else(|| of_size(key, &value, change, machine))
         .or_else(|| of_lowering(key, &value, change, machine))
 }
 
@@ -115,8 +115,12 @@ fn of_effect(key: &Key, value: &Value, machine: Option<&Machine>) -> Option<Stri
     is_off.then(|| "0 turns off what TCP needs for large windows and full listeners".to_owned())
 }
 
-fn of_size(key: &Key, value: &Value, machine: Option<&Machine>) -> Option<String> {
-    let largest = *numbers(value).iter().max()?;
+/// A number that is kept is not too large because of this change: only those that change are judged.
+fn of_size(key: &Key, value: &Value, change: &Change, machine: Option<&Machine>) -> Option<String> {
+    let now = Value::parse(change.current.as_bytes());
+    let changes =
+        |(at, new): &(usize, &i64)| number(now.as_ref(), *at).is_none_or(|now| **new != now);
+    let largest = *numbers(value).iter().enumerate().filter(changes).map(|(_, new)| new).max()?;
     match key.unit {
         Unit::Pages => {
             let machine = machine?;
@@ -158,15 +162,22 @@ fn of_lowering(
     }
     let told = change.default.as_deref().and_then(|text| Value::parse(text.as_bytes()));
     let default = machine.and_then(|machine| key.default(machine)).or(told);
+    let now = Value::parse(change.current.as_bytes());
     let (bound, name) = match default {
         Some(default) => (default, "the kernel's default"),
-        None => (
-            Value::parse(change.current.as_bytes())?,
-            "the current value, and the default is not known",
-        ),
+        None => (now.clone()?, "the current value, and the default is not known"),
     };
-    let is_lower = numbers(value).iter().zip(numbers(&bound)).any(|(new, bound)| new < bound);
+    // A machine that is below the default already may be raised in steps.
+    let is_lower =
+        numbers(value).iter().zip(numbers(&bound)).enumerate().any(|(at, (new, bound))| {
+            new < bound && number(now.as_ref(), at).is_none_or(|now| *new < now)
+        });
     is_lower.then(|| format!("{value} is lower than {bound}, {name}"))
+}
+
+/// The number at that place of a value, if it has so many.
+fn number(value: Option<&Value>, at: usize) -> Option<i64> {
+    value.and_then(|value| numbers(value).get(at)).copied()
 }
 
 #[cfg(test)]
@@ -199,7 +210,7 @@ mod tests {
         refusal(&change, Some(&MACHINE)).map(|refusal| refusal.why)
     }
 
-    /// Has failed with: the words counted as one; the default not looked at.
+    /// Has failed with: the words counted as one; the default not looked at; the current value not looked at.
     #[test]
     fn what_is_wrong_with_a_value_is_said() {
         for (key, proposed, part) in [
@@ -221,9 +232,29 @@ mod tests {
             ("net.core.busy_poll", "200", "us of polling"),
             ("kernel.core_pattern", "|/bin/x", "no setting of network memory"),
         ] {
-            let why = of(key, "8000", proposed);
+            let current = match key {
+                "net.core.rmem_max" => "4194304",
+                _ => "8000",
+            };
+            let why = of(key, current, proposed);
             assert!(why.as_ref().is_some_and(|why| why.contains(part)), "{key}: {why:?}");
         }
+    }
+
+    #[test]
+    fn a_value_below_the_default_may_be_raised_in_steps() {
+        let rmem = |current, proposed| of("net.ipv4.tcp_rmem", current, proposed);
+        assert_eq!(rmem("4096 65536 131072", "4096 65536 1000000"), None);
+        assert_eq!(rmem("4096\t65536\t131072", "4096 87380 1000000"), None);
+        for lowered in ["4095 65536 1000000", "4096 65535 1000000", "4096 65536 131071"] {
+            let why = rmem("4096 65536 131072", lowered).unwrap();
+            assert!(why.contains("lower than 4096 131072 33554432"), "{why}");
+        }
+        assert_eq!(of("net.core.rmem_max", "212992", "425984"), None);
+        assert_eq!(of("net.core.rmem_max", "8388608", "4194304"), None, "the default");
+        // A number that is kept is not the change's doing.
+        assert_eq!(of("net.ipv4.udp_mem", "1000 2000 9000000", "2000 4000 9000000"), None);
+        assert!(of("net.ipv4.udp_mem", "1000 2000 8999999", "2000 4000 9000000").is_some());
     }
 
     #[test]
