@@ -135,6 +135,7 @@ mod tests {
             ..UdpReader::default()
         };
         evidence.udp.push(reader);
+        evidence.grown.insert("UdpRcvbufErrors".to_owned(), 100);
         evidence
             .optmem
             .push(crate::tune::evidence::OptmemUser { label: "x".to_owned(), peak_bytes: 130_624 });

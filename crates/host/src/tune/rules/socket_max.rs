@@ -1,8 +1,10 @@
 //! R-SOCK-MAX: how large a buffer a program may ask for.
 //!
 //! `SO_RCVBUF` is cut to `rmem_max` and then doubled, so a fixed buffer of `2 x rmem_max` is one that
-//! wanted more. A datagram that finds it full is dropped. What helps is room for what comes while the
-//! reader pauses; against a reader that is always behind no buffer helps, and none is proposed.
+//! wanted more; one that is larger was set by `SO_RCVBUFFORCE`, which `rmem_max` does not bound. A datagram
+//! that finds it full is dropped, and counted by `UdpRcvbufErrors`; a socket's own count has those that
+//! were dropped for another reason too. What helps is room for what comes while the reader pauses; against
+//! a reader that is always behind no buffer helps, and none is proposed.
 //!
 //! ```text
 //!   want = (buffer + datagrams dropped x truesize) / 2       rmem_max, before the kernel doubles it
@@ -23,6 +25,10 @@ const STEP_BYTES: u64 = 4096;
 /// A socket's share of the protocol's memory, as its divisor.
 const SHARE: u64 = 16;
 const LIMITED_PERCENT: u64 = 10;
+/// Fewer looks do not say that a program is always behind.
+const LOOKS_MIN: u32 = 3;
+/// Counters of datagrams that found a receive buffer full, of either family.
+const FULL_COUNTERS: [&str; 2] = ["UdpRcvbufErrors", "Udp6RcvbufErrors"];
 
 pub(super) fn socket_max(evidence: &Evidence, _: &Ask) -> Judgement {
     let mut judgement = Judgement::default();
@@ -36,32 +42,25 @@ fn readers(evidence: &Evidence, judgement: &mut Judgement) {
     let Some(rmem_max) = evidence.number("net.core.rmem_max") else { return };
     let mut at_limit: Vec<&UdpReader> = Vec::new();
     for reader in &evidence.udp {
-        let line = drops(evidence, reader);
-        let is_behind = reader.looks > 0 && reader.looks_unread == reader.looks;
-        let is_at_limit = reader.rcvbuf_bytes >= rmem_max.saturating_mul(2)
-            && reader.is_rcvbuf_locked != Some(false);
-        let label = &reader.label;
-        if is_behind {
-            let what = format!("{label}: datagrams dropped, and its program is always behind");
-            let advice = "read faster, in more threads or sockets: no buffer is large enough";
-            judgement.advise(RULE, what, vec![line], vec![advice.to_owned()]);
-        } else if is_at_limit {
-            at_limit.push(reader);
-        } else {
-            let what = format!("{label}: datagrams dropped, its receive buffer was full");
-            let want = round_up(wanted(reader) / 2).min(rmem_max);
-            let advice = format!("in its program: setsockopt SO_RCVBUF {want}, rmem_max allows it");
-            judgement.advise(RULE, what, vec![line], vec![advice]);
+        match Drops::of(evidence, reader, rmem_max) {
+            Drops::AtLimit => at_limit.push(reader),
+            drops => find(evidence, reader, (drops, rmem_max), judgement),
         }
     }
     let Some(worst) = at_limit.iter().max_by_key(|reader| wanted(reader)) else { return };
+    let evidence_lines: Vec<String> =
+        at_limit.iter().map(|reader| drops(evidence, reader)).collect();
     let wish = round_up(wanted(worst).div_ceil(2));
     let (value, bound) = bounded(wish, &bounds(evidence, rmem_max));
+    if value.saturating_mul(2) <= worst.rcvbuf_bytes {
+        let what = format!("net.core.rmem_max is not raised: its bound allows no more, {bound}");
+        return judgement.find(RULE, what, evidence_lines);
+    }
     judgement.proposals.push(Proposal {
         rule: RULE,
         key: "net.core.rmem_max",
-        value: scalar(value.max(rmem_max)),
-        evidence: at_limit.iter().map(|reader| drops(evidence, reader)).collect(),
+        value: scalar(value),
+        evidence: evidence_lines,
         formula: format!(
             "({} + {} dropped x {TRUESIZE_BYTES}) / 2 = {wish}, in steps of {STEP_BYTES}",
             worst.rcvbuf_bytes, worst.drops
@@ -74,6 +73,79 @@ fn readers(evidence: &Evidence, judgement: &mut Judgement) {
     });
 }
 
+/// Why a socket dropped datagrams.
+enum Drops {
+    /// Its program does not keep up.
+    Behind,
+    /// Not for want of room in its buffer.
+    OtherReason,
+    /// It is larger than a program may ask for.
+    AboveLimit,
+    /// It is as large as a program may ask for.
+    AtLimit,
+    /// It could be larger.
+    BelowLimit,
+}
+
+impl Drops {
+    fn of(evidence: &Evidence, reader: &UdpReader, rmem_max: u64) -> Self {
+        let limit = rmem_max.saturating_mul(2);
+        let is_fixed = reader.is_rcvbuf_locked != Some(false);
+        if reader.looks >= LOOKS_MIN && reader.looks_unread == reader.looks {
+            Self::Behind
+        } else if FULL_COUNTERS.iter().all(|name| evidence.grown(name) == 0) {
+            Self::OtherReason
+        } else if reader.rcvbuf_bytes > limit {
+            Self::AboveLimit
+        } else if reader.rcvbuf_bytes == limit && is_fixed {
+            Self::AtLimit
+        } else {
+            Self::BelowLimit
+        }
+    }
+}
+
+/// Says what was seen of a socket that another `rmem_max` does not help.
+fn find(
+    evidence: &Evidence,
+    reader: &UdpReader,
+    (why, rmem_max): (Drops, u64),
+    judgement: &mut Judgement,
+) {
+    let label = &reader.label;
+    let mut lines = vec![drops(evidence, reader)];
+    let (what, advice) = match why {
+        Drops::Behind => (
+            "datagrams dropped, and its program is always behind",
+            "read faster, in more threads or sockets: no buffer is large enough".to_owned(),
+        ),
+        Drops::OtherReason => {
+            let others = evidence.grown.iter().filter(|(name, _)| name.starts_with("Udp"));
+            lines.extend(others.map(|(name, by)| grew(evidence, name, *by)));
+            (
+                "datagrams dropped, and no counter says that a receive buffer was full",
+                "nstat -az 'Udp*': memory of the protocol, checksums, or a filter of the socket"
+                    .to_owned(),
+            )
+        }
+        Drops::AboveLimit => (
+            "datagrams dropped, its receive buffer is above what rmem_max allows and was full",
+            "in its program: read sooner, or a larger SO_RCVBUFFORCE, which rmem_max does not bound"
+                .to_owned(),
+        ),
+        Drops::AtLimit | Drops::BelowLimit => {
+            let want = round_up(wanted(reader) / 2).min(rmem_max);
+            let is_larger = want.saturating_mul(2) > reader.rcvbuf_bytes;
+            let advice = match is_larger {
+                true => format!("in its program: setsockopt SO_RCVBUF {want}, rmem_max allows it"),
+                false => "in its program: read sooner; rmem_max allows no larger SO_RCVBUF".into(),
+            };
+            ("datagrams dropped, its receive buffer was full", advice)
+        }
+    };
+    judgement.advise(RULE, format!("{label}: {what}"), lines, vec![advice]);
+}
+
 /// TCP connections whose program fixed a buffer as large as it could get.
 fn senders(evidence: &Evidence, judgement: &mut Judgement) {
     let (rmem_max, wmem_max) =
@@ -81,7 +153,7 @@ fn senders(evidence: &Evidence, judgement: &mut Judgement) {
     let is_fixed_rcvbuf = |flow: &&TcpFlow| {
         flow.locks.is_some_and(|locks| locks.is_rcvbuf_locked)
             && flow.received_bytes > flow.acked_bytes
-            && rmem_max.is_some_and(|most| flow.rcvbuf_bytes >= most.saturating_mul(2))
+            && rmem_max.is_some_and(|most| flow.rcvbuf_bytes == most.saturating_mul(2))
             && flow.looks_unread * 2 <= flow.looks
     };
     for flow in evidence.tcp.iter().filter(is_fixed_rcvbuf) {
@@ -93,7 +165,7 @@ fn senders(evidence: &Evidence, judgement: &mut Judgement) {
     let Some(wmem_max) = wmem_max else { return };
     let is_held_back = |flow: &&TcpFlow| {
         flow.locks.is_some_and(|locks| locks.is_sndbuf_locked)
-            && flow.sndbuf_bytes >= wmem_max.saturating_mul(2)
+            && flow.sndbuf_bytes == wmem_max.saturating_mul(2)
             && flow.percent_of_busy(flow.sndbuf_limited_us) >= LIMITED_PERCENT
     };
     let lines = evidence.tcp.iter().filter(is_held_back).map(|flow| {
@@ -141,10 +213,11 @@ fn bounds(evidence: &Evidence, rmem_max: u64) -> Vec<(u64, String)> {
         (LARGEST_BYTES, "64 MiB".to_owned()),
         (rmem_max.saturating_mul(4), "4 x of now".to_owned()),
     ];
-    if let Some([_, pressure, _]) = evidence.triple_or_default("net.ipv4.udp_mem") {
+    // The first is the only one that limits UDP.
+    if let Some([limit, ..]) = evidence.triple_or_default("net.ipv4.udp_mem") {
         // The kernel doubles what is asked for.
-        let share = evidence.pages_to_bytes(pressure) / SHARE / 2;
-        bounds.push((share, format!("udp_mem[1] / {SHARE} / 2, in bytes")));
+        let share = evidence.pages_to_bytes(limit) / SHARE / 2;
+        bounds.push((share, format!("udp_mem[0] / {SHARE} / 2, in bytes")));
     }
     bounds
 }

@@ -200,6 +200,7 @@ fn a_fixed_buffer_gets_room_for_what_was_dropped() {
     };
     let of = |gib, change: &dyn Fn(&mut UdpReader)| {
         let mut evidence = idle(gib);
+        evidence.grown.insert("Udp6RcvbufErrors".to_owned(), 1);
         let mut reader = reader.clone();
         change(&mut reader);
         evidence.udp.push(reader);
@@ -211,8 +212,10 @@ fn a_fixed_buffer_gets_room_for_what_was_dropped() {
     assert_eq!(room.formula, "(8388608 + 1000 dropped x 2304) / 2 = 5349376, in steps of 4096");
     let most = one(of(512, &|reader| reader.drops = 1 << 40));
     assert_eq!((number(&most), most.bound.as_str()), (16 << 20, "4 x of now = 16777216"));
-    // udp_mem[1] of 1 GiB is some 125 MB: a 32nd of it is below what there is.
-    assert_eq!(number(&one(of(1, &|reader| reader.drops = 1 << 40))), 4 << 20);
+    // udp_mem[0] of 1 GiB is some 94 MB: a 32nd of it is below what there is.
+    let poor = of(1, &|reader| reader.drops = 1 << 40);
+    assert_eq!((poor.proposals.len(), poor.findings.len()), (0, 1));
+    assert!(poor.findings[0].what.contains("udp_mem[0] / 16 / 2"), "{poor:?}");
     assert_eq!(
         one(of(24, &|reader| reader.is_rcvbuf_locked = None)).confidence,
         Confidence::Medium
@@ -226,7 +229,33 @@ fn a_fixed_buffer_gets_room_for_what_was_dropped() {
     assert!(advised(&|reader| reader.looks_unread = 11).contains("read faster"));
     let small = advised(&|reader| reader.rcvbuf_bytes = 212_992);
     assert!(small.contains("SO_RCVBUF 1261568,"), "(212992 + 2304000) / 2: {small}");
-    assert!(advised(&|reader| reader.is_rcvbuf_locked = Some(false)).contains("SO_RCVBUF"));
+    // As large as rmem_max allows already, if by the default.
+    let whole = advised(&|reader| reader.is_rcvbuf_locked = Some(false));
+    assert!(whole.contains("rmem_max allows no larger SO_RCVBUF"), "{whole}");
+    // Set by SO_RCVBUFFORCE, or in time of a larger rmem_max.
+    assert!(advised(&|reader| reader.rcvbuf_bytes += 2).contains("SO_RCVBUFFORCE"));
+    // Twice behind in two looks is no always.
+    let twice = of(24, &|reader| (reader.looks, reader.looks_unread) = (2, 2));
+    assert_eq!(twice.proposals.len(), 1);
+    assert!(
+        advised(&|reader| (reader.looks, reader.looks_unread) = (3, 3)).contains("read faster")
+    );
+}
+
+#[test]
+fn drops_for_another_reason_are_no_want_of_room() {
+    let mut evidence = idle(24);
+    let reader = UdpReader { rcvbuf_bytes: 8 << 20, drops: 5, looks: 2, ..UdpReader::default() };
+    evidence.udp.push(reader);
+    for name in ["UdpInCsumErrors", "TcpInSegs"] {
+        evidence.grown.insert(name.to_owned(), 4);
+    }
+    let judgement = socket_max::socket_max(&evidence, &Ask::default());
+    assert_eq!((judgement.proposals.len(), judgement.findings.len()), (0, 1));
+    let told = judgement.findings[0].evidence.join("\n");
+    assert!(told.contains("UdpInCsumErrors +4") && !told.contains("TcpInSegs"), "{told}");
+    evidence.grown.insert("UdpRcvbufErrors".to_owned(), 1);
+    assert_eq!(one(socket_max::socket_max(&evidence, &Ask::default())).key, "net.core.rmem_max");
 }
 
 #[test]
