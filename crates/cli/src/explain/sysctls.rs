@@ -285,9 +285,10 @@ static KEYS: &[Key] = &[
     Key {
         name: "net.ipv4.udp_mem",
         aliases: "udp_mem, sysctl_udp_mem, UDP内存阈值, UDP内存限制",
-        what: "Low, pressure and high limits of the memory of all UDP sockets together, in pages \
-            and not in bytes; by default about twice those of TCP. Above the third received \
-            packets are dropped, which UdpMemErrors counts; UDP has no pressure state. It is one \
+        what: "Limit of the memory of all UDP sockets together, in pages and not in bytes; by \
+            default about twice that of TCP. Above the first of the three a socket gets no more \
+            than its udp_rmem_min, above the third not even that: packets are dropped, which \
+            UdpMemErrors counts. The second does nothing, as UDP has no pressure state. It is one \
             triple for the machine: a single number sets the first only.",
         kernel: IP,
         now: [Now::Sysctl("net.ipv4.udp_mem")],
@@ -295,7 +296,7 @@ static KEYS: &[Key] = &[
     Key {
         name: "net.ipv4.udp_rmem_min",
         aliases: "udp_rmem_min",
-        what: "Receive buffer in bytes that each UDP socket may use even above udp_mem[1]; one \
+        what: "Receive buffer in bytes that each UDP socket may use even above udp_mem[0]; one \
             page by default. It is one number: of three, as the article writes, the kernel takes \
             the first and says nothing. It is of the network namespace.",
         kernel: IP,

@@ -127,11 +127,11 @@ keys! {
             it grows to by itself."
     "net.ipv4.udp_mem" Triple Pages, Global IP_SYSCTL
         default (udp_mem) "free buffer pages / 8 in the ratio 3:4:6"
-        "Memory of all UDP sockets: above the third number datagrams are dropped; UDP has no \
-            pressure state."
+        "Memory of all UDP sockets: above the first number none gets more than udp_rmem_min, above \
+            the third not even that, and datagrams are dropped. UDP has no pressure state."
     "net.ipv4.udp_rmem_min" Scalar Bytes, Namespace IP_SYSCTL
         default (page) "a page"
-        "Receive memory that a UDP socket has even when all together are above udp_mem."
+        "Receive memory that a UDP socket has even when all together are above udp_mem[0]."
     "net.ipv4.udp_wmem_min" Scalar Bytes, Namespace IP_SYSCTL
         default (page) "a page"
         "Nothing: UDP accounts no send memory, and the setting has no effect."

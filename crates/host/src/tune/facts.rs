@@ -248,7 +248,8 @@ pub const FACTS: &[Fact] = &[
         mistakes: &[
             "It is in pages, not in bytes.",
             "It is three numbers: one number sets the first and leaves the others.",
-            "UDP has no pressure state: only the third number drops anything.",
+            "The first number is the limit: above it a socket gets no more than udp_rmem_min, above the \
+             third not even that. The second does nothing, as UDP has no pressure state.",
         ],
         ..LIMIT
     },

@@ -72,7 +72,7 @@ pub(super) fn rmem(evidence: &Evidence, ask: &Ask) -> Judgement {
     } else {
         let wish = Wish::of(&side, now[2], &limited, (evidence, ask));
         judgement.proposals.extend(wish.map(|wish| {
-            let is_unsure = collapsed.is_some();
+            let is_unsure = collapsed.is_some() || is_of_unasked(&limited);
             side.propose(now, wish.less_sure_if(is_unsure), lines, (evidence, ask))
         }));
     }
@@ -102,8 +102,14 @@ pub(super) fn wmem(evidence: &Evidence, ask: &Ask) -> Judgement {
     });
     let lines: Vec<String> = named.take(NAMED).collect();
     let wish = Wish::of(&side, now[2], &limited, (evidence, ask));
+    let wish = wish.map(|wish| wish.less_sure_if(is_of_unasked(&limited)));
     judgement.proposals.extend(wish.map(|wish| side.propose(now, wish, lines, (evidence, ask))));
     judgement
+}
+
+/// Whether of none of them is known that its buffer grows by itself.
+fn is_of_unasked(limited: &[&TcpFlow]) -> bool {
+    !limited.is_empty() && limited.iter().all(|flow| flow.locks.is_none())
 }
 
 /// What shows that receive buffers were full and had to be collapsed.
@@ -144,10 +150,12 @@ impl Side {
             lines.push("the path as it was given: --bandwidth, --rtt".to_owned());
         }
         let (value, bound) = bounded(wish.bytes, &bounds(evidence, ask));
+        // The three have to ascend, which the kernel does not check.
+        let third = if value < now[1] { now[2] } else { value.max(now[2]) };
         Proposal {
             rule: self.rule,
             key: self.key,
-            value: triple([now[0], now[1], value.max(now[2])]),
+            value: triple([now[0], now[1], third]),
             evidence: lines,
             formula: wish.formula,
             bound,

@@ -5,6 +5,7 @@
 //! taken for the backlog's, the time of a round raised without its packets.
 
 use super::super::Reach;
+use super::super::SetBy;
 use super::super::evidence::{
     CpuLoad, DeviceLoss, Evidence, MachineMemory, OptmemUser, ProtocolLoad, Setting, TcpFlow,
     UdpReader, XdpLoss,
@@ -282,14 +283,14 @@ fn a_protocol_gets_twice_what_it_uses() {
         let twice = i64::try_from(pressure * 2).unwrap();
         assert_eq!((low, second, high), (twice / 4 * 3, twice, twice / 4 * 6));
         assert_eq!((proposal.confidence, proposal.bound.as_str()), (Confidence::Low, ""));
-        // A quarter of all memory is 2.7 times what the third number is by default: 3/32.
+        // A quarter of what buffers can be in is 2.7 times what the third number is by default: 3/32.
         let (judgement, _) = of(gib, &|pressure| pressure * 3, true);
         let proposal = one(judgement);
         let Value::Triple([_, _, high]) = proposal.value else { panic!() };
-        let quarter = i64::try_from(gib * GIB / 4096 / 4).unwrap();
+        let quarter = i64::try_from(idle(gib).machine.free_buffer_pages / 4).unwrap();
         assert!(high <= quarter && high > quarter - 16, "{high} {quarter}");
         assert_eq!(proposal.confidence, Confidence::Medium);
-        assert!(proposal.bound.starts_with("third number a quarter"));
+        assert!(proposal.bound.starts_with("third number a quarter of the memory for buffers"));
     }
     let mut evidence = idle(24);
     let protocol = TransportProtocol::Udp;
@@ -300,6 +301,115 @@ fn a_protocol_gets_twice_what_it_uses() {
     let stays = one(proto_mem::proto_mem(&evidence, &Ask::default()));
     assert_eq!(stays.value, triple(now), "no memory is left to give");
     assert!(!stays.bound.is_empty());
+}
+
+/// The numbers of a machine's `tcp_mem` or `udp_mem` that are proposed for so many pages in use.
+fn raised(protocol: TransportProtocol, now: [u64; 3], pages: u64) -> Option<Value> {
+    let mut evidence = idle(24);
+    let name = protocol.name().to_lowercase();
+    let text = now.map(|pages| pages.to_string()).join("\t");
+    let setting = Setting { text, reach: Reach::Global };
+    evidence.settings.insert(format!("net.ipv4.{name}_mem"), setting);
+    evidence.protocols.push(ProtocolLoad { protocol, pages, error_bar_pages: 0 });
+    let mut proposals = proto_mem::proto_mem(&evidence, &Ask::default()).proposals;
+    proposals.pop().map(|proposal| proposal.value)
+}
+
+#[test]
+fn udp_is_limited_by_its_first_number() {
+    let udp = |now, pages| raised(TransportProtocol::Udp, now, pages);
+    assert_eq!(udp([3000, 4000, 6000], 2250), None, "three quarters of the first");
+    assert_eq!(udp([3000, 4000, 6000], 2251), Some(Value::Triple([6000, 8000, 12_000])));
+    assert_eq!(udp([3000, 4000, 6000], 3300), Some(Value::Triple([6600, 8800, 13_200])));
+    // The others are never lowered: they are what somebody set.
+    assert_eq!(udp([3000, 40_000, 60_000], 3000), Some(Value::Triple([6000, 40_000, 60_000])));
+}
+
+#[test]
+fn no_number_of_a_protocols_memory_is_lowered() {
+    let tcp = |now, pages| raised(TransportProtocol::Tcp, now, pages);
+    assert_eq!(tcp([3000, 4000, 6000], 4000), Some(Value::Triple([6000, 8000, 12_000])));
+    assert_eq!(tcp([7000, 7500, 9000], 6000), Some(Value::Triple([9000, 12_000, 18_000])));
+    assert_eq!(tcp([7400, 7500, 7600], 5626), Some(Value::Triple([8439, 11_252, 16_878])));
+    assert_eq!(tcp([11_000, 7500, 9000], 6000), Some(Value::Triple([11_000, 12_000, 18_000])));
+    let odd = [13_000, 7500, 9000];
+    assert_eq!(tcp(odd, 6000), Some(triple(odd)), "what would not ascend is no change");
+}
+
+/// A machine on which every rule has something to propose.
+fn busy(gib: u64) -> Evidence {
+    let mut evidence = idle(gib);
+    for (protocol, key) in
+        [(TransportProtocol::Tcp, "net.ipv4.tcp_mem"), (TransportProtocol::Udp, "net.ipv4.udp_mem")]
+    {
+        let pages = evidence.triple(key).unwrap()[1];
+        evidence.protocols.push(ProtocolLoad { protocol, pages, error_bar_pages: 0 });
+    }
+    evidence.grown.insert("UdpRcvbufErrors".to_owned(), 9);
+    let two_ticks = Setting { text: "8000".to_owned(), reach: Reach::Global };
+    evidence.settings.insert("net.core.netdev_budget_usecs".to_owned(), two_ticks);
+    evidence.cpus.push(CpuLoad {
+        dropped: 5,
+        time_squeeze: 11,
+        rounds: Some(1000),
+        softirq_percent: Some(10),
+        ..CpuLoad::default()
+    });
+    evidence
+}
+
+/// Gives the machine settings, and sockets that are at their limits.
+fn with_settings(mut evidence: Evidence, of: impl Fn(u64) -> u64) -> Evidence {
+    for key in KEYS_OF_RULES {
+        let Some(setting) = evidence.settings.get_mut(key) else { continue };
+        let numbers = setting.text.split_ascii_whitespace().map(|word| word.parse().unwrap());
+        let numbers: Vec<String> = numbers.map(|number| of(number).to_string()).collect();
+        setting.text = numbers.join("\t");
+    }
+    let number = |key| evidence.number(key).unwrap();
+    let (rmem_max, optmem_max) = (number("net.core.rmem_max"), number("net.core.optmem_max"));
+    let reader =
+        UdpReader { rcvbuf_bytes: rmem_max * 2, drops: 100, looks: 11, ..UdpReader::default() };
+    let receiver = receiver(&evidence);
+    let sender = TcpFlow {
+        sndbuf_bytes: evidence.triple("net.ipv4.tcp_wmem").unwrap()[2],
+        acked_bytes: 10 << 20,
+        busy_us: 100,
+        sndbuf_limited_us: 50,
+        ..TcpFlow::default()
+    };
+    let locks = Some(BufferLocks { is_rcvbuf_locked: false, is_sndbuf_locked: true });
+    let fixed = TcpFlow { sndbuf_bytes: number("net.core.wmem_max") * 2, locks, ..sender.clone() };
+    evidence.udp.push(reader);
+    evidence.tcp = vec![receiver, sender, fixed];
+    evidence.optmem.push(OptmemUser { label: "udp".to_owned(), peak_bytes: optmem_max });
+    evidence
+}
+
+/// What is proposed can be applied: a machine below the kernel's defaults is no worse off.
+#[test]
+fn every_change_of_a_plan_passes_the_refusals() {
+    let basis = super::super::Basis {
+        kernel_release: "6.18.0".to_owned(),
+        boot_id: "x".to_owned(),
+        netns_inode: 1,
+        made_at_s: 2,
+    };
+    // Below the defaults, at them, above, and odd.
+    let settings: [fn(u64) -> u64; 4] = [|it| it / 4, |it| it, |it| it + it / 8, |it| it / 7];
+    for gib in [1, 24, 512] {
+        for (at, of) in settings.into_iter().enumerate() {
+            let evidence = with_settings(busy(gib), of);
+            for ask in [Ask::default(), path(10_000_000_000, 30_000)] {
+                let plan = super::super::plan(&evidence, &ask, basis.clone(), &SetBy::default());
+                assert!(plan.changes.len() >= 4, "{gib} GiB, {at}: {plan:#?}");
+                for change in &plan.changes {
+                    let refused = super::super::refusal(change, Some(&evidence.machine));
+                    assert_eq!(refused, None, "{gib} GiB, {at}: {change:#?}");
+                }
+            }
+        }
+    }
 }
 
 #[test]
