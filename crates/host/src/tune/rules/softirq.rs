@@ -100,17 +100,21 @@ pub(super) fn budget(evidence: &Evidence, ask: &Ask) -> Judgement {
     ];
     let raised = [packets, time_us].map(|now| now.saturating_mul(2));
     let [budget, usecs] = [0, 1].map(|at: usize| bounded(raised[at], &bounds[at..=at]));
-    let is_room = budget.0 > packets && usecs.0 > time_us;
+    // Both or neither: the bound of one holds back the other too.
+    let binding = match (budget.0 > packets, usecs.0 > time_us) {
+        (true, true) => None,
+        (false, _) => Some(format!("{}: {}", keys[0], budget.1)),
+        (true, false) => Some(format!("{}: {}", keys[1], usecs.1)),
+    };
     let all = [(keys[0], packets, budget), (keys[1], time_us, usecs)];
     for (key, now, (value, bound)) in all {
         judgement.proposals.push(Proposal {
             rule,
             key,
-            // Both or neither.
-            value: scalar(if is_room { value } else { now }),
+            value: scalar(if binding.is_none() { value } else { now }),
             evidence: lines.clone(),
             formula: format!("2 x {now} = {}, both together", now.saturating_mul(2)),
-            bound,
+            bound: binding.clone().unwrap_or(bound),
             confidence: Confidence::Medium,
         });
     }

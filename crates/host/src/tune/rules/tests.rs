@@ -457,6 +457,16 @@ fn a_round_gets_packets_and_time_together() {
     assert_eq!(of(squeezed, 300, 8000, None), (vec![600, 16_000], 0));
     assert_eq!(of(squeezed, 900, 20_000, None), (vec![1200, 32_000], 0), "four times the default");
     assert_eq!(of(squeezed, 300, 32_000, None), (vec![300, 32_000], 0), "both or neither");
+    let mut evidence = idle(24);
+    evidence.cpus.push(squeezed);
+    let text = "1200".to_owned();
+    let setting = Setting { text, reach: Reach::Global };
+    evidence.settings.insert("net.core.netdev_budget".to_owned(), setting);
+    let setting = Setting { text: "8000".to_owned(), reach: Reach::Global };
+    evidence.settings.insert("net.core.netdev_budget_usecs".to_owned(), setting);
+    for proposal in softirq::budget(&evidence, &Ask::default()).proposals {
+        assert_eq!(proposal.bound, "net.core.netdev_budget: 4 x the default = 1200");
+    }
     assert_eq!(of(squeezed, 300, 8000, Some(Goal::Latency)), (vec![], 1));
     assert_eq!(of(CpuLoad { time_squeeze: 10, ..squeezed }, 300, 8000, None), (vec![], 0), "1 %");
     let few = CpuLoad { time_squeeze: 9, rounds: Some(10), ..squeezed };

@@ -57,7 +57,8 @@ fn notifications(evidence: &Evidence, judgement: &mut Judgement) {
             is to be sent again, or copied",
         "the pages in flight count as locked: ulimit -l, LimitMEMLOCK= of its service",
     ];
-    let what = "sockets have no room for another notification: zero-copy sends are refused";
+    let what = "sockets have no room for another notification: sends with MSG_ZEROCOPY, or options, \
+        would be refused";
     judgement.advise(RULE, what, lines.clone(), advice.map(str::to_owned).to_vec());
 
     let in_flight = peak / NOTIFICATION_BYTES;
