@@ -153,7 +153,7 @@ impl SocketState {
     fn top(&mut self, root: &Root, socket: &InetSocket) -> TopSocket {
         let held = self.ledger.owners().of(socket.inode);
         let locks = match held.first() {
-            Some(owner) => buffer_locks(owner.pid, owner.fd),
+            Some(owner) => buffer_locks(owner.pid, owner.fd, socket.inode),
             None => Err(Unavailable::absent("SO_BUF_LOCK", "no process holds the socket")),
         };
         let mut pids: Vec<u32> = held.iter().map(|owner| owner.pid).collect();

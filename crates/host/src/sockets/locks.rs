@@ -11,6 +11,7 @@
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::getsockopt;
+use rustix::fs::fstat;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use serde::Serialize;
 
@@ -30,12 +31,12 @@ pub struct BufferLocks {
     pub is_sndbuf_locked: bool,
 }
 
-/// Asks for the locks of the socket behind a descriptor of another process.
+/// Asks for the locks of a socket, `inode` in `socket:[N]`, by a descriptor that another process has of it.
 ///
 /// # Errors
-/// The process or the descriptor has gone (stale), may not be borrowed (denied), or is no socket
-/// (malformed).
-pub fn buffer_locks(pid: u32, fd: i32) -> Reading<BufferLocks> {
+/// The process or the descriptor has gone, or is of something else by now (stale); it may not be borrowed
+/// (denied), or is no socket (malformed).
+pub fn buffer_locks(pid: u32, fd: i32, inode: u32) -> Reading<BufferLocks> {
     let source = || format!("SO_BUF_LOCK of descriptor {fd} of process {pid}");
     let gone = |what: &str| Unavailable::stale(source(), format!("the {what} has gone"));
     let refused = |errno: rustix::io::Errno| match errno {
@@ -46,6 +47,10 @@ pub fn buffer_locks(pid: u32, fd: i32) -> Reading<BufferLocks> {
     let number = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(|| gone("process"))?;
     let process = pidfd_open(number, PidfdFlags::empty()).map_err(refused)?;
     let socket = pidfd_getfd(&process, fd, PidfdGetfdFlags::empty()).map_err(refused)?;
+    // The process may have closed it and opened something else.
+    if !fstat(&socket).is_ok_and(|about| about.st_ino == u64::from(inode)) {
+        return Err(Unavailable::stale(source(), "it is something else by now"));
+    }
     let locks = getsockopt(&socket, BufLock).map_err(|errno| match errno {
         Errno::ENOTSOCK => Unavailable::malformed(source(), "it is no socket"),
         errno => Unavailable::by_errno(source(), errno as i32),

@@ -92,12 +92,18 @@ fn limits_are_counted() {
 fn locks_are_read_from_outside() {
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
     let own = std::process::id();
-    assert_eq!(buffer_locks(own, udp.as_raw_fd()), Ok(BufferLocks::default()));
+    let number = inode(&udp);
+    assert_eq!(buffer_locks(own, udp.as_raw_fd(), number), Ok(BufferLocks::default()));
     nix::sys::socket::setsockopt(&udp, nix::sys::socket::sockopt::RcvBuf, &9000).unwrap();
     let locked = BufferLocks { is_rcvbuf_locked: true, is_sndbuf_locked: false };
-    assert_eq!(buffer_locks(own, udp.as_raw_fd()), Ok(locked));
+    assert_eq!(buffer_locks(own, udp.as_raw_fd(), number), Ok(locked));
     let file = fs::File::open("/proc/self/comm").unwrap();
-    let state = |pid, fd| buffer_locks(pid, fd).unwrap_err().state;
-    assert_eq!(state(own, file.as_raw_fd()), SourceState::Malformed);
+    let state = |pid, fd| buffer_locks(pid, fd, number).unwrap_err().state;
+    let files = u32::try_from(rustix::fs::fstat(&file).unwrap().st_ino).unwrap();
+    let asked = buffer_locks(own, file.as_raw_fd(), files).unwrap_err();
+    assert_eq!(asked.state, SourceState::Malformed);
+    // The number of a descriptor may be another socket's by now.
+    let other = UdpSocket::bind("127.0.0.1:0").unwrap();
+    assert_eq!(state(own, other.as_raw_fd()), SourceState::Stale);
     assert_eq!([state(own, 1 << 20), state(u32::MAX, 0), state(0, 0)], [SourceState::Stale; 3]);
 }

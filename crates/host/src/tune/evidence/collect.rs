@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_getres};
 
-use super::cpu::{self, CpuTimes};
+use super::cpu::{self, AllCpus};
 use super::watch::{Seen, Watch};
 use super::{
     CpuLoad, DeviceLoss, Evidence, MachineMemory, ProtocolLoad, Setting, XdpLoss, reach_of,
@@ -14,7 +14,10 @@ use super::{
 use crate::netlink::Direction;
 use crate::netns::{self, Namespace, Namespaces};
 use crate::proc::{Meminfo, ProtocolMemory};
-use crate::sample::{LinkGrowth, NamespaceChoice, NamespaceSample, Rates, Sample, Sampler};
+use crate::sample::{
+    LinkGrowth, NamespaceChoice, NamespaceSample, Rates, Sample, Sampler, SourceReport, XdpGrowth,
+    XdpSocketSample,
+};
 use crate::source::{self, Reading, Root, SourceState, Unavailable};
 use crate::sysctl::{self, KEYS, Machine};
 use crate::tune::rules::KEYS_OF_RULES;
@@ -47,7 +50,8 @@ pub struct Lookout {
     pub interval: Duration,
 }
 
-/// Looks at the machine for a time; `is_over` is asked several times a second and may end it early.
+/// Looks at the machine for a time; `is_over` is asked several times a second between looks, the first time
+/// when all was looked at once, and may end it early.
 ///
 /// # Errors
 /// The namespace is not there or may not be entered; sockets, memory or the kernel's version cannot be
@@ -70,7 +74,7 @@ pub fn collect(
     for at in 0..=LOOKS {
         inside(place.as_ref(), || watch.look(root))??;
         let due = begin + lookout.interval * (at + 1) / LOOKS;
-        while at < LOOKS && Instant::now() < due && !is_over() {
+        while at < LOOKS && !is_over() && Instant::now() < due {
             let patience = due.saturating_duration_since(Instant::now());
             std::thread::sleep(patience.min(Duration::from_millis(100)));
         }
@@ -188,10 +192,7 @@ fn link_bits_per_s(root: &Root, sample: &Sample) -> Option<u64> {
 impl Evidence {
     fn add_samples(&mut self, before: &Sample, after: &Sample) {
         self.protocols = protocols(before, after);
-        let needed = after.sources().filter(|source| NEEDED.contains(&source.name));
-        let missing = needed.filter(|source| source.state != SourceState::Ok);
-        let missing = missing.filter_map(|source| source.reason.clone());
-        self.not_known.extend(missing);
+        self.not_known.extend(missing(before, after));
         let Some(rates) = Rates::between(before, after) else { return };
         self.elapsed_ms = (rates.elapsed_ns / 1_000_000).max(1);
         let cpus = rates.cpus.iter().map(|row| CpuLoad {
@@ -221,6 +222,8 @@ impl Evidence {
             fill_ring_empty: socket.rx_fill_ring_empty_descs.unwrap_or(0),
         });
         self.xdp = lost.filter(|loss| loss.rx_ring_full + loss.fill_ring_empty > 0).collect();
+        let earlier = before.namespaces.first().map_or(&[][..], |it| &it.xdp_sockets.all);
+        self.not_known.extend(uncounted(earlier, &now.xdp_sockets.all, &grown.xdp_sockets));
         let processes = now.sockets.as_ref().map_or(&[][..], |sockets| &sockets.processes);
         let holders = processes.iter().filter(|holder| holder.sum.charged_bytes > 0);
         let named = holders.map(|holder| {
@@ -231,20 +234,17 @@ impl Evidence {
         self.holders = named.collect();
     }
 
-    fn add_cpu_times(
-        &mut self,
-        before: &Reading<BTreeMap<usize, CpuTimes>>,
-        after: &Reading<BTreeMap<usize, CpuTimes>>,
-    ) {
+    fn add_cpu_times(&mut self, before: &Reading<AllCpus>, after: &Reading<AllCpus>) {
         let (Ok(before), Ok(after)) = (before, after) else {
             let why = after.as_ref().err().or_else(|| before.as_ref().err());
             self.not_known.extend(why.map(Unavailable::to_string));
             return;
         };
+        let gap = after.gap.as_ref().or(before.gap.as_ref());
+        self.not_known.extend(gap.map(Unavailable::to_string));
         for load in &mut self.cpus {
-            let (Some(earlier), Some(later)) = (before.get(&load.cpu), after.get(&load.cpu)) else {
-                continue;
-            };
+            let both = (before.by_cpu.get(&load.cpu), after.by_cpu.get(&load.cpu));
+            let (Some(earlier), Some(later)) = both else { continue };
             load.rounds = later.rounds(earlier);
             load.softirq_percent = later.softirq_percent(earlier);
         }
@@ -259,6 +259,43 @@ impl Evidence {
             }
         }
     }
+}
+
+/// Why sources are missing that rules depend on, in the last sample or only in the first.
+fn missing(before: &Sample, after: &Sample) -> Vec<String> {
+    let is_missing =
+        |source: &&SourceReport| NEEDED.contains(&source.name) && source.state != SourceState::Ok;
+    let at_end: Vec<&SourceReport> = after.sources().filter(is_missing).collect();
+    let is_new = |source: &&SourceReport| at_end.iter().all(|known| known.name != source.name);
+    let at_begin: Vec<&SourceReport> = before.sources().filter(is_missing).filter(is_new).collect();
+    let reason = |source: &SourceReport| source.reason.clone();
+    let at_begin = at_begin.into_iter().filter_map(reason);
+    let at_begin = at_begin.map(|why| format!("{why}, at the first look"));
+    at_end.iter().filter_map(|source| reason(source)).chain(at_begin).collect()
+}
+
+/// Why counters of AF_XDP sockets are missing; a socket that is new has counted nothing yet to compare.
+fn uncounted(
+    before: &[XdpSocketSample],
+    now: &[XdpSocketSample],
+    grown: &[XdpGrowth],
+) -> Vec<String> {
+    let why = |socket: &XdpSocketSample| {
+        let grown = grown.iter().find(|grown| grown.inode == socket.inode);
+        let has_all =
+            |it: &XdpGrowth| it.rx_ring_full.is_some() && it.rx_fill_ring_empty_descs.is_some();
+        let earlier = before.iter().find(|earlier| earlier.inode == socket.inode);
+        let unread = [Some(socket), earlier].into_iter().flatten();
+        let unread = unread.filter(|socket| socket.statistics().is_none()).last();
+        let why = match (unread.map(|socket| &socket.look), grown) {
+            (Some(Err(why)), _) => why.to_string(),
+            (Some(Ok(look)), _) => look.statistics.as_ref().err()?.to_string(),
+            (None, Some(grown)) if !has_all(grown) => "not of full and empty rings".to_owned(),
+            (None, _) => return None,
+        };
+        Some(format!("counters of AF_XDP socket socket:[{}]: {why}", socket.inode))
+    };
+    now.iter().filter_map(why).collect()
 }
 
 fn protocols(before: &Sample, after: &Sample) -> Vec<ProtocolLoad> {
@@ -288,5 +325,46 @@ fn device_loss(link: &LinkGrowth, rates: &Rates, now: &NamespaceSample) -> Devic
         rx_fifo: link.rx_fifo_errors.unwrap_or(0),
         rx_hw_drops: own.filter_map(|queue| queue.rx_hw_drops).sum(),
         rx_queues: mapped.iter().filter(|mapped| is_rx(&mapped.queue)).count(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(folder: &str) -> Sample {
+        let root = Root::at(format!("{}/tests/fixtures/{folder}", env!("CARGO_MANIFEST_DIR")));
+        Sampler::new(root, NamespaceChoice::Own, 8).sample().unwrap()
+    }
+
+    fn take_away(sample: &mut Sample) {
+        for source in &mut sample.machine.sources {
+            if ["softnet", "memory-pressure"].contains(&source.name) {
+                source.state = SourceState::Denied;
+                source.reason = Some("softnet: denied".to_owned());
+            }
+        }
+    }
+
+    /// Has failed with: the last sample's sources alone.
+    #[test]
+    fn a_source_that_was_missing_in_one_sample_is_told() {
+        let (whole, mut less) = (sample("6.18"), sample("6.18"));
+        take_away(&mut less);
+        let known = missing(&whole, &whole);
+        let with = |more: &str| {
+            let mut all = known.clone();
+            all.push(more.to_owned());
+            all.sort();
+            all
+        };
+        let sorted = |before, after| {
+            let mut all = missing(before, after);
+            all.sort();
+            all
+        };
+        assert_eq!(sorted(&less, &whole), with("softnet: denied, at the first look"));
+        assert_eq!(sorted(&whole, &less), with("softnet: denied"));
+        assert_eq!(sorted(&less, &less), with("softnet: denied"));
     }
 }

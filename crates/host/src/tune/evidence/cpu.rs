@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::source::{Reading, Root, read_with};
+use crate::source::{Reading, Root, Unavailable, read_with};
 
 /// A CPU's times and rounds, since boot.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -22,19 +22,31 @@ pub(super) struct CpuTimes {
     rounds: Option<u32>,
 }
 
-/// Reads them, by CPU.
+/// All CPUs' times and rounds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct AllCpus {
+    pub(super) by_cpu: BTreeMap<usize, CpuTimes>,
+    /// Why rounds are missing.
+    pub(super) gap: Option<Unavailable>,
+}
+
+/// Reads them.
 ///
 /// # Errors
 /// `/proc/stat` cannot be read or is not understood.
-pub(super) fn read(root: &Root) -> Reading<BTreeMap<usize, CpuTimes>> {
-    let mut cpus = read_with(&root.proc("stat"), parse_stat)?;
-    let rounds = read_with(&root.proc("softirqs"), parse_net_rx).unwrap_or_default();
+pub(super) fn read(root: &Root) -> Reading<AllCpus> {
+    let mut by_cpu = read_with(&root.proc("stat"), parse_stat)?;
+    let read = read_with(&root.proc("softirqs"), parse_net_rx);
+    let (rounds, gap) = match read {
+        Ok(rounds) => (rounds, None),
+        Err(why) => (Vec::new(), Some(why)),
+    };
     for (cpu, rounds) in rounds {
-        if let Some(times) = cpus.get_mut(&cpu) {
+        if let Some(times) = by_cpu.get_mut(&cpu) {
             times.rounds = Some(rounds);
         }
     }
-    Ok(cpus)
+    Ok(AllCpus { by_cpu, gap })
 }
 
 impl CpuTimes {
@@ -83,6 +95,19 @@ fn parse_net_rx(bytes: &[u8]) -> Option<Vec<(usize, u32)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rounds_that_cannot_be_read_are_told() {
+        let name = format!("netmem-softirqs-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(folder.join("proc")).unwrap();
+        std::fs::write(folder.join("proc/stat"), "cpu0 10 0 20 60 0 0 10 0 7 7\n").unwrap();
+        let read = read(&Root::at(&folder));
+        std::fs::remove_dir_all(&folder).unwrap();
+        let read = read.unwrap();
+        assert_eq!((read.by_cpu.len(), read.by_cpu[&0].rounds), (1, None));
+        assert!(read.gap.unwrap().to_string().contains("softirqs"));
+    }
 
     #[test]
     fn times_and_rounds_are_read() {

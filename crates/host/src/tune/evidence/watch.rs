@@ -110,11 +110,18 @@ impl Watch {
             owners.scan(root, wanted.into_iter());
         }
         let named = |watched: &Watched| Held::of(root, &owners, &watched.last);
+        let mut not_asked = NotAsked::default();
+        let mut asked = |watched: &Watched| {
+            let held = named(watched);
+            not_asked.add(&held);
+            held
+        };
         let mut seen = Seen {
-            tcp: tcp.iter().map(|watched| watched.tcp(named(watched))).collect(),
-            udp: udp.iter().map(|watched| watched.udp(named(watched))).collect(),
+            tcp: tcp.iter().map(|watched| watched.tcp(asked(watched))).collect(),
+            udp: udp.iter().map(|watched| watched.udp(asked(watched))).collect(),
             ..Seen::default()
         };
+        seen.not_known.extend(not_asked.told());
         seen.optmem = optmem
             .iter()
             .map(|watched| OptmemUser {
@@ -130,10 +137,31 @@ impl Watch {
     }
 }
 
-/// What a socket is called, and its locks.
+/// What a socket is called, and its locks; `None` if no process was seen that has it.
 struct Held {
     label: String,
-    locks: Option<BufferLocks>,
+    locks: Option<Reading<BufferLocks>>,
+}
+
+/// Sockets whose locks could not be asked for, and the first reason.
+#[derive(Default)]
+struct NotAsked {
+    count: u64,
+    first: Option<String>,
+}
+
+impl NotAsked {
+    fn add(&mut self, held: &Held) {
+        if let Some(Err(why)) = &held.locks {
+            self.count += 1;
+            self.first.get_or_insert_with(|| format!("{}: {why}", held.label));
+        }
+    }
+
+    fn told(self) -> Option<String> {
+        let (count, first) = (self.count, self.first?);
+        Some(format!("whether programs fixed the buffers of {count} sockets: {first}"))
+    }
 }
 
 impl Held {
@@ -147,7 +175,11 @@ impl Held {
         };
         let name = Identity::read(root, owner.pid).map(|identity| identity.name);
         label += &format!(" ({} {})", name.as_deref().unwrap_or("ended"), owner.pid);
-        Self { label, locks: buffer_locks(owner.pid, owner.fd).ok() }
+        Self { label, locks: Some(buffer_locks(owner.pid, owner.fd, socket.inode)) }
+    }
+
+    fn known(&self) -> Option<BufferLocks> {
+        self.locks.as_ref()?.as_ref().ok().copied()
     }
 }
 
@@ -181,8 +213,8 @@ impl Watched {
             sent.or_else(|| Some(tcp.rcv_rtt_us).filter(|us| *us > 0))
         });
         TcpFlow {
+            locks: held.known(),
             label: held.label,
-            locks: held.locks,
             rcvbuf_bytes: memory.rcvbuf_bytes.into(),
             sndbuf_bytes: memory.sndbuf_bytes.into(),
             looks: self.looks,
@@ -198,8 +230,8 @@ impl Watched {
 
     fn udp(&self, held: Held) -> UdpReader {
         UdpReader {
+            is_rcvbuf_locked: held.known().map(|locks| locks.is_rcvbuf_locked),
             label: held.label,
-            is_rcvbuf_locked: held.locks.map(|locks| locks.is_rcvbuf_locked),
             rcvbuf_bytes: self.last.memory.unwrap_or_default().rcvbuf_bytes.into(),
             drops: self.drops(),
             looks: self.looks,
