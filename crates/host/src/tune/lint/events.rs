@@ -123,6 +123,7 @@ impl Script {
         if let Some("for" | "case" | "select" | "function") = words.first().and_then(literal) {
             return Pipe::default();
         }
+        self.variables.begin_command();
         let fields: Vec<_> = words.iter().flat_map(|word| self.variables.fields(word)).collect();
         let (is_sudo, fields) = program(&fields);
         let name = fields.first().map_or("", |name| name.rsplit('/').next().unwrap_or(name));

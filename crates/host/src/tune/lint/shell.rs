@@ -107,6 +107,7 @@ struct Lexer {
     /// Commands inside words; they follow the others.
     inner: Vec<Item>,
     current: Simple,
+    /// In the order of their commands.
     pending: Vec<Pending>,
 }
 
@@ -215,7 +216,7 @@ impl Lexer {
         let command = std::mem::take(&mut self.current);
         let is_empty = command.words.is_empty() && command.redirects.is_empty();
         let has_body = command.body.is_some()
-            || self.pending.iter().any(|pending| pending.item == self.items.len());
+            || self.pending.last().is_some_and(|pending| pending.item == self.items.len());
         if !is_empty || has_body {
             self.items.push(Item::Command(Simple { piped, ..command }));
         }

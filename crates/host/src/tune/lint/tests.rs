@@ -424,6 +424,18 @@ fn what_doubles_or_stays_open_ends() {
     for opener in ["$(", "`", "\"", "'", "${", "<(", "((", "<<E\n", "$(echo \"", "sh -c '"] {
         lint(&opener.repeat(20_000), &MACHINE);
     }
+    // Many here-documents of one line, and many commands behind them.
+    lint(&format!("{}{}", "<<E;".repeat(100_000), "a;".repeat(400_000)), &MACHINE);
+    // A long value that stands often in one command, and a long command that stands often.
+    let value = "7".repeat(4096);
+    let often = format!("ethtool -G eth0 rx {}\n", "$A".repeat(40));
+    let text = format!("A={value}\necho {} > /proc/sys/net/core/rmem_max\n", "$A".repeat(500_000));
+    assert_eq!(only(&text, &MACHINE).verdict, Judgement::Unknown);
+    let verdicts = lint(&format!("A={value}\n{}", often.repeat(20_000)), &MACHINE);
+    let lengths: Vec<usize> = verdicts.iter().map(|verdict| verdict.target.len()).collect();
+    assert!(lengths.iter().all(|length| *length <= 65 << 10), "{:?}", lengths.first());
+    assert!(lengths.iter().sum::<usize>() <= 20 << 20);
+    assert!(lengths.len() == 20_000 && lengths[0] > 60_000);
     let inner =
         format!("{}echo 1 > /proc/sys/net/core/rmem_max{}", "$(".repeat(40), ")".repeat(40));
     assert!(lint(&inner, &MACHINE).len() <= 1);

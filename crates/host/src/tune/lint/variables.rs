@@ -3,16 +3,25 @@
 //! A variable is known that has one literal value in the whole script. One with two values has none here,
 //! because which one counts is decided when it runs; nor has one that is read, counted or added to.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use super::shell::{Item, Part, UNKNOWN, Word};
 
 /// A value longer than this is not known: no setting comes near it.
 const LONGEST_VALUE: usize = 4096;
+/// What the variables of one command, and of all, may become in bytes; what is beyond is not known.
+const LONGEST_EXPANSION: usize = 64 << 10;
+const ALL_EXPANSIONS: usize = 16 << 20;
 
 /// Each variable that is assigned, with its value where that is known.
 #[derive(Debug, Default)]
-pub(super) struct Variables(BTreeMap<String, Option<String>>);
+pub(super) struct Variables {
+    known: BTreeMap<String, Option<String>>,
+    /// What the variables of this command, and of all so far, have become in bytes.
+    expanded: Cell<usize>,
+    all_expanded: Cell<usize>,
+}
 
 impl Variables {
     /// Those that commands assign, in their order.
@@ -20,10 +29,16 @@ impl Variables {
         let mut known = Self::default();
         for item in items {
             if let Item::Command(command) = item {
+                known.begin_command();
                 known.add(without_keywords(&command.words));
             }
         }
         known
+    }
+
+    /// Begins to count what the variables of a command become.
+    pub(super) fn begin_command(&self) {
+        self.expanded.set(0);
     }
 
     /// Adds what a command assigns.
@@ -60,20 +75,28 @@ impl Variables {
     /// Adds an assignment; a second one that differs makes the value unknown.
     fn assign(&mut self, name: &str, value: Option<String>) {
         let value = value.filter(|value| !value.contains(UNKNOWN) && value.len() <= LONGEST_VALUE);
-        match self.0.get_mut(name) {
+        match self.known.get_mut(name) {
             Some(before) if *before != value => *before = None,
             Some(_) => {}
             None => {
-                self.0.insert(name.to_owned(), value);
+                self.known.insert(name.to_owned(), value);
             }
         }
     }
 
     fn value(&self, name: &str, default: Option<&String>) -> Option<String> {
-        match self.0.get(name) {
-            Some(value) => value.clone(),
-            None => default.cloned(),
+        let value = match self.known.get(name) {
+            Some(value) => value.as_ref(),
+            None => default,
+        }?;
+        let (of_this, of_all) =
+            (self.expanded.get() + value.len(), self.all_expanded.get() + value.len());
+        if of_this > LONGEST_EXPANSION || of_all > ALL_EXPANSIONS {
+            return None;
         }
+        self.expanded.set(of_this);
+        self.all_expanded.set(of_all);
+        Some(value.clone())
     }
 
     /// A word or a text that the shell does not divide.
