@@ -321,6 +321,17 @@ pub fn row(out: &mut dyn Write, name: &str, value: impl std::fmt::Display) -> io
     writeln!(out, "{name:<14} {value}")
 }
 
+/// A text that comes from elsewhere, such as a process's name or a line of a file, for a terminal: blanks
+/// for tabs, and U+FFFD for other control characters.
+pub fn harmless(text: &str) -> String {
+    let one = |letter: char| match letter {
+        '\t' => ' ',
+        letter if letter.is_control() => '\u{fffd}',
+        letter => letter,
+    };
+    text.chars().map(one).collect()
+}
+
 /// Writes the memory and what was refused.
 ///
 /// # Errors

@@ -9,12 +9,13 @@
 use std::{
     collections::VecDeque,
     fs,
-    io::{Read as _, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     process::{Child, Command, Output, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc,
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -34,6 +35,8 @@ const NETMEM: &str = env!("CARGO_BIN_EXE_netmem");
 const GLOBAL: [&str; 3] = ["R-PROTO-MEM", "R-BACKLOG", "R-BUDGET"];
 /// One way of the path.
 const DELAY: Duration = Duration::from_millis(20);
+/// Of what takes longer, nothing is expected any more.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Options that nobody else has.
 #[allow(unreachable_pub, reason = "the macro's are public")]
@@ -63,6 +66,30 @@ fn namespace() -> NetNs {
 fn plan(words: &[&str]) -> Child {
     let all = ["tune", "plan", "--json"].iter().chain(words);
     Command::new(NETMEM).args(all).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Starts it, and waits until it has looked for the first time: what happens from then on is evidence.
+fn looking(words: &[&str]) -> Child {
+    let mut planned = plan(words);
+    let notes = planned.stderr.take().unwrap();
+    let (sender, receiver) = mpsc::channel();
+    // Ends with the notes, which end with the command.
+    thread::spawn(move || {
+        for note in BufReader::new(notes).lines() {
+            let _ = sender.send(note.unwrap());
+        }
+    });
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(note) if note.starts_with("first look") => return planned,
+            Ok(_) => {}
+            Err(error) => {
+                planned.kill().unwrap();
+                panic!("no first look: {error}, {:?}", planned.wait_with_output());
+            }
+        }
+    }
 }
 
 fn json(output: &Output) -> Value {
@@ -172,8 +199,7 @@ fn lab_a_full_udp_buffer_at_its_limit_gets_room() {
             let limit: u64 = setting("net.core.rmem_max").parse().unwrap();
             // More than is allowed: it gets all that is.
             small.set_recv_buffer_size(1 << 30).unwrap();
-            let planned = plan(&["--interval", "2"]);
-            thread::sleep(Duration::from_millis(700));
+            let planned = looking(&["--interval", "2"]);
             // Half as many again as the buffer holds, which charges 2304 bytes for each.
             let count = usize::try_from(limit * 2 / 2304).unwrap() * 3 / 2;
             let held = burst(&small, count);
@@ -232,10 +258,10 @@ fn lab_a_full_optmem_gets_room() {
                 return skip(test, "before 6.8 net.core.optmem_max is global");
             }
             set("net.core.optmem_max", "20480");
-            let planned = plan(&["--interval", "2", "--goal", "zero-copy"]);
-            thread::sleep(Duration::from_millis(500));
+            let planned = looking(&["--interval", "3", "--goal", "zero-copy"]);
             let (_socket, refused) = send_without_copies(Ipv4Addr::new(192, 0, 2, 77), 40);
-            thread::sleep(Duration::from_millis(500));
+            // It looks at least twice in that time.
+            thread::sleep(Duration::from_secs(1));
             // Now somebody has the address: all is sent and completed before the last look.
             let mut route = Route::open().unwrap();
             let (link, mac) = (&lab.client_link().name, lab.server_link().mac);
@@ -308,7 +334,9 @@ impl LongWire {
                 let link = route.link(near).unwrap();
                 link.oper_state == OperState::Up && link.qdisc != "noop"
             };
+            let deadline = Instant::now() + PATIENCE;
             while !is_up(&mut route) {
+                assert!(Instant::now() < deadline, "{near} does not come up");
                 thread::sleep(Duration::from_millis(1));
             }
         }

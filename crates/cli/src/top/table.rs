@@ -10,6 +10,8 @@
 
 use std::cmp::Ordering;
 
+use crate::report::harmless;
+
 /// Narrowest that a column of text gets before columns at the right end are left out.
 const NARROWEST: usize = 10;
 const GAP: usize = 2;
@@ -99,9 +101,7 @@ impl Column {
 #[allow(clippy::cast_precision_loss, reason = "keys of an order, and rounded figures")]
 impl Cell {
     pub(super) fn text(text: impl AsRef<str>) -> Self {
-        let harmless = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-        let text = text.as_ref().chars().map(harmless).collect();
-        Self { text, key: Key::Text, is_warning: false }
+        Self { text: harmless(text.as_ref()), key: Key::Text, is_warning: false }
     }
 
     pub(super) fn count(count: u64) -> Self {

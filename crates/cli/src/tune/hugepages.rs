@@ -58,13 +58,14 @@ struct SizeNeed {
 /// Runs the command.
 ///
 /// # Errors
-/// When it is no command that has packets' memory, or its interface is not there.
+/// When it is no command that has packets' memory, its interface is not there, or the kernel does not tell
+/// of huge pages.
 pub(super) fn run(args: &TuneHugepagesArgs, out: &mut dyn Write) -> Result<Outcome, Failure> {
     let (interfaces, plane) = parse(&args.command)?;
     let ports: Vec<_> =
         interfaces.iter().map(|name| plane.ports(name, Rules::default(), "netmem")).collect();
     let frames = plane::frames(&ports, &plane)?;
-    let need = Need::of(&Root::live(), &args.command.join(" "), frames, &plane);
+    let need = Need::of(&Root::live(), &args.command.join(" "), frames, &plane)?;
     let printed = if args.json { report::json(out, &need) } else { print(out, &need) };
     printed.and_then(|()| out.flush()).map_err(Failure::output)?;
     let is_met = need.sizes.is_empty() || need.sizes.iter().any(|size| size.missing == 0);
@@ -89,34 +90,40 @@ fn parse(words: &[String]) -> Result<(Vec<String>, PlaneArgs), Failure> {
 }
 
 impl Need {
-    fn of(root: &Root, command: &str, frames: u32, plane: &PlaneArgs) -> Self {
+    fn of(root: &Root, command: &str, frames: u32, plane: &PlaneArgs) -> Result<Self, Failure> {
         let bytes = u64::from(frames) * u64::from(plane.frame_bytes);
         let mut tiers: Vec<PageTier> = plane.pages.iter().map(|&pages| pages.into()).collect();
         if tiers.is_empty() {
             let from = usize::from(bytes < HUGE_1G_FROM_BYTES as u64);
             tiers = PageTier::ALL[from..].to_vec();
         }
-        let huge = tiers.into_iter().filter(|t| matches!(t, PageTier::Huge1G | PageTier::Huge2M));
-        Self {
+        tiers.retain(|tier| matches!(tier, PageTier::Huge1G | PageTier::Huge2M));
+        let sizes = match tiers.as_slice() {
+            [] => Vec::new(),
+            tiers => {
+                let pools = Hugepages::read(root)
+                    .map_err(|why| Failure::missing(format!("tune hugepages: {why}")))?;
+                let sizes = tiers.iter().map(|tier| tier.page_bytes() as u64);
+                sizes.map(|page_bytes| SizeNeed::of((root, &pools), bytes, page_bytes)).collect()
+            }
+        };
+        Ok(Self {
             schema: "netmem.tune.hugepages/1",
             command: command.to_owned(),
             frames,
             frame_bytes: plane.frame_bytes,
             bytes,
-            sizes: huge.map(|tier| SizeNeed::of(root, bytes, tier.page_bytes() as u64)).collect(),
-        }
+            sizes,
+        })
     }
 }
 
 impl SizeNeed {
-    fn of(root: &Root, bytes: u64, page_bytes: u64) -> Self {
+    fn of((root, all): (&Root, &Hugepages), bytes: u64, page_bytes: u64) -> Self {
         let needed = bytes.div_ceil(page_bytes);
-        let pools = Hugepages::read(root).ok();
-        let own = pools.as_ref().and_then(|all| {
-            let mut pools = all.pools.iter();
-            pools.find(|pool| pool.node.is_none() && pool.page_bytes == page_bytes)
-        });
-        let takeable = pools.as_ref().map_or(0, |all| all.takeable(page_bytes, None));
+        let mut pools = all.pools.iter();
+        let own = pools.find(|pool| pool.node.is_none() && pool.page_bytes == page_bytes);
+        let takeable = all.takeable(page_bytes, None);
         let missing = needed.saturating_sub(takeable);
         let reserve = own.filter(|_| missing > 0).map(|pool| {
             let kib = page_bytes >> 10;
@@ -209,7 +216,7 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("netmem-hugepages-{}", std::process::id()));
         let need = |free, line: &str| {
             let (_, plane) = parse(&words(line)).unwrap();
-            Need::of(&machine(&folder, free), line, plane.frames.unwrap(), &plane)
+            Need::of(&machine(&folder, free), line, plane.frames.unwrap(), &plane).unwrap()
         };
         let enough = need(10, "forward a b --frames 8192");
         assert_eq!((enough.bytes, enough.sizes.len()), (16 << 20, 1));
@@ -226,6 +233,17 @@ mod tests {
         assert_eq!(need(9, "forward a --frames 1 --pages thp,4k").sizes, []);
         let odd = need(9, "forward a --frames 1025 --frame-bytes 4096 --pages 2m");
         assert_eq!(odd.sizes[0].needed, 3);
+        // What cannot be read is not none.
+        let pool = folder.join("sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages");
+        let asked = |line: &str| {
+            let (_, plane) = parse(&words(line)).unwrap();
+            fs::write(&pool, "many\n").unwrap();
+            Need::of(&Root::at(&folder), line, plane.frames.unwrap(), &plane)
+        };
+        let unread = asked("forward a --frames 1025 --pages 2m").unwrap_err();
+        assert_eq!(unread.outcome(), Outcome::Missing);
+        assert!(unread.to_string().contains("nr_hugepages"), "{unread}");
+        assert_eq!(asked("forward a --frames 1 --pages 4k").unwrap().sizes, []);
         fs::remove_dir_all(&folder).unwrap();
     }
 

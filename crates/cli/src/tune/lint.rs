@@ -26,7 +26,7 @@ use crate::{
     Failure, Outcome,
     args::TuneLintArgs,
     explain::{TEXT_COLUMNS, wrapped},
-    report::{self, row},
+    report::{self, harmless, row},
 };
 
 /// A longer file is no script and no file of settings.
@@ -69,7 +69,7 @@ fn print(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     let machine = &report.machine;
     let memory = i128::from(machine.free_buffer_pages) * i128::from(machine.page_bytes);
     let ((major, minor), memory) = (machine.kernel, size(memory));
-    row(out, "text", &report.source)?;
+    row(out, "text", harmless(&report.source))?;
     row(out, "judged for", format!("kernel {major}.{minor}, {memory} of memory for buffers"))?;
     for verdict in &report.verdicts {
         print_verdict(out, verdict)?;
@@ -92,11 +92,11 @@ fn print_verdict(out: &mut dyn Write, verdict: &Verdict) -> io::Result<()> {
         _ => verdict.target.clone(),
     };
     writeln!(out)?;
-    row(out, &format!("line {}", verdict.line), what)?;
+    row(out, &format!("line {}", verdict.line), harmless(&what))?;
     let mut label = verdict.verdict.name();
     let citation = verdict.citation.map(|citation| format!("see {citation}"));
     for reason in verdict.reasons.iter().chain(&citation) {
-        for line in wrapped(reason, TEXT_COLUMNS - 5) {
+        for line in wrapped(&harmless(reason), TEXT_COLUMNS - 5) {
             writeln!(out, "{label:<19} {line}")?;
             label = "";
         }

@@ -55,7 +55,11 @@ pub fn run(
         let _ = report::row(notes, "looking", format!("for {} s", args.interval))
             .and_then(|()| notes.flush());
     }
-    let planned = make(args, &Stop::by_signal()?)?;
+    // Said to programs too: what is to be seen may happen from now on.
+    let looked = || {
+        let _ = report::row(notes, "first look", "done").and_then(|()| notes.flush());
+    };
+    let planned = look(args, &Stop::by_signal()?, looked)?;
     if let Some(path) = &args.output {
         write(path, &planned.plan)?;
     }
@@ -76,11 +80,23 @@ pub fn run(
 /// # Errors
 /// As [`run`], but for the file.
 pub(crate) fn make(args: &TunePlanArgs, stop: &Stop) -> Result<Planned, Failure> {
+    look(args, stop, || ())
+}
+
+/// Looks and plans; `looked` is called once, when all was looked at for the first time.
+fn look(args: &TunePlanArgs, stop: &Stop, looked: impl FnOnce()) -> Result<Planned, Failure> {
     let root = Root::live();
     let lookout =
         Lookout { netns: args.netns.clone(), interval: Duration::from_secs(args.interval.into()) };
-    let (evidence, basis) =
-        collect(&root, &lookout, || stop.is_set()).map_err(|why| refused(&why))?;
+    let mut looked = Some(looked);
+    let is_over = || {
+        // It is asked between looks, and so not before the first one.
+        if let Some(looked) = looked.take() {
+            looked();
+        }
+        stop.is_set()
+    };
+    let (evidence, basis) = collect(&root, &lookout, is_over).map_err(|why| refused(&why))?;
     let ask = Ask {
         goal: args.goal.map(Goal::from),
         bandwidth_bits_per_s: args.bandwidth,

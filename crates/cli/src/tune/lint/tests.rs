@@ -63,6 +63,19 @@ fn findings_are_printed_and_told_by_the_exit_code() {
 }
 
 #[test]
+fn what_the_text_has_does_nothing_to_the_terminal() {
+    let text = Text::new(
+        "control",
+        "ethtool -G eth0\u{1b}[2J rx 64\nsysctl -w net.core.\u{9b}1m=\u{7}1\nnet.core.a\u{8} = \u{1b}]0;x\n\
+         sysctl -w net.core.rmem_max='1\u{1b}c2'\ncat /proc/net/\u{1b}snmp\n",
+    );
+    let (_, printed) = lint(&[text.0.to_str().unwrap()]);
+    let bad: Vec<_> = printed.chars().filter(|c| c.is_control() && *c != '\n').collect();
+    assert_eq!(bad, [], "{printed:?}");
+    assert!(printed.contains("ethtool -G eth0\u{fffd}[2J rx 64"), "{printed}");
+}
+
+#[test]
 fn nothing_wrong_ends_with_0_and_what_cannot_be_read_with_2() {
     let text = Text::new("right", "net.ipv4.tcp_mtu_probing = 1\nvm.swappiness = 10\n");
     let (outcome, printed) = lint(&[text.0.to_str().unwrap()]);

@@ -1,4 +1,5 @@
-//! A plan as text: what was found, then the changes as a diff for each reach.
+//! A plan as text: what was found, then the changes as a diff for each reach. Names of processes and lines
+//! of files are in it, so control characters are replaced.
 
 use std::io::{self, Write};
 
@@ -8,7 +9,7 @@ use netmem_host::{
 };
 
 use super::Planned;
-use crate::report::bytes;
+use crate::report::{bytes, harmless};
 
 /// Writes it.
 pub(super) fn print(out: &mut dyn Write, planned: &Planned) -> io::Result<()> {
@@ -38,7 +39,7 @@ pub(super) fn print(out: &mut dyn Write, planned: &Planned) -> io::Result<()> {
 }
 
 fn finding(out: &mut dyn Write, finding: &Finding) -> io::Result<()> {
-    writeln!(out, "\n{}: {}", finding.rule, finding.what)?;
+    writeln!(out, "\n{}: {}", finding.rule, harmless(&finding.what))?;
     rows(out, "evidence", &finding.evidence)?;
     rows(out, "advice", &finding.advice)
 }
@@ -49,7 +50,7 @@ fn change(out: &mut dyn Write, planned: &Planned, change: &Change) -> io::Result
         Confidence::Medium => "medium",
         Confidence::High => "high",
     };
-    let spell = |value: &str| Spelling::of(&change.key, planned).value(value);
+    let spell = |value: &str| harmless(&Spelling::of(&change.key, planned).value(value));
     writeln!(out, "@@ {} @@ {}, confidence {confidence}", change.key, change.rule)?;
     writeln!(out, "-{}", spell(&change.current))?;
     writeln!(out, "+{}", spell(&change.proposed))?;
@@ -67,7 +68,7 @@ fn change(out: &mut dyn Write, planned: &Planned, change: &Change) -> io::Result
 fn last(out: &mut dyn Write, plan: &Plan) -> io::Result<()> {
     writeln!(out)?;
     for why in &plan.not_known {
-        writeln!(out, "not known: {why}")?;
+        writeln!(out, "not known: {}", harmless(why))?;
     }
     match (plan.changes.len(), plan.findings.is_empty()) {
         (0, true) => writeln!(out, "no evidence of a limit: nothing to change"),
@@ -85,7 +86,7 @@ fn rows(out: &mut dyn Write, name: &str, lines: &[String]) -> io::Result<()> {
 }
 
 fn row(out: &mut dyn Write, name: &str, text: &str) -> io::Result<()> {
-    writeln!(out, "  {name:<9} {text}")
+    writeln!(out, "  {name:<9} {}", harmless(text))
 }
 
 /// How the numbers of a setting are spelled.
@@ -227,6 +228,31 @@ not known: softnet: absent
 2 changes proposed, none made
 ";
         assert_eq!(text, expected);
+    }
+
+    /// Has failed with: a finding's own words as they are.
+    #[test]
+    fn what_others_wrote_does_nothing_to_the_terminal() {
+        let mut planned = planned();
+        let text = || "a\u{1b}[2J\u{9b}1m\r\n\tb".to_owned();
+        planned.plan.findings.push(Finding {
+            rule: "R-TEST".to_owned(),
+            what: text(),
+            evidence: vec![text()],
+            advice: vec![text()],
+        });
+        for change in &mut planned.plan.changes {
+            (change.set_by, change.evidence) = (vec![text()], vec![text()]);
+            (change.current, change.proposed) = (text(), text());
+            (change.default, change.formula, change.bound) = (Some(text()), text(), text());
+        }
+        planned.plan.not_known.push(text());
+        let mut out = Vec::new();
+        print(&mut out, &planned).unwrap();
+        let printed = String::from_utf8(out).unwrap();
+        let bad: Vec<_> = printed.chars().filter(|c| c.is_control() && *c != '\n').collect();
+        assert_eq!(bad, [], "{printed:?}");
+        assert_eq!(printed.matches("a\u{fffd}[2J\u{fffd}1m\u{fffd}\u{fffd} b").count(), 12);
     }
 
     #[test]

@@ -285,8 +285,8 @@ fn uncounted(
         let has_all =
             |it: &XdpGrowth| it.rx_ring_full.is_some() && it.rx_fill_ring_empty_descs.is_some();
         let earlier = before.iter().find(|earlier| earlier.inode == socket.inode);
-        let unread = [Some(socket), earlier].into_iter().flatten();
-        let unread = unread.filter(|socket| socket.statistics().is_none()).last();
+        let mut both = [earlier, Some(socket)].into_iter().flatten();
+        let unread = both.find(|socket| socket.statistics().is_none());
         let why = match (unread.map(|socket| &socket.look), grown) {
             (Some(Err(why)), _) => why.to_string(),
             (Some(Ok(look)), _) => look.statistics.as_ref().err()?.to_string(),
