@@ -5,8 +5,9 @@
 //! at; the value that failed taken for somebody else's; the boot not compared; the lock not taken; no undoing
 //! when an application is dropped in the middle; no look at the request to stop; a line without its end not
 //! cut off; a persisted file that loses its other settings; of two files of one name the weaker folder's
-//! read; a plan of another state not refused; a setting that is not of network memory written by insistence;
-//! whom a setting concerns taken from the plan.
+//! read; a plan of another state not refused; whom a setting concerns taken from the plan; a plan written over
+//! one that waits; a journal that cannot be read taken for the end of all; a link followed for the lock; what
+//! undoing left taken for undone; what boot has set again not looked at.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeMap;
