@@ -3,8 +3,10 @@
 //!
 //! Planted and caught: a write before its entry in the journal, and a rollback that takes its own half-done work
 //! for somebody else's (both by the kills); a guard that only waits; no look at signals while writing, and none
-//! while waiting (then the test hangs); a dry run that writes; a confirmation that is not written down. That a
-//! line is on disk, and not only in the page cache, no test here can see: SIGKILL takes no power away.
+//! while waiting (then the test hangs); a dry run that writes; a confirmation that is not written down; a plan of a
+//! look that was cut short written; a guard that ends at a journal that it cannot read; what was typed before
+//! the question taken for its answer. That a line is on disk, and not only in the page cache,
+//! no test here can see: SIGKILL takes no power away.
 #![allow(clippy::unwrap_used, reason = "tests: what cannot go on, panics")]
 
 #[path = "support/screen.rs"]
