@@ -230,7 +230,6 @@ not known: softnet: absent
         assert_eq!(text, expected);
     }
 
-    /// Has failed with: a finding's own words as they are.
     #[test]
     fn what_others_wrote_does_nothing_to_the_terminal() {
         let mut planned = planned();

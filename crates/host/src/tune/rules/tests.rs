@@ -243,6 +243,7 @@ fn a_fixed_buffer_gets_room_for_what_was_dropped() {
     );
 }
 
+/// Has failed with: the counters of full buffers not looked at.
 #[test]
 fn drops_for_another_reason_are_no_want_of_room() {
     let mut evidence = idle(24);
@@ -325,6 +326,7 @@ fn udp_is_limited_by_its_first_number() {
     assert_eq!(udp([3000, 40_000, 60_000], 3000), Some(Value::Triple([6000, 40_000, 60_000])));
 }
 
+/// Has failed with: the ratio as it is, as has the test above.
 #[test]
 fn no_number_of_a_protocols_memory_is_lowered() {
     let tcp = |now, pages| raised(TransportProtocol::Tcp, now, pages);
