@@ -225,7 +225,7 @@ fn memory(to: &mut Families, machine: &MachineSample) {
 mod tests {
     use super::*;
 
-    /// Kills: no wrap counted; a wrap counted with the first sample; the CPU left out of the key.
+    /// Kills: no wrap counted.
     #[test]
     fn counters_of_32_bits_go_on_past_their_wrap() {
         let mut wraps = SoftnetWraps::default();
