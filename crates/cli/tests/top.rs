@@ -309,15 +309,20 @@ fn lab_top_on_a_terminal() {
     screen.keys(&["clear", "Enter"]);
     screen.keys(&[&begin, "Enter"]);
     screen.until("the second time", |shown| shown.contains("Memory of protocols"));
-    let pane = screen.tmux(&["display-message", "-p", "#{pane_pid}"]);
-    let children = format!("/proc/{0}/task/{0}/children", pane.trim());
-    let child = fs::read_to_string(children).unwrap();
-    let child = child.split_whitespace().last().unwrap();
+    let child = &child_of(&screen);
     assert_eq!(fs::read_to_string(format!("/proc/{child}/comm")).unwrap(), "netmem\n");
     assert!(Command::new("kill").args(["-TERM", child]).status().unwrap().success());
     let left = screen.until("the end by a signal", is_left);
     let found = modes(&left);
     assert_eq!(found[0], found[1], "{left}");
+}
+
+/// The process that the shell of a terminal has started last.
+fn child_of(screen: &Screen) -> String {
+    let shell = screen.tmux(&["display-message", "-p", "#{pane_pid}"]);
+    let children = format!("/proc/{0}/task/{0}/children", shell.trim());
+    let children = fs::read_to_string(children).unwrap();
+    children.split_whitespace().last().unwrap().to_owned()
 }
 
 /// From a terminal that has gone nothing but its end can be read, again and again.
@@ -333,10 +338,7 @@ fn lab_top_ends_with_its_terminal() {
     let screen = inside.run(|| Screen::new("top-ends")).unwrap();
     screen.keys(&[&format!("{NETMEM} top"), "Enter"]);
     screen.until("the first pane", |shown| shown.contains("Memory of protocols"));
-    let pane = screen.tmux(&["display-message", "-p", "#{pane_pid}"]);
-    let children = format!("/proc/{0}/task/{0}/children", pane.trim());
-    let child = fs::read_to_string(children).unwrap();
-    let child = format!("/proc/{}/stat", child.split_whitespace().last().unwrap());
+    let child = format!("/proc/{}/stat", child_of(&screen));
     drop(screen);
     let deadline = Instant::now() + Duration::from_secs(10);
     // Gone, or not waited for yet.

@@ -86,9 +86,45 @@ impl Namespaces {
         Ok(scan.finish(&proc))
     }
 
+    /// Returns the namespace with that name for `ip netns`, or else the one that the process of that number
+    /// has a thread in.
+    ///
+    /// # Errors
+    /// There is none (absent), or none that can be seen (denied).
+    pub fn named(&self, name: &str) -> Reading<&Namespace> {
+        let has_name = |one: &&Namespace| one.names.iter().any(|known| known == name);
+        let pid: Option<u32> = name.parse().ok();
+        let has_process = |one: &&Namespace| pid.is_some_and(|pid| one.pids.contains(&pid));
+        let found = self.all.iter().find(has_name);
+        found.or_else(|| self.all.iter().find(has_process)).ok_or_else(|| {
+            let why = "there is none of that name, and no process of that number";
+            let source = format!("network namespace {name}");
+            match &self.gap {
+                Some(gap) => Unavailable::denied(source, format!("{why}; {}", gap.reason)),
+                None => Unavailable::absent(source, why),
+            }
+        })
+    }
+
     /// Returns the namespace with that number.
     pub fn of(&self, inode: u64) -> Option<&Namespace> {
         self.all.iter().find(|namespace| namespace.inode == inode)
+    }
+}
+
+impl Namespace {
+    /// Opens it: while that value lives, it lives.
+    ///
+    /// # Errors
+    /// It has gone, or its way leads elsewhere by now (stale); or it may not be looked at.
+    pub fn open(&self) -> Reading<NetNs> {
+        let name = || format!("network namespace {}", self.inode);
+        let gone = || Unavailable::stale(name(), format!("{} leads elsewhere", self.way.display()));
+        let opened = NetNs::open(&self.way).map_err(|error| match error.errno() {
+            Some(nix::libc::ENOENT | nix::libc::ESRCH) => gone(),
+            _ => Unavailable { source: name(), ..Unavailable::from(&error) },
+        })?;
+        if opened.inode() == self.inode { Ok(opened) } else { Err(gone()) }
     }
 }
 
@@ -101,15 +137,7 @@ impl Namespaces {
 /// `CAP_SYS_ADMIN` (denied). The error names the namespace.
 pub fn enter<T: Send>(namespace: &Namespace, work: impl FnOnce() -> T + Send) -> Reading<T> {
     let name = || format!("network namespace {}", namespace.inode);
-    let gone =
-        || Unavailable::stale(name(), format!("{} leads elsewhere", namespace.way.display()));
-    let opened = NetNs::open(&namespace.way).map_err(|error| match error.errno() {
-        Some(nix::libc::ENOENT | nix::libc::ESRCH) => gone(),
-        _ => Unavailable { source: name(), ..Unavailable::from(&error) },
-    })?;
-    if opened.inode() != namespace.inode {
-        return Err(gone());
-    }
+    let opened = namespace.open()?;
     opened.run(work).map_err(|error| Unavailable { source: name(), ..Unavailable::from(&error) })
 }
 

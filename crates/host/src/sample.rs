@@ -167,7 +167,7 @@ impl Sampler {
         for attempt in 0..2 {
             let namespace = match (&self.named, attempt) {
                 (Some(known), 0) => known.clone(),
-                _ => find(&Namespaces::scan(&self.root)?, name)?,
+                _ => Namespaces::scan(&self.root)?.named(name)?.clone(),
             };
             self.named = Some(namespace.clone());
             match self.look_into(&namespace) {
@@ -213,23 +213,6 @@ impl Sampler {
         let new = || NamespaceState::new(root.clone(), top_count);
         self.namespaces.entry(inode).or_insert_with(new)
     }
-}
-
-/// Finds a namespace by its name, or by a process in it.
-pub(crate) fn find(all: &Namespaces, name: &str) -> Reading<Namespace> {
-    let pid: Option<u32> = name.parse().ok();
-    let is_meant = |namespace: &&Namespace| {
-        namespace.names.iter().any(|known| known == name)
-            || pid.is_some_and(|pid| namespace.pids.contains(&pid))
-    };
-    all.all.iter().find(is_meant).cloned().ok_or_else(|| {
-        let why = "there is none of that name, and no process of that number";
-        let source = format!("network namespace {name}");
-        match &all.gap {
-            Some(gap) => Unavailable::denied(source, format!("{why}; {}", gap.reason)),
-            None => Unavailable::absent(source, why),
-        }
-    })
 }
 
 /// The number of the calling thread's network namespace; 0 if that is not told.

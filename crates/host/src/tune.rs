@@ -29,11 +29,15 @@ mod set_by;
 
 use serde::{Deserialize, Serialize};
 
+use crate::proc::Scope;
+use crate::source::Root;
+use crate::sysctl::{self, Key};
+
 pub use self::apply::{Applying, Caution, NotApplied, check};
 pub use self::journal::{
     Application, Begin, Entry, History, JOURNAL_SCHEMA, Lock, PersistEntry, Record, State, Store,
 };
-pub use self::persist::{BootFolders, Persisted, persist};
+pub use self::persist::{Persisted, persist};
 pub use self::place::{Identity, Place};
 pub use self::plan::plan;
 pub use self::refusal::{Refusal, refusal};
@@ -53,6 +57,24 @@ pub enum Reach {
     Global,
     /// The network namespace of [`Basis::netns_inode`].
     Namespace,
+}
+
+impl Reach {
+    /// Whom a setting concerns: the running kernel is asked where `root` is its.
+    fn of(root: &Root, key: &Key) -> Self {
+        let seen = if root.is_live() { sysctl::scopes().as_ref().ok() } else { None };
+        let asked = seen.and_then(|seen| seen.get(key.name)?.scope());
+        asked.unwrap_or(key.scope).into()
+    }
+}
+
+impl From<Scope> for Reach {
+    fn from(scope: Scope) -> Self {
+        match scope {
+            Scope::Global => Self::Global,
+            Scope::Namespace => Self::Namespace,
+        }
+    }
 }
 
 /// How sure a rule is that its proposal helps.
@@ -124,6 +146,27 @@ pub struct Change {
     pub citation: String,
     /// How sure the rule is.
     pub confidence: Confidence,
+}
+
+#[cfg(test)]
+impl Change {
+    /// A change of a setting from one value to another, for tests.
+    fn of(key: &str, current: &str, proposed: &str) -> Self {
+        Self {
+            key: key.to_owned(),
+            reach: Reach::Global,
+            current: current.to_owned(),
+            default: None,
+            proposed: proposed.to_owned(),
+            set_by: Vec::new(),
+            rule: "R-TEST".to_owned(),
+            evidence: Vec::new(),
+            formula: String::new(),
+            bound: String::new(),
+            citation: String::new(),
+            confidence: Confidence::High,
+        }
+    }
 }
 
 /// What is proposed, and why.

@@ -24,9 +24,8 @@ use netmem_host::netns::Namespaces;
 use netmem_host::source::Root;
 use netmem_host::sysctl;
 use netmem_host::tune::{
-    Applying, Basis, BootFolders, Caution, Change, Confidence, Drift, End, NotApplied, PLAN_SCHEMA,
-    Place, Plan, Reach, Report, State, Store, check, confirm, persist, rollback,
-    rollback_unconfirmed,
+    Applying, Basis, Caution, Change, Confidence, Drift, End, NotApplied, PLAN_SCHEMA, Place, Plan,
+    Reach, Report, State, Store, check, confirm, persist, rollback, rollback_unconfirmed,
 };
 
 /// A folder of the test's own, gone with this value.
@@ -359,7 +358,7 @@ fn what_boot_has_set_again_is_told() {
     let plan = usual(&place());
     let id = apply(&store, place(), &plan, Caution::Refuse).unwrap().id;
     let file = folder.0.join("90-netmem.conf");
-    persist(&store, &place(), (&id, &plan), &file, &BootFolders::default()).unwrap();
+    persist(&store, &place(), (&id, &plan), &file, &folder.0).unwrap();
     fs::write(root.proc("sys/kernel/random/boot_id"), "second\n").unwrap();
     // Somebody has set one of them meanwhile.
     fs::write(sysctl::path(&root, "net.core.wmem_max").unwrap(), "7\n").unwrap();
@@ -523,30 +522,26 @@ fn what_is_not_confirmed_can_be_undone_and_what_is_stays() {
 fn persisted_settings_have_their_reasons_and_go_with_a_rollback() {
     let (folder, root) = machine();
     let store = folder.store();
-    let boot = BootFolders {
-        folders: ["etc", "run", "lib"].map(|name| folder.0.join(name)).to_vec(),
-        last: folder.0.join("sysctl.conf"),
-    };
-    for one in &boot.folders {
+    let [etc, lib] = ["etc/sysctl.d", "usr/lib/sysctl.d"].map(|name| folder.0.join(name));
+    for one in [&etc, &lib] {
         fs::create_dir_all(one).unwrap();
     }
-    fs::write(boot.folders[2].join("99-x.conf"), "# net.core.rmem_max = 1\n-net/core/rmem_max=7\n")
-        .unwrap();
-    fs::write(boot.folders[2].join("99-y.conf"), "net.core.rmem_max = 8\n").unwrap();
-    fs::write(boot.folders[0].join("99-y.conf"), "net.core.other = 8\n").unwrap();
-    fs::write(boot.folders[0].join("10-z.conf"), "net.core.rmem_max = 9\n").unwrap();
-    fs::write(&boot.last, "net.ipv4.tcp_rmem = 1 2 3\n").unwrap();
-    let path = boot.folders[0].join("90-netmem.conf");
+    fs::write(lib.join("99-x.conf"), "# net.core.rmem_max = 1\n-net/core/rmem_max=7\n").unwrap();
+    fs::write(lib.join("99-y.conf"), "net.core.rmem_max = 8\n").unwrap();
+    fs::write(etc.join("99-y.conf"), "net.core.other = 8\n").unwrap();
+    fs::write(etc.join("10-z.conf"), "net.core.rmem_max = 9\n").unwrap();
+    fs::write(folder.0.join("etc/sysctl.conf"), "net.ipv4.tcp_rmem = 1 2 3\n").unwrap();
+    let path = etc.join("90-netmem.conf");
     let place = || Place::here(root.clone());
     let run = |plan: &Plan| {
         let id = apply(&store, place(), plan, Caution::Refuse).unwrap().id;
-        persist(&store, &place(), (&id, plan), &path, &boot).map(|persisted| (id, persisted))
+        persist(&store, &place(), (&id, plan), &path, &folder.0).map(|persisted| (id, persisted))
     };
     let (first, persisted) = run(&usual(&place())).unwrap();
     assert!(persisted.is_read_at_boot && persisted.of_namespace.is_empty());
     let overridden = [
-        format!("{}:2: net/core/rmem_max = 7", boot.folders[2].join("99-x.conf").display()),
-        format!("{}:1: net.ipv4.tcp_rmem = 1 2 3", boot.last.display()),
+        format!("{}:2: net.core.rmem_max = 7", lib.join("99-x.conf").display()),
+        format!("{}:1: net.ipv4.tcp_rmem = 1 2 3", folder.0.join("etc/sysctl.conf").display()),
     ];
     assert_eq!(persisted.overridden_by, overridden);
     let before = fs::read_to_string(&path).unwrap();
@@ -574,7 +569,7 @@ fn persisted_settings_have_their_reasons_and_go_with_a_rollback() {
     assert_eq!(fs::read_to_string(&path).unwrap(), before);
     assert_eq!(undo(&first).end, End::RolledBack);
     assert!(!path.exists(), "it was not there before");
-    let others: Vec<_> = fs::read_dir(&boot.folders[0]).unwrap().flatten().collect();
+    let others: Vec<_> = fs::read_dir(&etc).unwrap().flatten().collect();
     assert_eq!(others.len(), 2, "no temporary file is left: {others:?}");
 
     // A file of somebody else's is left alone.
@@ -595,7 +590,7 @@ fn another_namespace_has_no_place_at_boot() {
     let id = apply(&store, place, &plan, Caution::Refuse).unwrap().id;
     let path = folder.0.join("90-netmem.conf");
     let place = Place::here(root.clone());
-    let persisted = persist(&store, &place, (&id, &plan), &path, &BootFolders::default()).unwrap();
+    let persisted = persist(&store, &place, (&id, &plan), &path, &folder.0).unwrap();
     let own = [("net.ipv4.tcp_rmem".to_owned(), "4096 131072 67108864".to_owned())];
     assert_eq!((persisted.of_namespace, persisted.is_read_at_boot), (own.to_vec(), false));
     let written = fs::read_to_string(&path).unwrap();

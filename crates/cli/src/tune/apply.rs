@@ -15,8 +15,8 @@ use std::{
 use netmem_host::{
     source::{Root, SourceState, Unavailable},
     tune::{
-        self, Applying, BootFolders, Caution, Change, End, NotApplied, Persisted, Place, Plan,
-        Report, State, Store,
+        self, Applying, Caution, Change, End, NotApplied, Persisted, Place, Plan, Report, State,
+        Store,
     },
 };
 use nix::{
@@ -272,7 +272,7 @@ fn persist(
     }?;
     let path = std::path::absolute(&args.persist_to).unwrap_or_else(|_| args.persist_to.clone());
     let persisted =
-        tune::persist(store, &place, applied, &path, &BootFolders::default()).map_err(|error| {
+        tune::persist(store, &place, applied, &path, Path::new("/")).map_err(|error| {
             Failure::refused(format!("{error}; the settings of the running kernel are applied"))
                 .with_hint(format!("netmem tune rollback {id} undoes them"))
         })?;

@@ -20,9 +20,8 @@ use super::refusal::{Refusal, refusal, rival};
 use super::rollback::{Reachable, Report, Trust, undo};
 use super::{Change, PLAN_SCHEMA, Plan, Reach};
 use crate::error::{Error, Result};
-use crate::proc::Scope;
 use crate::source::{Root, Unavailable};
-use crate::sysctl::{self, Key, Machine};
+use crate::sysctl::{Key, Machine};
 
 /// What becomes of values that are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -255,7 +254,7 @@ fn well_formed(plan: &Plan, root: &Root) -> Result<(), String> {
             Reach::Global => "the machine",
             Reach::Namespace => "a network namespace",
         };
-        let (said, is) = (concerns(change.reach), concerns(reach(root, key)));
+        let (said, is) = (concerns(change.reach), concerns(Reach::of(root, key)));
         if said != is {
             return Err(format!("{} concerns {is} here, and not {said}", change.key));
         }
@@ -272,16 +271,6 @@ fn well_formed(plan: &Plan, root: &Root) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// Whom a setting concerns: the running kernel is asked where that is the machine.
-fn reach(root: &Root, key: &Key) -> Reach {
-    let seen = if root.is_live() { sysctl::scopes().as_ref().ok() } else { None };
-    let asked = seen.and_then(|seen| seen.get(key.name)?.scope());
-    match asked.unwrap_or(key.scope) {
-        Scope::Global => Reach::Global,
-        Scope::Namespace => Reach::Namespace,
-    }
 }
 
 /// What of the plan's basis does not hold here.

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 
 pub use self::collect::{Lookout, collect};
 use super::Reach;
-use crate::proc::{Scope, TransportProtocol};
+use crate::proc::TransportProtocol;
 use crate::sockets::BufferLocks;
 use crate::sysctl::{KEYS, Key, Machine, Value};
 
@@ -212,7 +212,7 @@ impl Evidence {
     /// A machine on which nothing happened, with every setting at its default.
     pub fn idle(machine: Machine, memory: MachineMemory) -> Self {
         let settings = KEYS.iter().filter_map(|key| {
-            let reach = reach_of(key.scope);
+            let reach = Reach::from(key.scope);
             let text = key.default(&machine)?.to_string();
             Some((key.name.to_owned(), Setting { text, reach }))
         });
@@ -275,13 +275,6 @@ impl TcpFlow {
     /// The share of the time with data to send that was lost to `limited_us`, in percent.
     pub(super) fn percent_of_busy(&self, limited_us: u64) -> u64 {
         limited_us.saturating_mul(100).checked_div(self.busy_us).unwrap_or(0)
-    }
-}
-
-fn reach_of(scope: Scope) -> Reach {
-    match scope {
-        Scope::Global => Reach::Global,
-        Scope::Namespace => Reach::Namespace,
     }
 }
 

@@ -5,14 +5,11 @@
 //!   #   UdpRcvbufErrors +4312 in 10 s (/proc/net/snmp)
 //!   net.core.rmem_max = 8388608
 //! ```
-//! Boot reads the files of several folders in the order of their names, whatever the folder; a name that
-//! stands in several counts in the first of `/etc`, `/run`, `/usr/local/lib`, `/usr/lib`, and
-//! `/etc/sysctl.conf` comes last (sysctl.d(5), sysctl(8)). Later assignments win, so those behind ours are
-//! told. Patterns with `*` are not looked at.
+//! Boot reads the files of several folders in an order of its own (`set_by`), and later assignments win: those
+//! behind ours are told.
 //!
 //! That happens in the initial network namespace: what belongs to another one cannot stand there.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -22,23 +19,13 @@ use std::time::Duration;
 
 use super::journal::{PersistEntry, Record, State, Store, day, now_s};
 use super::place::{Place, unmet};
+use super::set_by::{self, assignment};
 use super::{Change, Plan, Reach};
 use crate::error::{Error, Result};
-use crate::source::{Root, Unavailable};
-use crate::sysctl;
+use crate::source::Unavailable;
 
 const HEADER: &str =
     "# Settings of network memory, written by netmem tune apply; rollback takes them back.\n";
-
-/// Where settings for boot are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(clippy::exhaustive_structs, reason = "for tests, of which each names all")]
-pub struct BootFolders {
-    /// The folders of sysctl.d; of two files of one name the earlier folder's counts.
-    pub folders: Vec<PathBuf>,
-    /// The file that is read last.
-    pub last: PathBuf,
-}
 
 /// What was persisted, and what not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +33,8 @@ pub struct BootFolders {
 pub struct Persisted {
     /// The file; none if no setting could stand there.
     pub path: Option<PathBuf>,
-    /// Assignments that boot reads later, so that they win: `/etc/sysctl.d/99-x.conf:3: net... = 1`.
+    /// Assignments that boot reads later, so that they win: `/etc/sysctl.d/99-x.conf:3:
+    /// net.core.rmem_max = 1`.
     pub overridden_by: Vec<String>,
     /// Whether boot reads the file's folder.
     pub is_read_at_boot: bool,
@@ -54,18 +42,8 @@ pub struct Persisted {
     pub of_namespace: Vec<(String, String)>,
 }
 
-impl Default for BootFolders {
-    fn default() -> Self {
-        let folders = ["/etc", "/run", "/usr/local/lib", "/usr/lib"];
-        Self {
-            folders: folders.map(|folder| Path::new(folder).join("sysctl.d")).to_vec(),
-            last: "/etc/sysctl.conf".into(),
-        }
-    }
-}
-
 /// Writes the settings of an applied plan to a file of sysctl.d; one that is there keeps its other
-/// settings.
+/// settings. `boot` is the folder that boot's files are below: `/` on the live machine.
 ///
 /// # Errors
 /// The application is not there, is undone or waits to be confirmed; the file is not one of ours; or it
@@ -75,7 +53,7 @@ pub fn persist(
     place: &Place,
     (id, plan): (&str, &Plan),
     path: &Path,
-    boot: &BootFolders,
+    boot: &Path,
 ) -> Result<Persisted> {
     let is_initial = place.is_initial();
     let (stays, of_namespace): (Vec<_>, Vec<_>) =
@@ -83,9 +61,7 @@ pub fn persist(
     let mut persisted = Persisted {
         path: None,
         overridden_by: Vec::new(),
-        is_read_at_boot: path
-            .parent()
-            .is_some_and(|parent| boot.folders.iter().any(|f| f == parent)),
+        is_read_at_boot: set_by::is_read(boot, path),
         of_namespace: of_namespace
             .into_iter()
             .map(|change| (change.key.clone(), change.proposed.clone()))
@@ -107,7 +83,8 @@ pub fn persist(
     replace(path, &entry.new)?;
     journal.append(Record::Persisted)?;
     persisted.path = Some(path.to_owned());
-    persisted.overridden_by = overriding(boot, path, &stays);
+    let later = stays.iter().flat_map(|change| set_by::behind(boot, path, &change.key));
+    persisted.overridden_by = later.collect();
     Ok(persisted)
 }
 
@@ -134,7 +111,7 @@ pub(super) fn restore(entry: &PersistEntry, is_forced: bool) -> Result<(), Strin
 
 /// Does the file that was written set it at boot?
 pub(super) fn sets(entry: &PersistEntry, key: &str) -> bool {
-    entry.new.lines().filter_map(assignment).any(|(name, _)| is_same_key(name, key))
+    entry.new.lines().filter_map(assignment).any(|(name, _)| name == key)
 }
 
 fn read(path: &Path) -> Result<Option<String>> {
@@ -171,7 +148,7 @@ fn content(old: Option<&str>, origin: &str, changes: &[&Change]) -> Option<Strin
 fn without(block: &str, changes: &[&Change]) -> Option<String> {
     let is_set_anew = |line: &&str| {
         let key = assignment(line).map(|(key, _)| key);
-        key.is_some_and(|key| changes.iter().any(|change| is_same_key(key, &change.key)))
+        key.is_some_and(|key| changes.iter().any(|change| change.key == key))
     };
     let is_setting = |line: &&str| assignment(line).is_some();
     let kept: Vec<_> = block.lines().filter(|line| !is_set_anew(line)).collect();
@@ -179,46 +156,6 @@ fn without(block: &str, changes: &[&Change]) -> Option<String> {
     let kept = kept.join("\n");
     let kept = kept.trim_matches('\n');
     (!is_emptied && !kept.is_empty()).then(|| kept.to_owned())
-}
-
-/// Name and value of a line of sysctl.d.
-fn assignment(line: &str) -> Option<(&str, &str)> {
-    let line = line.trim();
-    if line.starts_with(['#', ';']) {
-        return None;
-    }
-    let (key, value) = line.split_once('=')?;
-    Some((key.trim().trim_start_matches('-'), value.trim()))
-}
-
-fn is_same_key(one: &str, other: &str) -> bool {
-    let path = |key| sysctl::path(&Root::live(), key).ok();
-    path(one).is_some() && path(one) == path(other)
-}
-
-/// The assignments of these settings that boot reads behind those of `path`.
-fn overriding(boot: &BootFolders, path: &Path, changes: &[&Change]) -> Vec<String> {
-    let mut files: BTreeMap<OsString, PathBuf> = BTreeMap::new();
-    for folder in &boot.folders {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            if entry.path().extension().is_some_and(|extension| extension == "conf") {
-                files.entry(entry.file_name()).or_insert_with(|| entry.path());
-            }
-        }
-    }
-    let own = path.file_name().unwrap_or_default();
-    let later = files.into_iter().filter(|(name, _)| name.as_os_str() > own).map(|(_, path)| path);
-    let mut found = Vec::new();
-    for file in later.chain([boot.last.clone()]) {
-        let text = fs::read_to_string(&file).unwrap_or_default();
-        for (number, line) in text.lines().enumerate() {
-            let Some((key, value)) = assignment(line) else { continue };
-            if changes.iter().any(|change| is_same_key(key, &change.key)) {
-                found.push(format!("{}:{}: {key} = {value}", file.display(), number + 1));
-            }
-        }
-    }
-    found
 }
 
 /// Replaces a file in one step: whoever reads it sees the old content or the new, after a power cut too.
@@ -253,25 +190,11 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tune::Confidence;
 
     /// Has failed with: a block dropped for one of its settings.
     #[test]
     fn a_block_keeps_what_is_not_set_anew() {
-        let change = |key: &str| Change {
-            key: key.to_owned(),
-            reach: Reach::Global,
-            current: "1".to_owned(),
-            default: None,
-            proposed: "9".to_owned(),
-            set_by: Vec::new(),
-            rule: "R-TEST".to_owned(),
-            evidence: Vec::new(),
-            formula: String::new(),
-            bound: String::new(),
-            citation: String::new(),
-            confidence: Confidence::High,
-        };
+        let change = |key: &str| Change::of(key, "1", "9");
         let (max, budget) = (change("net.core.rmem_max"), change("net.core.netdev_budget"));
         let by_hand = "# both\nnet.core.rmem_max = 2\n# this too\n-net/core/wmem_max=3";
         let old = format!("{HEADER}\n# a note\n\n{by_hand}\n\n# one\nnet.core.netdev_budget = 4\n");

@@ -60,24 +60,7 @@ impl Place {
     /// # Errors
     /// There is no such namespace, or it may not be entered.
     pub fn named(root: Root, name: &str) -> Result<Self, Unavailable> {
-        let all = Namespaces::scan(&root)?;
-        let pid: Option<u32> = name.parse().ok();
-        let found = all.all.iter().find(|namespace| {
-            namespace.names.iter().any(|known| known == name)
-                || pid.is_some_and(|pid| namespace.pids.contains(&pid))
-        });
-        let source = || format!("network namespace {name}");
-        let found = found.ok_or_else(|| {
-            let why = "there is none of that name, and no process of that number";
-            match &all.gap {
-                Some(gap) => Unavailable::denied(source(), format!("{why}; {}", gap.reason)),
-                None => Unavailable::absent(source(), why),
-            }
-        })?;
-        let opened = NetNs::open(&found.way).map_err(|error| Unavailable::from(&error))?;
-        if opened.inode() != found.inode {
-            return Err(Unavailable::stale(source(), "it has gone"));
-        }
+        let opened = Namespaces::scan(&root)?.named(name)?.open()?;
         Ok(Self { root, namespace: Some(opened) })
     }
 
@@ -106,7 +89,7 @@ impl Place {
         let Some(found) = all.of(identity.netns_inode) else {
             return all.gap.map_or(Ok(None), Err);
         };
-        let namespace = NetNs::open(&found.way).map_err(|error| Unavailable::from(&error))?;
+        let namespace = found.open()?;
         let place = Self { namespace: Some(namespace), ..place };
         Ok(place.is(identity)?.then_some(place))
     }

@@ -8,7 +8,7 @@
 use serde::Serialize;
 
 use super::Change;
-use crate::process::numbered;
+use super::set_by::tuners;
 use crate::source::Root;
 use crate::sysctl::{Arity, Key, Machine, Unit, Value};
 
@@ -36,9 +36,6 @@ const NOT_TO_BE_TURNED_OFF: [&str; 5] = [
 /// Settings that are there to be lowered.
 const MADE_TO_BE_LOWERED: [&str; 1] = ["net.ipv4.tcp_notsent_lowat"];
 
-/// Programs that set the same settings by themselves, and set them back.
-const RIVALS: [&str; 2] = ["tuned", "bpftune"];
-
 /// Why a value is not written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -57,12 +54,9 @@ pub fn refusal(change: &Change, machine: Option<&Machine>) -> Option<Refusal> {
 
 /// Says which running program sets such settings too.
 pub(super) fn rival(root: &Root) -> Option<Refusal> {
-    numbered(&root.proc("")).into_iter().find_map(|(pid, process)| {
-        let name = std::fs::read_to_string(process.join("comm")).ok()?;
-        let name = RIVALS.iter().find(|rival| **rival == name.trim_end())?;
-        let why = "it changes such settings too, and may set them back".to_owned();
-        Some(Refusal { key: format!("process {pid} ({name})"), why })
-    })
+    let key = tuners(root).next()?;
+    let why = "it changes such settings too, and may set them back".to_owned();
+    Some(Refusal { key, why })
 }
 
 fn why(change: &Change, machine: Option<&Machine>) -> Option<String> {
@@ -183,7 +177,6 @@ fn number(value: Option<&Value>, at: usize) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tune::{Confidence, Reach};
 
     const MACHINE: Machine = Machine {
         free_buffer_pages: 6_141_888,
@@ -193,20 +186,7 @@ mod tests {
     };
 
     fn of(key: &str, current: &str, proposed: &str) -> Option<String> {
-        let change = Change {
-            key: key.to_owned(),
-            reach: Reach::Global,
-            current: current.to_owned(),
-            default: None,
-            proposed: proposed.to_owned(),
-            set_by: Vec::new(),
-            rule: "R-TEST".to_owned(),
-            evidence: Vec::new(),
-            formula: String::new(),
-            bound: String::new(),
-            citation: String::new(),
-            confidence: Confidence::High,
-        };
+        let change = Change::of(key, current, proposed);
         refusal(&change, Some(&MACHINE)).map(|refusal| refusal.why)
     }
 

@@ -47,16 +47,7 @@ impl SetBy {
     /// Reads the files below `folder`, which is `/` on the live machine, and looks for programs. What
     /// cannot be read is not there.
     pub fn read(folder: &Path, root: &Root) -> Self {
-        let lines = files(folder).into_iter().flat_map(|file| {
-            let bytes = source::read(&file).unwrap_or_default();
-            parse(&file, &String::from_utf8_lossy(&bytes))
-        });
-        let programs = numbered(&root.proc("")).into_iter().filter_map(|(pid, process)| {
-            let name = fs::read_to_string(process.join("comm")).ok()?;
-            let name = name.trim_end();
-            TUNERS.contains(&name).then(|| format!("process {pid} ({name})"))
-        });
-        Self { lines: lines.collect(), programs: programs.collect() }
+        Self { lines: lines(folder), programs: tuners(root).collect() }
     }
 
     /// Who sets a setting: `/etc/sysctl.d/99-net.conf:3 = 8388608`, and programs that may.
@@ -66,6 +57,53 @@ impl SetBy {
             lines.map(|line| format!("{}:{} = {}", line.file.display(), line.number, line.value));
         told.chain(self.programs.iter().cloned()).collect()
     }
+}
+
+/// Programs that run and set such settings too: `process 812 (tuned)`.
+pub(super) fn tuners(root: &Root) -> impl Iterator<Item = String> {
+    numbered(&root.proc("")).into_iter().filter_map(|(pid, process)| {
+        let name = fs::read_to_string(process.join("comm")).ok()?;
+        let name = name.trim_end();
+        TUNERS.contains(&name).then(|| format!("process {pid} ({name})"))
+    })
+}
+
+/// Is a file below `folder` in a place that is read at boot?
+pub(super) fn is_read(folder: &Path, file: &Path) -> bool {
+    FOLDERS.iter().any(|place| file.parent() == Some(&folder.join(place)))
+}
+
+/// The lines that set a setting behind those of `file`, so that they win, with its name:
+/// `/etc/sysctl.d/99-x.conf:3: net.core.rmem_max = 1`.
+pub(super) fn behind(folder: &Path, file: &Path, key: &str) -> Vec<String> {
+    let name = file.file_name();
+    let is_behind =
+        |line: &&Line| line.file.file_name() > name || line.file == folder.join(LAST_FILE);
+    let lines = lines(folder);
+    let told = lines.iter().filter(|line| is_meant(&line.key, key)).filter(is_behind);
+    let told = told.map(|line| {
+        format!("{}:{}: {} = {}", line.file.display(), line.number, line.key, line.value)
+    });
+    told.collect()
+}
+
+/// Key, with dots, and value of a line that sets something.
+pub(super) fn assignment(line: &str) -> Option<(String, &str)> {
+    let line = line.trim();
+    if line.starts_with(['#', ';']) {
+        return None;
+    }
+    let (key, value) = line.strip_prefix('-').unwrap_or(line).split_once('=')?;
+    Some((dotted(key.trim()), value.trim()))
+}
+
+/// All lines that set something, in the order in which they are read.
+fn lines(folder: &Path) -> Vec<Line> {
+    let lines = files(folder).into_iter().flat_map(|file| {
+        let bytes = source::read(&file).unwrap_or_default();
+        parse(&file, &String::from_utf8_lossy(&bytes))
+    });
+    lines.collect()
 }
 
 /// The files in the order in which they are read.
@@ -93,13 +131,8 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 
 fn parse(file: &Path, text: &str) -> Vec<Line> {
     let lines = text.lines().enumerate().filter_map(|(at, line)| {
-        let line = line.trim();
-        if line.starts_with(['#', ';']) {
-            return None;
-        }
-        let (key, value) = line.strip_prefix('-').unwrap_or(line).split_once('=')?;
-        let file = file.to_owned();
-        let (key, value) = (dotted(key.trim()), value.trim().to_owned());
+        let (key, value) = assignment(line)?;
+        let (file, value) = (file.to_owned(), value.to_owned());
         Some(Line { file, number: at + 1, key, value })
     });
     lines.collect()

@@ -8,9 +8,7 @@ use rustix::time::{ClockId, clock_getres};
 
 use super::cpu::{self, AllCpus};
 use super::watch::{Seen, Watch};
-use super::{
-    CpuLoad, DeviceLoss, Evidence, MachineMemory, ProtocolLoad, Setting, XdpLoss, reach_of,
-};
+use super::{CpuLoad, DeviceLoss, Evidence, MachineMemory, ProtocolLoad, Setting, XdpLoss};
 use crate::netlink::Direction;
 use crate::netns::{self, Namespace, Namespaces};
 use crate::proc::{Meminfo, ProtocolMemory};
@@ -62,7 +60,7 @@ pub fn collect(
     mut is_over: impl FnMut() -> bool,
 ) -> Reading<(Evidence, Basis)> {
     let place = match &lookout.netns {
-        Some(name) => Some(crate::sample::find(&Namespaces::scan(root)?, name)?),
+        Some(name) => Some(Namespaces::scan(root)?.named(name)?.clone()),
         None => None,
     };
     let choice = lookout.netns.clone().map_or(NamespaceChoice::Own, NamespaceChoice::Named);
@@ -126,10 +124,8 @@ fn idle(root: &Root) -> Reading<Evidence> {
 fn settings(root: &Root, place: Option<&Namespace>) -> Reading<BTreeMap<String, Setting>> {
     let here = texts(root);
     let mut there = inside(place, || texts(root))?;
-    let seen = sysctl::scopes().as_ref().ok();
     let read = KEYS.iter().filter_map(|key| {
-        let asked = seen.and_then(|seen| seen.get(key.name)?.scope());
-        let reach = reach_of(asked.unwrap_or(key.scope));
+        let reach = Reach::of(root, key);
         let inside = there.remove(key.name);
         let text = match reach {
             Reach::Global => here.get(key.name).cloned().or(inside),
