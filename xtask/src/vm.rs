@@ -72,8 +72,18 @@ const TESTS: &[&str] = &["vm_smoke"];
 const LIMIT: Duration = Duration::from_mins(30);
 
 /// What `cargo xtask ci` runs, in one machine. The kernel's cases want interfaces that nobody has used.
-const SHORT: [&str; 8] =
-    ["--kernel", "7.3", "--device", "virtio", "--test", "kernel_cases", "--test", "kernel_sources"];
+const SHORT: [&str; 10] = [
+    "--kernel",
+    "7.3",
+    "--device",
+    "virtio",
+    "--test",
+    "kernel_cases",
+    "--test",
+    "kernel_sources",
+    "--test",
+    "tune_machine",
+];
 
 /// The packages whose test programs can run in a guest, and where they are.
 const PACKAGES: [(&str, &str); 2] = [("netmem", "crates/netmem"), ("netmem-host", "crates/host")];
@@ -135,8 +145,8 @@ pub(crate) fn run(
     Ok(())
 }
 
-/// Boots one machine for `cargo xtask ci`: the cases of the kernel's suite in zero copy that fit, and
-/// what this kernel tells of its network memory.
+/// Boots one machine for `cargo xtask ci`: the cases of the kernel's suite in zero copy that fit, what
+/// this kernel tells of its network memory, and what tuning of the whole machine does.
 pub(crate) fn short(workspace: &Workspace, report: &mut Report) {
     let wanted = parse(&SHORT.map(String::from)).expect("a constant");
     let pairs = pairs(&wanted).expect("a constant");
@@ -484,6 +494,7 @@ mod tests {
         assert_eq!(package(&root, "vm_smoke"), Some("netmem"));
         assert_eq!(package(&root, "kernel_cases"), Some("netmem"), "a folder");
         assert_eq!(package(&root, "kernel_sources"), Some("netmem-host"));
+        assert_eq!(package(&root, "tune_machine"), Some("netmem-host"));
         assert_eq!(package(&root, "no_such_program"), None);
     }
 

@@ -1,0 +1,336 @@
+//! Settings of the whole machine, from evidence to undoing: each limit is met by real traffic, leads to its
+//! proposal, is raised by an application, is met less or not at all then, and is byte-equal after a rollback.
+//!
+//! ```text
+//!   a limit, set low -> traffic that meets it -> plan -> apply -> the same traffic -> rollback
+//!                            | what is lost, counted by the receiver        | less is lost
+//! ```
+//! Nobody's machine is to be changed by a test. So this one runs in the emulated machines of `cargo xtask
+//! vm` alone, which are its own, and is skipped as `tune_machine` everywhere else. Settings that a namespace
+//! has of its own are tested where tests of `tune` always run.
+//!
+//! With `NETMEM_CASES_REPORT=1` each case is a line on stdout. Kernel: 6.11, for datagrams that the kernel
+//! cuts into packets without a checksum of the device.
+//!
+//! Planted and caught: the backlog not raised; the time of a round raised without its packets; `udp_mem`'s
+//! third number raised alone; `rmem_max` raised to what the socket has already; a rollback that leaves the
+//! first of two settings.
+#![allow(clippy::unwrap_used, reason = "a test: an error where none may be is a failure")]
+#![allow(clippy::print_stdout, reason = "the protocol of xtask vm")]
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+use std::{env, fs};
+
+use netmem_host::lab::{Lab, ServerAddress, skip};
+use netmem_host::netlink::Ethtool;
+use netmem_host::source::Root;
+use netmem_host::tune::evidence::{Lookout, collect};
+use netmem_host::tune::{
+    self, Applying, Ask, Caution, Drift, End, Place, Plan, SetBy, Store, rollback,
+};
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+const TEST: &str = "tune_machine";
+/// Each ends with what was seen.
+const CASES: [(&str, Case); 4] = [
+    ("a_full_backlog", a_full_backlog),
+    ("rounds_that_end_by_packets", rounds_that_end_by_packets),
+    ("memory_of_all_udp_sockets", memory_of_all_udp_sockets),
+    ("a_buffer_as_large_as_allowed", a_buffer_as_large_as_allowed),
+];
+const INTERVAL: Duration = Duration::from_secs(3);
+/// Bytes of a datagram; one segment where the kernel cuts it.
+const PAYLOAD_LEN: usize = 1000;
+/// Datagrams that are sent to a socket which does not read.
+const FILL: u64 = 4000;
+
+type Case = fn() -> String;
+
+/// Settings as they were, restored with this value.
+struct Saved(Vec<(String, Vec<u8>)>);
+
+/// Two namespaces of which one kernel sends the other datagrams in bursts.
+struct Bursts {
+    _lab: Lab,
+    receiver: UdpSocket,
+    sender: Socket,
+}
+
+#[test]
+fn lab_settings_of_the_machine() {
+    // Process 1 of a guest starts its programs itself.
+    let is_guest = Path::new("/vm/programs").exists() && std::os::unix::process::parent_id() == 1;
+    if !is_guest {
+        return skip(TEST, "it changes settings of the whole machine (cargo xtask vm has its own)");
+    }
+    let mut failures = Vec::new();
+    for (name, case) in CASES {
+        let (result, why) = match catch_unwind(AssertUnwindSafe(case)) {
+            Ok(said) => ("pass", said),
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().map(String::as_str);
+                let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+                failures.push(format!("{name}: {}", text.unwrap_or("panic")));
+                ("fail", text.unwrap_or("panic").to_owned())
+            }
+        };
+        report(&format!(
+            "case={name} mode=none device=veth busy_poll=0 result={result} why={why:?}"
+        ));
+    }
+    report(&format!("done cases={}", CASES.len()));
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// A burst that is longer than the backlog: what is above is dropped.
+fn a_full_backlog() -> String {
+    const BURST: u8 = 60;
+    let saved = Saved::set(&[("net.core.netdev_max_backlog", "16")]);
+    let bursts = Bursts::new();
+    let lost_of = |rounds: u64| {
+        let held: u64 = (0..rounds).map(|_| bursts.send(BURST)).sum();
+        rounds * u64::from(BURST) - held
+    };
+    let mut lost = 0;
+    let plan = look("R-BACKLOG", || lost += lost_of(1));
+    let evidence = plan.changes[0].evidence.join("; ");
+    assert!(evidence.contains(&format!("dropped +{lost} in")), "{lost}: {evidence}");
+    assert_eq!(
+        lost_of(10),
+        10 * (u64::from(BURST) - 17),
+        "the kernel takes one more than its limit"
+    );
+    let proposed: u64 = plan.changes[0].proposed.parse().unwrap();
+    assert!(proposed >= 32, "{plan:?}");
+    let after = saved.applied(&plan, || lost_of(10));
+    assert_eq!(after, 10 * u64::from(BURST).saturating_sub(proposed + 1));
+    format!("lost 430 of 600 with 16, {after} with {proposed}")
+}
+
+/// A burst that is longer than a round of polling may be: the rest waits for the next.
+fn rounds_that_end_by_packets() -> String {
+    const BURST: u8 = 40;
+    let keys = [("net.core.netdev_budget", "32"), ("net.core.netdev_budget_usecs", "8000")];
+    let saved = Saved::set(&keys);
+    let bursts = Bursts::new();
+    let squeezed_of = |rounds: u64| {
+        let before = squeezes();
+        for _ in 0..rounds {
+            assert_eq!(bursts.send(BURST), u64::from(BURST), "late, and not lost");
+            thread::sleep(Duration::from_millis(10));
+        }
+        squeezes() - before
+    };
+    let plan = look("R-BUDGET", || {
+        squeezed_of(1);
+    });
+    let keys: Vec<&str> = plan.changes.iter().map(|change| change.key.as_str()).collect();
+    assert_eq!(keys, ["net.core.netdev_budget", "net.core.netdev_budget_usecs"]);
+    assert_eq!(plan.changes[0].proposed, "64");
+    let before = squeezed_of(50);
+    let after = saved.applied(&plan, || squeezed_of(50));
+    // Others' packets and a slow guest squeeze as well.
+    assert!(before >= 50 && after * 5 < before, "{before} before, {after} after");
+    format!("{before} squeezes of 50 bursts, then {after}")
+}
+
+/// More unread datagrams than all sockets of UDP may have.
+fn memory_of_all_udp_sockets() -> String {
+    // Above what a CPU may set aside before the count knows.
+    let saved = Saved::set(&[("net.ipv4.udp_mem", "1024 1365 2048")]);
+    // More than any figure here, so that this socket's own limit is not met.
+    let prepare = |socket: &Socket| setsockopt(socket, sockopt::RcvBufForce, &(64 << 20)).unwrap();
+    let held = || fill(prepare).0;
+    let mut first = 0;
+    let plan = look("R-PROTO-MEM", || first = held());
+    assert_eq!(plan.changes[0].key, "net.ipv4.udp_mem");
+    let before = held();
+    assert!(before < FILL, "{before} datagrams of {FILL} were held");
+    let after = saved.applied(&plan, held);
+    assert!(after * 2 > before * 3, "{before} held before, {after} after");
+    format!("{first}, {before} of {FILL} datagrams held, then {after}")
+}
+
+/// A socket with all that `rmem_max` allows, and a burst that does not fit.
+fn a_buffer_as_large_as_allowed() -> String {
+    let saved = Saved::set(&[("net.core.rmem_max", "1000000")]);
+    let fill = || fill(|socket| socket.set_recv_buffer_size(1 << 30).unwrap());
+    let held = || fill().0;
+    // A socket tells what it lost while it lives.
+    let mut first = None;
+    let plan = look("R-SOCK-MAX", || {
+        first.get_or_insert_with(fill);
+        thread::sleep(Duration::from_millis(10));
+    });
+    let first = first.unwrap().0;
+    assert_eq!(plan.changes[0].key, "net.core.rmem_max");
+    let before = held();
+    assert!(before < FILL, "{before} datagrams of {FILL} were held");
+    let after = saved.applied(&plan, held);
+    assert!(after > before, "{before} held before, {after} after");
+    format!("{first}, {before} of {FILL} datagrams held, then {after}")
+}
+
+/// Looks while `load` runs again and again; what the rule proposes, alone.
+fn look(rule: &str, mut load: impl FnMut()) -> Plan {
+    let root = Root::live();
+    let is_over = AtomicBool::new(false);
+    let looked = thread::scope(|scope| {
+        let (root, is_over) = (&root, &is_over);
+        let (sender, first_look) = std::sync::mpsc::channel::<()>();
+        let looking = scope.spawn(move || {
+            let mut sender = Some(sender);
+            let lookout = Lookout { netns: None, interval: INTERVAL };
+            let result = collect(root, &lookout, || {
+                sender.take();
+                false
+            });
+            is_over.store(true, Ordering::Relaxed);
+            result
+        });
+        // Ends without a word when all was looked at once.
+        assert!(first_look.recv().is_err());
+        // The last sample must not be in the middle of it.
+        let end = Instant::now() + INTERVAL / 2;
+        while Instant::now() < end && !is_over.load(Ordering::Relaxed) {
+            load();
+        }
+        assert!(!is_over.load(Ordering::Relaxed), "it took longer than the look");
+        looking.join().unwrap()
+    });
+    let (evidence, basis) = looked.unwrap();
+    let mut plan = tune::plan(&evidence, &Ask::default(), basis, &SetBy::default());
+    let all = format!("{plan:?}");
+    plan.changes.retain(|change| change.rule == rule);
+    assert!(!plan.changes.is_empty(), "{all}");
+    plan
+}
+
+impl Saved {
+    fn set(settings: &[(&str, &str)]) -> Self {
+        let read = |(key, _): &(&str, &str)| ((*key).to_owned(), fs::read(path(key)).unwrap());
+        let saved = Self(settings.iter().map(read).collect());
+        for (key, value) in settings {
+            fs::write(path(key), value).unwrap();
+        }
+        saved
+    }
+
+    /// What `work` gives with the plan applied; undone afterwards, byte by byte.
+    fn applied<T>(&self, plan: &Plan, work: impl FnOnce() -> T) -> T {
+        let now =
+            || -> Vec<_> { self.0.iter().map(|(key, _)| fs::read(path(key)).unwrap()).collect() };
+        let before = now();
+        let folder = env::temp_dir().join(format!("netmem-tune-machine-{}", std::process::id()));
+        let store = Store::at(folder.join("state"));
+        let place = Place::here(Root::live());
+        let applying = Applying::begin(&store, place, plan, Caution::Refuse, None).unwrap();
+        let report = applying.write(&|| false);
+        assert_eq!(report.end, End::Applied, "{report:?}");
+        for change in &plan.changes {
+            let value = fs::read_to_string(path(&change.key)).unwrap();
+            assert!(value.split_whitespace().eq(change.proposed.split_whitespace()), "{value}");
+        }
+        let result = work();
+        let report = rollback(&store, Root::live(), None, Drift::Leave).unwrap().unwrap();
+        assert_eq!((report.end, &report.left[..]), (End::RolledBack, &[][..]), "{report:?}");
+        assert_eq!(now(), before);
+        fs::remove_dir_all(folder).unwrap();
+        result
+    }
+}
+
+impl Drop for Saved {
+    fn drop(&mut self) {
+        for (key, value) in &self.0 {
+            fs::write(path(key), value).unwrap();
+        }
+    }
+}
+
+impl Bursts {
+    fn new() -> Self {
+        let lab = Lab::builder().server_address(ServerAddress::Kernel).build().unwrap();
+        // So that the kernel cuts it here, and hands on all packets one after the other.
+        let name = lab.client_link().name.clone();
+        let offloads = lab.client.run(|| Ethtool::open().unwrap().offloads_off(&name).unwrap());
+        assert!(offloads.unwrap().still_on.is_empty());
+        let address = SocketAddr::from((lab.server_link().interface.address, 7000));
+        let receiver = lab.server.run(|| UdpSocket::bind(address).unwrap()).unwrap();
+        receiver.set_nonblocking(true).unwrap();
+        let sender = lab.client.run(udp).unwrap().unwrap();
+        let segment_len = i32::try_from(PAYLOAD_LEN).unwrap();
+        setsockopt(&sender, sockopt::UdpGsoSegment, &segment_len).unwrap();
+        sender.connect(&SockAddr::from(address)).unwrap();
+        Self { _lab: lab, receiver, sender }
+    }
+
+    /// Sends so many packets at once, and returns how many came, each with its own content.
+    fn send(&self, count: u8) -> u64 {
+        let bytes: Vec<u8> = (0..count).flat_map(|number| [number; PAYLOAD_LEN]).collect();
+        assert_eq!(self.sender.send(&bytes).unwrap(), bytes.len());
+        let (mut came, mut buffer) = (0, [0; 2048]);
+        let mut last = None;
+        while let Ok(len) = self.receiver.recv(&mut buffer) {
+            assert_eq!(len, PAYLOAD_LEN);
+            assert!(buffer[..len].iter().all(|byte| *byte == buffer[0]) && last < Some(buffer[0]));
+            last = Some(buffer[0]);
+            came += 1;
+        }
+        came
+    }
+}
+
+/// Sends datagrams over loopback to a socket that `prepare` made ready; how many it held, and the socket.
+fn fill(prepare: impl FnOnce(&Socket)) -> (u64, UdpSocket) {
+    let receiver = udp().unwrap();
+    prepare(&receiver);
+    receiver.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    let sender = udp().unwrap();
+    sender.connect(&receiver.local_addr().unwrap()).unwrap();
+    for number in 0..FILL {
+        let mut datagram = [0; PAYLOAD_LEN];
+        datagram[..8].copy_from_slice(&number.to_be_bytes());
+        sender.send(&datagram).unwrap();
+    }
+    let receiver: UdpSocket = receiver.into();
+    receiver.set_nonblocking(true).unwrap();
+    let mut held = 0;
+    let mut buffer = [0; 2 * PAYLOAD_LEN];
+    let mut next = 0;
+    while let Ok(len) = receiver.recv(&mut buffer) {
+        let number = u64::from_be_bytes(buffer[..8].try_into().unwrap());
+        assert!(len == PAYLOAD_LEN && number >= next, "{number} of {len} bytes");
+        next = number + 1;
+        held += 1;
+    }
+    (held, receiver)
+}
+
+fn udp() -> std::io::Result<Socket> {
+    Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))
+}
+
+/// Rounds of polling of all CPUs that ended with work left.
+fn squeezes() -> u64 {
+    let text = fs::read_to_string("/proc/net/softnet_stat").unwrap();
+    let third = |line: &str| u64::from_str_radix(line.split(' ').nth(2).unwrap(), 16).unwrap();
+    text.lines().map(third).sum()
+}
+
+fn path(key: &str) -> String {
+    format!("/proc/sys/{}", key.replace('.', "/"))
+}
+
+/// Prints a line for `xtask vm`.
+fn report(line: &str) {
+    if env::var_os("NETMEM_CASES_REPORT").is_some() {
+        println!("netmem-vm {line}");
+    }
+}
