@@ -19,9 +19,9 @@ unless a rule of crates/cli/tests/differential/rules.rs says why it may be.
 Without tshark it is skipped. NETMEM_DIFFERENTIAL_SHOW=N shows N differences.
 ";
 
-/// The comparison, in a build of its own: the files are many.
-const TEST: [&str; 6] =
-    ["test", "--locked", "-p", "netmem-cli", "--test=differential", "--all-features"];
+/// The comparison, as `xtask test` builds it. It runs by itself: the files are many.
+const TEST: [&str; 5] =
+    ["test", "--workspace", "--all-features", "--locked", "--test=differential"];
 const DRIVER: [&str; 4] = ["--", "--nocapture", "--exact", "our_fields_are_those_of_tshark"];
 
 /// Compares the captures of a folder.

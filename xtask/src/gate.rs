@@ -122,7 +122,7 @@ pub(crate) fn run(
         skip(workspace, report, &format!("{RECORD} is of {theirs}, this is {ours}"));
         return Ok(());
     }
-    if !report.step("gate build", &mut workspace.cargo(&measure::BUILD)).ok {
+    if !report.step("gate build", &mut measure::build(workspace)).ok {
         return Ok(());
     }
     println!();

@@ -1,7 +1,8 @@
 //! `xtask lab`: the end-to-end scenarios, each a test function of the command's `lab` and `faults`
 //! tests.
 //!
-//! A scenario makes its own namespaces and runs the release build of everything, one at a time.
+//! A scenario makes its own namespaces and runs the command as it is released, one at a time. The scenarios
+//! themselves are what `xtask test` has built.
 
 use std::process::Stdio;
 
@@ -15,13 +16,16 @@ usage: cargo xtask lab [NAME..]
        cargo xtask lab --list
 
 Runs the scenarios of crates/cli/tests/lab.rs and faults.rs in their own
-namespaces, release build, one at a time. No NAME means all; the name of a
-module means all in it. `--list` prints the names.
+namespaces with the release build of the command, one at a time. No NAME means
+all; the name of a module means all in it. `--list` prints the names.
 ";
 
 const SOURCES: [&str; 2] = ["crates/cli/tests/lab.rs", "crates/cli/tests/faults.rs"];
-const BUILD: [&str; 9] =
-    ["test", "--release", "--locked", "-p", "netmem-cli", "--test", "lab", "--test", "faults"];
+const COMMAND: [&str; 3] = ["build", "--release", "--locked"];
+const BUILD: [&str; 8] =
+    ["test", "--workspace", "--all-features", "--locked", "--test", "lab", "--test", "faults"];
+/// Names the command that the scenarios run.
+const VARIABLE: &str = "NETMEM_COMMAND";
 
 /// Runs the named scenarios, or all.
 ///
@@ -41,8 +45,12 @@ pub(crate) fn run(
         report.check("lab", || vec![format!("{missing} does not exist: no scenario to run")]);
         return Ok(());
     }
-    if !report.step("lab build", workspace.cargo(&BUILD).arg("--no-run")).ok {
-        return Ok(());
+    let builds =
+        [("lab command", &COMMAND[..]), ("lab build", &[&BUILD[..], &["--no-run"]].concat())];
+    for (name, words) in builds {
+        if !report.step(name, &mut workspace.cargo(words)).ok {
+            return Ok(());
+        }
     }
     let known = match scenarios(workspace) {
         Ok(known) => known,
@@ -61,6 +69,7 @@ pub(crate) fn run(
         return Ok(());
     }
     let mut command = workspace.cargo(&BUILD);
+    command.env(VARIABLE, workspace.target_dir().join("release/netmem"));
     // All failures of both programs are shown, not those of the first alone.
     command.arg("--no-fail-fast");
     command.args(["--", "--nocapture", "--test-threads=1", "--exact"]).args(&chosen);

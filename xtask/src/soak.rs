@@ -7,6 +7,7 @@
 use std::path;
 use std::process::Command;
 
+use crate::gate::measure::SELECTION;
 use crate::report::Report;
 use crate::workspace::Workspace;
 
@@ -49,13 +50,10 @@ enum Wire {
 }
 
 impl Wire {
-    /// The bench; the same words build it and run it.
-    fn bench(self) -> &'static [&'static str] {
+    fn bench(self) -> &'static str {
         match self {
-            Self::Fake => {
-                &["bench", "--locked", "-p", "netmem", "--bench", "soak", "--features", "test-util"]
-            }
-            Self::Veth => &["bench", "--locked", "-p", "netmem", "--bench", "soak_veth"],
+            Self::Fake => "soak",
+            Self::Veth => "soak_veth",
         }
     }
 
@@ -98,10 +96,12 @@ pub(crate) fn short(workspace: &Workspace, report: &mut Report) {
 
 fn soak(workspace: &Workspace, report: &mut Report, Wanted { wire, packets, json }: &Wanted) {
     let name = wire.name();
-    if !report.step(&format!("{name} build"), workspace.cargo(wire.bench()).arg("--no-run")).ok {
+    // The same words build it and run it, and most of it is the gate's.
+    let words = [&["bench"], &SELECTION[..], &["--bench", wire.bench()]].concat();
+    if !report.step(&format!("{name} build"), workspace.cargo(&words).arg("--no-run")).ok {
         return;
     }
-    let mut command: Command = workspace.cargo(wire.bench());
+    let mut command: Command = workspace.cargo(&words);
     command.args(["--", "--packets", &packets.to_string()]);
     if let Some(file) = json {
         command.args(["--json", file]);

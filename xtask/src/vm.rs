@@ -5,7 +5,7 @@
 //! is fetched stays below `target/vm`. The guest reaches no network.
 //!
 //! ```text
-//!   debs --packages--> kernel, qemu, busybox      cargo --static build--> test programs
+//!   debs --packages--> kernel, qemu, busybox      cargo build, ldd--> test programs
 //!                            '--------> initrd <---------'
 //!                                         |
 //!                  qemu: kernel + initrd + device --two serial lines--> console --> results
@@ -24,7 +24,7 @@ mod table;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use self::console::Outcome;
@@ -46,8 +46,8 @@ usage: cargo xtask vm [--kernel SERIES].. [--device NAME].. [--test NAME]..
        cargo xtask vm --table FILE
 
 Boots kernels of the Debian archive in QEMU (emulation, no KVM) and runs test
-programs of crates/netmem/tests and crates/host/tests inside, statically
-linked, `vm_smoke` unless named. Neither option means all machines of
+programs of crates/netmem/tests and crates/host/tests inside, `vm_smoke`
+unless named. Neither option means all machines of
 `--list`, or for other programs those that refuse nothing; one of them chooses
 among these; both together make any pair. ARGUMENTs go to the programs.
 
@@ -85,8 +85,9 @@ const SHORT: [&str; 10] = [
     "tune_machine",
 ];
 
-/// The packages whose test programs can run in a guest, and where they are.
-const PACKAGES: [(&str, &str); 2] = [("netmem", "crates/netmem"), ("netmem-host", "crates/host")];
+/// Where the test programs are that can run in a guest.
+const FOLDERS: [&str; 2] = ["crates/netmem/tests", "crates/host/tests"];
+const BUILD: [&str; 5] = ["test", "--workspace", "--all-features", "--locked", "--no-run"];
 
 /// What the command line asks for.
 #[derive(Debug, Default, PartialEq)]
@@ -117,8 +118,14 @@ impl Pair {
     }
 }
 
-/// A test program, built.
-type Program = (String, Vec<u8>);
+/// The test programs.
+#[derive(Debug)]
+struct Built {
+    /// By name, in the order in which they run.
+    programs: Vec<(String, Vec<u8>)>,
+    /// What they are linked with, by path.
+    libraries: Vec<(String, Vec<u8>)>,
+}
 
 /// Runs the machines asked for.
 ///
@@ -175,10 +182,10 @@ fn run_pairs(workspace: &Workspace, wanted: &Wanted, pairs: &[Pair], report: &mu
             return;
         }
     };
-    let Some(programs) = build(workspace, wanted, report) else { return };
+    let Some(built) = build(workspace, wanted, report) else { return };
     let mut all = Vec::new();
     for pair in pairs {
-        match boot(&debs, &folder, pair, (wanted, &programs)) {
+        match boot(&debs, &folder, pair, (wanted, &built)) {
             Ok(results) => {
                 report.ran(&pair.name(), results.tally(), results.transcript.took);
                 excuse(workspace, report, &pair.name(), &results);
@@ -196,46 +203,65 @@ fn run_pairs(workspace: &Workspace, wanted: &Wanted, pairs: &[Pair], report: &mu
     }
 }
 
-/// Builds the test programs without shared libraries; `None` when that failed.
-///
-/// Whether the C library is linked in is decided by the last link alone: all that the programs are made
-/// of is what the machine's own tests use, and built for them.
-fn build(workspace: &Workspace, wanted: &Wanted, report: &mut Report) -> Option<Vec<Program>> {
-    let mut programs = Vec::new();
-    for test in &wanted.tests {
-        let Some(package) = package(&workspace.root, test) else {
-            report.check("vm build", || vec![format!("no crate's tests have a program {test}")]);
-            return None;
-        };
-        let command = |more: &[&str]| {
-            let mut command = workspace.cargo(&["rustc", "--locked", "-p", package]);
-            command.args(["--all-features", "--profile", "test", "--test", test]).args(more);
-            command.args(["--", "-C", "target-feature=+crt-static", "-C", "strip=symbols"]);
-            command
-        };
-        if !report.step("vm build", &mut command(&[])).ok {
-            return None;
-        }
-        let messages = command(&["--message-format=json"]).stderr(Stdio::null()).output();
-        let messages = messages.map(|output| output.stdout).unwrap_or_default();
-        let messages = String::from_utf8_lossy(&messages);
-        let bytes = executable(&messages, test).and_then(|path| fs::read(path).ok());
-        let Some(bytes) = bytes else {
-            report.check("vm build", || vec![format!("cargo does not say where {test} is")]);
-            return None;
-        };
-        programs.push((test.clone(), bytes));
+/// Builds the test programs as `xtask test` builds them; `None` when that failed.
+fn build(workspace: &Workspace, wanted: &Wanted, report: &mut Report) -> Option<Built> {
+    let unknown = wanted.tests.iter().find(|test| !is_program(&workspace.root, test));
+    if let Some(test) = unknown {
+        report.check("vm build", || vec![format!("no crate's tests have a program {test}")]);
+        return None;
     }
-    Some(programs)
+    let named = wanted.tests.iter().flat_map(|test| ["--test", test]);
+    let words: Vec<&str> = BUILD.into_iter().chain(named).collect();
+    if !report.step("vm build", &mut workspace.cargo(&words)).ok {
+        return None;
+    }
+    let mut messages = workspace.cargo(&words);
+    let messages = messages.arg("--message-format=json").stderr(Stdio::null()).output();
+    let messages = messages.map(|output| output.stdout).unwrap_or_default();
+    match Built::find(&String::from_utf8_lossy(&messages), &wanted.tests) {
+        Ok(built) => Some(built),
+        Err(why) => {
+            report.check("vm build", || vec![why]);
+            None
+        }
+    }
 }
 
-/// Finds the package that has a test program of that name.
-fn package(root: &Path, test: &str) -> Option<&'static str> {
-    let has = |folder: &str| {
-        let files = [format!("{test}.rs"), format!("{test}/main.rs")];
-        files.iter().any(|file| root.join(folder).join("tests").join(file).is_file())
-    };
-    PACKAGES.iter().find(|(_, folder)| has(folder)).map(|(package, _)| *package)
+impl Built {
+    /// Reads the programs that cargo's messages name, and what they are linked with.
+    fn find(messages: &str, tests: &[String]) -> Result<Self, String> {
+        let read = |path: &str| fs::read(path).map_err(|e| format!("read {path}: {e}"));
+        let mut built = Self { programs: Vec::new(), libraries: Vec::new() };
+        for test in tests {
+            let path = executable(messages, test)
+                .ok_or_else(|| format!("cargo does not say where {test} is"))?;
+            for library in libraries(path)? {
+                if !built.libraries.iter().any(|(known, _)| *known == library) {
+                    built.libraries.push((library.clone(), read(&library)?));
+                }
+            }
+            built.programs.push((test.clone(), read(path)?));
+        }
+        Ok(built)
+    }
+}
+
+/// The shared libraries of a program, and its loader.
+fn libraries(program: &str) -> Result<Vec<String>, String> {
+    let output = Command::new("ldd").arg(program).output().map_err(|e| format!("run ldd: {e}"))?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() || said.contains("not found") {
+        return Err(format!("ldd {program}: {}{said}", String::from_utf8_lossy(&output.stderr)));
+    }
+    // A path each, with or without a name in front; the kernel's own page has none.
+    let paths = said.split_whitespace().filter(|word| word.starts_with('/'));
+    Ok(paths.map(String::from).collect())
+}
+
+/// Tells whether a crate has a test program of that name.
+fn is_program(root: &Path, test: &str) -> bool {
+    let files = [format!("{test}.rs"), format!("{test}/main.rs")];
+    FOLDERS.iter().any(|folder| files.iter().any(|file| root.join(folder).join(file).is_file()))
 }
 
 /// Finds a test program among cargo's messages, each a line of JSON.
@@ -253,7 +279,7 @@ fn boot(
     debs: &Debs,
     folder: &Path,
     pair: &Pair,
-    (wanted, programs): (&Wanted, &[Program]),
+    (wanted, built): (&Wanted, &Built),
 ) -> Result<Results, Lack> {
     let device = pair.device;
     let kernel = Kernel::newest(&debs.names("linux-")?, &pair.series, device.flavour)
@@ -279,7 +305,8 @@ fn boot(
     let contents = initrd::Contents {
         busybox: &fs::read(busybox).map_err(|e| format!("read busybox: {e}"))?,
         modules: &modules,
-        programs,
+        programs: &built.programs,
+        libraries: &built.libraries,
         arguments: &[&["--nocapture".into(), "--test-threads=1".into()], &wanted.arguments[..]]
             .concat(),
         driver: device.driver,
@@ -296,7 +323,7 @@ fn boot(
     write(&run.join("command"), command.as_bytes())?;
     println!("vm: booting {} with {}", pair.series, device.name);
     let transcript = qemu.run(&machine, &run.join("console"))?;
-    let mut findings = transcript.findings(programs.len());
+    let mut findings = transcript.findings(built.programs.len());
     if let Some(folder) = &wanted.record {
         findings.extend(record::unpack(&run.join("console"), &folder.join(&pair.series)).err());
     }
@@ -489,13 +516,21 @@ mod tests {
     }
 
     #[test]
-    fn a_program_belongs_to_the_crate_that_has_its_file() {
+    fn a_program_is_a_file_or_a_folder() {
         let root = Workspace::discover().unwrap().root;
-        assert_eq!(package(&root, "vm_smoke"), Some("netmem"));
-        assert_eq!(package(&root, "kernel_cases"), Some("netmem"), "a folder");
-        assert_eq!(package(&root, "kernel_sources"), Some("netmem-host"));
-        assert_eq!(package(&root, "tune_machine"), Some("netmem-host"));
-        assert_eq!(package(&root, "no_such_program"), None);
+        for name in ["vm_smoke", "kernel_cases", "kernel_sources", "tune_machine"] {
+            assert!(is_program(&root, name), "{name}");
+        }
+        assert!(!is_program(&root, "no_such_program"));
+    }
+
+    #[test]
+    fn a_program_brings_its_loader() {
+        let own = std::env::current_exe().unwrap();
+        let found = libraries(own.to_str().unwrap()).unwrap();
+        assert!(found.iter().any(|path| path.contains("/ld-linux")), "{found:?}");
+        assert!(found.iter().any(|path| path.contains("/libc.so")), "{found:?}");
+        assert!(libraries("/no/such/program").is_err());
     }
 
     #[test]

@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::{NETMEM, Respond, bed, json, ours_in_kernel, run, turn};
+use support::{Respond, bed, json, netmem, ours_in_kernel, run, turn};
 
 /// The program behind the first article got between 12 % and 67 % of these right, with no loss in its
 /// counters.
@@ -112,7 +112,7 @@ fn unprivileged() {
     let Some(_turn) = turn("unprivileged") else { return };
     // Another user may not be able to reach the build's folder.
     let copy = std::env::temp_dir().join(format!("netmem-unprivileged-{}", std::process::id()));
-    std::fs::copy(NETMEM, &copy).unwrap();
+    std::fs::copy(netmem(), &copy).unwrap();
     let mut command = Command::new(&copy);
     command.args(["lab", "--bursts", "10", "--latency", "0", "--flood", "0", "--json"]);
     let output = command.uid(65534).gid(65534).output().unwrap();
@@ -141,7 +141,7 @@ fn sigkill() {
     let Some(_turn) = turn("sigkill") else { return };
     let before = support::Traces::now();
     for round in 0..20u64 {
-        let mut child = Command::new(NETMEM)
+        let mut child = Command::new(netmem())
             .args(["lab", "--bursts", "0", "--latency", "0", "--flood", "60"])
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::null())

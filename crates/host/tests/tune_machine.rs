@@ -173,7 +173,7 @@ fn a_buffer_as_large_as_allowed() -> String {
     let before = held();
     assert!(before < FILL, "{before} datagrams of {FILL} were held");
     let after = saved.applied(&plan, held);
-    assert!(after > before, "{before} held before, {after} after");
+    assert!(after * 2 > before * 3, "{before} held before, {after} after");
     format!("{first}, {before} of {FILL} datagrams held, then {after}")
 }
 

@@ -10,10 +10,8 @@ use super::figures::Figures;
 use super::{BATCHES, CASES, Case};
 use crate::workspace::Workspace;
 
-/// Builds the benches as they are counted.
-pub(super) const BUILD: [&str; 13] = [
-    "bench",
-    "--no-run",
+/// The packages that have benches, and what these need of them.
+pub(crate) const SELECTION: [&str; 9] = [
     "--locked",
     "-p",
     "netmem-wire",
@@ -21,11 +19,14 @@ pub(super) const BUILD: [&str; 13] = [
     "netmem",
     "-p",
     "netmem-cli",
-    "--bench",
-    "gate",
     "--features",
     "netmem/test-util,netmem-cli/test-util",
 ];
+
+/// Builds the benches as they are counted.
+pub(super) fn build(workspace: &Workspace) -> Command {
+    workspace.cargo(&[&["bench", "--no-run"], &SELECTION[..], &["--bench", "gate"]].concat())
+}
 
 /// Asks for valgrind's version.
 ///
@@ -63,7 +64,7 @@ pub(super) fn facts(workspace: &Workspace, valgrind: &str) -> Result<Figures, St
 /// # Errors
 /// When a bench is missing or fails, or callgrind collects nothing.
 pub(super) fn all(workspace: &Workspace, figures: &mut Figures) -> Result<(), String> {
-    let benches = said(workspace.cargo(&BUILD).arg("--message-format=json"))?;
+    let benches = said(build(workspace).arg("--message-format=json"))?;
     let folder = workspace.target_dir().join("gate");
     fs::create_dir_all(&folder).map_err(|e| format!("make {}: {e}", folder.display()))?;
     for case in CASES {

@@ -19,8 +19,10 @@ pub(super) struct Contents<'c> {
     pub(super) busybox: &'c [u8],
     /// In the order in which they are loaded.
     pub(super) modules: &'c [Module],
-    /// Static programs by name, run in this order.
+    /// Programs by name, run in this order.
     pub(super) programs: &'c [(String, Vec<u8>)],
+    /// What these are linked with, by absolute path.
+    pub(super) libraries: &'c [(String, Vec<u8>)],
     /// What each program gets on its command line.
     pub(super) arguments: &'c [String],
     /// The driver of the two interfaces; `None` when the programs make their own.
@@ -52,6 +54,9 @@ pub(super) fn build(contents: &Contents) -> Vec<u8> {
         programs += &format!("{name}\n");
     }
     archive.entry("vm/programs", PROGRAM, programs.as_bytes());
+    for (path, bytes) in contents.libraries {
+        archive.file(path.trim_start_matches('/'), bytes);
+    }
     if !contents.record.is_empty() {
         archive.entry("vm/record", PROGRAM, contents.record.as_bytes());
     }
@@ -81,6 +86,14 @@ struct Archive {
 impl Archive {
     fn entry(&mut self, name: &str, mode: u32, content: &[u8]) {
         self.raw(name, mode, content, (0, 0));
+    }
+
+    /// A program, and the folders that it is in; a folder may be there twice.
+    fn file(&mut self, path: &str, content: &[u8]) {
+        for (at, _) in path.match_indices('/') {
+            self.entry(&path[..at], DIRECTORY, &[]);
+        }
+        self.entry(path, PROGRAM, content);
     }
 
     /// `/dev/console`: process 1 gets it as its standard streams before anything is mounted.
@@ -178,6 +191,7 @@ mod tests {
             busybox: b"b",
             modules: &modules,
             programs: &programs,
+            libraries: &[("/lib/a/libc.so".to_owned(), b"c".to_vec())],
             arguments: &["--exact".into(), "it's".into()],
             driver: Some("igb"),
             environment: &[("MODES", "native;reboot".into())],
@@ -192,6 +206,7 @@ mod tests {
         assert_eq!(content("vm/modules"), "veth\n");
         assert_eq!(content("vm/programs"), "smoke\n");
         assert_eq!(content("vm/smoke.program"), "p");
+        assert_eq!(content("lib/a/libc.so"), "c");
         let settings = "driver='igb'\nexport MODES='native;reboot'\nset -- '--exact' 'it'\\''s'\n";
         assert_eq!(content("vm/settings"), settings);
         assert!(content("init").starts_with("#!/bin/busybox sh\n"));

@@ -6,7 +6,7 @@ use std::{os::unix::process::CommandExt as _, process::Command};
 
 use serde_json::Value;
 
-use crate::support::{NETMEM, Ran, bed, json, run, scenario, texts, turn};
+use crate::support::{Ran, bed, json, netmem, run, scenario, texts, turn};
 
 /// The lines of a check on an interface, or on the host.
 fn lines<'a>(report: &'a Value, interface: Option<&str>, check: &str) -> Vec<&'a Value> {
@@ -106,7 +106,7 @@ fn without_privilege() {
     let as_nobody = |words: &[&str]| {
         // A copy that anybody may run.
         let program = std::env::temp_dir().join(format!("netmem-doctor-{}", std::process::id()));
-        std::fs::copy(NETMEM, &program).unwrap();
+        std::fs::copy(netmem(), &program).unwrap();
         let output = Command::new(&program).args(words).uid(65534).gid(65534).output();
         std::fs::remove_file(&program).unwrap();
         let output = output.unwrap();

@@ -4,13 +4,13 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    env, fs,
     io::Read as _,
     net::Ipv4Addr,
     os::fd::AsFd as _,
     process::{Child, Command, Output, Stdio},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
@@ -30,7 +30,16 @@ use netmem_host::{
 };
 use nix::poll::{PollFd, PollFlags, poll};
 
-pub(crate) const NETMEM: &str = env!("CARGO_BIN_EXE_netmem");
+/// The command that runs: that of `cargo xtask lab`, else the one that was built with the tests.
+pub(crate) fn netmem() -> &'static str {
+    static PATH: LazyLock<String> = LazyLock::new(|| {
+        let named = env::var("NETMEM_COMMAND");
+        let path = named.unwrap_or_else(|_| env!("CARGO_BIN_EXE_netmem").to_owned());
+        // As the kernel names what a process runs.
+        fs::canonicalize(path).unwrap().into_os_string().into_string().unwrap()
+    });
+    &PATH
+}
 
 /// A finished run.
 #[derive(Debug)]
@@ -115,7 +124,7 @@ pub(crate) fn start(words: &[&str]) -> Running {
 
 /// Starts netmem by `wrapper`, a program with arguments that takes the command to become.
 pub(crate) fn start_by(wrapper: &[&str], words: &[&str]) -> Running {
-    let all = [wrapper, &[NETMEM], words].concat();
+    let all = [wrapper, &[netmem()], words].concat();
     let mut command = Command::new(all[0]);
     // A confined worker that may be asked for a backtrace reads its symbols first, for a second and more
     // in a debug build: whoever runs these tests may have asked for those of the tests.
@@ -128,8 +137,8 @@ pub(crate) fn start_by(wrapper: &[&str], words: &[&str]) -> Running {
 /// Whether the programs are installed; else the test is noted as a skip.
 pub(crate) fn has_programs(test: &str, names: &[&str]) -> bool {
     let is_missing = |name: &&&str| {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        !std::env::split_paths(&path).any(|folder| folder.join(name).exists())
+        let path = env::var_os("PATH").unwrap_or_default();
+        !env::split_paths(&path).any(|folder| folder.join(name).exists())
     };
     let missing = names.iter().find(is_missing);
     if let Some(missing) = missing {
@@ -585,7 +594,7 @@ impl Traces {
 fn is_ours(process: &str) -> bool {
     let exe = fs::read_link(format!("{process}/exe"));
     exe.is_ok_and(|exe| {
-        exe.as_os_str() == NETMEM || std::env::current_exe().is_ok_and(|own| own == exe)
+        exe.as_os_str() == netmem() || env::current_exe().is_ok_and(|own| own == exe)
     })
 }
 
@@ -627,7 +636,7 @@ fn target(link: &str) -> Option<String> {
 /// How many processes run the command under test.
 fn processes() -> usize {
     let of_us = |process: &String| {
-        fs::read_link(format!("{process}/exe")).is_ok_and(|exe| exe.as_os_str() == NETMEM)
+        fs::read_link(format!("{process}/exe")).is_ok_and(|exe| exe.as_os_str() == netmem())
     };
     numbered("/proc").iter().filter(|process| of_us(process)).count()
 }
