@@ -30,7 +30,7 @@ use netmem_host::{
 };
 use netmem_wire::filter::{Action, Rule, Rules};
 use serde_json::Value;
-use support::{Bed, NETMEM, Ran, Respond, bed, has_programs, json, run, texts, turn};
+use support::{Bed, Ran, Respond, bed, has_programs, json, netmem, run, texts, turn};
 
 /// A program under observation; killed when dropped.
 struct Watched(Child);
@@ -63,7 +63,7 @@ impl Watched {
 
 /// Runs the command; what it prints is more than fits into a pipe.
 fn maps_ran(pid: u32, words: &[&str]) -> Ran {
-    let mut command = Command::new(NETMEM);
+    let mut command = Command::new(netmem());
     let output = command.arg("maps").arg(pid.to_string()).args(words).output().unwrap();
     let (stdout, stderr) = texts(&output);
     Ran { code: output.status.code(), stdout, stderr }
@@ -284,7 +284,7 @@ fn levels_in_top() {
     let sizes = RingSizes { rx: 256, tx: 512, fill: 1024, completion: 2048 };
     let client = pings(&bed, 60);
     let top = |format: &str| {
-        let output = Command::new(NETMEM).args(["top", format]).output().unwrap();
+        let output = Command::new(netmem()).args(["top", format]).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
     };
@@ -542,7 +542,7 @@ fn picture() {
 fn unprivileged() {
     let Some(_turn) = turn("maps::unprivileged") else { return };
     let copy = std::env::temp_dir().join(format!("netmem-maps-{}", std::process::id()));
-    std::fs::copy(NETMEM, &copy).unwrap();
+    std::fs::copy(netmem(), &copy).unwrap();
     let as_nobody = |program: &std::ffi::OsStr| {
         let mut command = Command::new(program);
         command

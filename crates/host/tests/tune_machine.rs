@@ -14,7 +14,7 @@
 //!
 //! Planted and caught: the backlog not raised; the time of a round raised without its packets; `udp_mem`'s
 //! third number raised alone; `rmem_max` raised to what the socket has already; a rollback that leaves the
-//! first of two settings.
+//! first of two settings; a least number that is one too small.
 #![allow(clippy::unwrap_used, reason = "a test: an error where none may be is a failure")]
 #![allow(clippy::print_stdout, reason = "the protocol of xtask vm")]
 
@@ -28,8 +28,11 @@ use std::{env, fs};
 
 use netmem_host::lab::{Lab, ServerAddress, skip};
 use netmem_host::netlink::Ethtool;
+use netmem_host::proc::Scope;
 use netmem_host::source::Root;
+use netmem_host::sysctl::{self, Arity, KEYS};
 use netmem_host::tune::evidence::{Lookout, collect};
+use netmem_host::tune::facts::Bounds;
 use netmem_host::tune::{
     self, Applying, Ask, Caution, Drift, End, Place, Plan, SetBy, Store, rollback,
 };
@@ -38,7 +41,8 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 const TEST: &str = "tune_machine";
 /// Each ends with what was seen.
-const CASES: [(&str, Case); 4] = [
+const CASES: [(&str, Case); 5] = [
+    ("numbers_that_are_taken", numbers_that_are_taken),
     ("a_full_backlog", a_full_backlog),
     ("rounds_that_end_by_packets", rounds_that_end_by_packets),
     ("memory_of_all_udp_sockets", memory_of_all_udp_sockets),
@@ -49,6 +53,25 @@ const INTERVAL: Duration = Duration::from_secs(3);
 const PAYLOAD_LEN: usize = 1000;
 /// Datagrams that are sent to a socket which does not read.
 const FILL: u64 = 4000;
+/// Tried beside the ends of each setting's bounds.
+const NUMBERS: [i128; 16] = [
+    -2,
+    -1,
+    0,
+    1,
+    2,
+    255,
+    256,
+    300,
+    4096,
+    7999,
+    8000,
+    65_535,
+    65_536,
+    i32::MAX as i128,
+    i32::MAX as i128 + 1,
+    u64::MAX as i128 + 1,
+];
 
 type Case = fn() -> String;
 
@@ -175,6 +198,47 @@ fn a_buffer_as_large_as_allowed() -> String {
     let after = saved.applied(&plan, held);
     assert!(after * 2 > before * 3, "{before} held before, {after} after");
     format!("{first}, {before} of {FILL} datagrams held, then {after}")
+}
+
+/// What each global setting takes and what it refuses, by what is known of its bounds.
+fn numbers_that_are_taken() -> String {
+    let mut tried = 0;
+    let mut wrong = Vec::new();
+    for key in KEYS.iter().filter(|key| key.arity == Arity::Scalar) {
+        // A namespace's own are compared elsewhere, with more texts.
+        let is_global = sysctl::scopes().as_ref().unwrap()[key.name].scope() == Some(Scope::Global);
+        let Ok(before) = fs::read(path(key.name)) else { continue };
+        if !is_global {
+            continue;
+        }
+        let bounds = Bounds::of(key.name);
+        let ends = [bounds.min - 1, bounds.min, bounds.max, bounds.max + 1];
+        for number in ends.into_iter().chain(NUMBERS).filter(|number| !is_costly(key.name, *number))
+        {
+            let is_taken = fs::write(path(key.name), number.to_string()).is_ok();
+            fs::write(path(key.name), &before).unwrap();
+            tried += 1;
+            if is_taken != bounds.contains(number) {
+                wrong.push(format!("{} {number}: {is_taken}", key.name));
+            }
+        }
+        assert_eq!(fs::read(path(key.name)).unwrap(), before, "{}", key.name);
+    }
+    assert!(wrong.is_empty(), "{wrong:?}");
+    assert!(tried > 100, "{tried}");
+    format!("{tried} numbers")
+}
+
+/// Whether a number is not tried: the kernel would make a table of so many entries, or its end is not known.
+fn is_costly(key: &str, number: i128) -> bool {
+    match key {
+        "net.core.rps_sock_flow_entries" => (1 << 16..=1 << 29).contains(&number),
+        "net.core.bpf_jit_limit" => !(1..=1 << 16).contains(&number),
+        "net.core.netdev_budget_usecs" => number < 8000,
+        "net.core.flow_limit_table_len" => number > 1 << 16 && number <= 1 << 30,
+        key if key.ends_with("unres_qlen") => (1_000_000..i32::MAX.into()).contains(&number),
+        _ => false,
+    }
 }
 
 /// Looks while `load` runs again and again; what the rule proposes, alone.

@@ -126,6 +126,10 @@ pub(super) fn skb_defer_max(machine: &Machine) -> Option<Value> {
     number(if machine.since(6, 19) { 128 } else { 64 })
 }
 
+pub(super) fn route_max_size(machine: &Machine) -> Option<Value> {
+    number(if machine.since(6, 3) { i32::MAX.into() } else { 4096 })
+}
+
 pub(super) fn page(machine: &Machine) -> Option<Value> {
     number(machine.page_bytes.try_into().ok()?)
 }

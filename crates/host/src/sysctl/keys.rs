@@ -9,9 +9,9 @@
 use super::Arity::{Scalar, Text, Triple};
 use super::Unit::{Bool, Bytes, Choice, Count, Microseconds, Packets, Pages, Seconds};
 use super::defaults::{
-    half_of_tcp_hash, mem_pcpu_rsv, number, optmem_max, page, skb_defer_max, socket_default,
-    socket_max, tcp_limit_output_bytes, tcp_max_syn_backlog, tcp_mem, tcp_rmem, tcp_wmem, udp_mem,
-    unknown,
+    half_of_tcp_hash, mem_pcpu_rsv, number, optmem_max, page, route_max_size, skb_defer_max,
+    socket_default, socket_max, tcp_limit_output_bytes, tcp_max_syn_backlog, tcp_mem, tcp_rmem,
+    tcp_wmem, udp_mem, unknown,
 };
 use super::{Key, Unit};
 use crate::proc::Scope::{Global, Namespace};
@@ -264,10 +264,41 @@ keys! {
         "Most memory of IPv6 fragments that wait for the rest."
     "net.ipv6.ip6frag_low_thresh" Scalar Bytes, Namespace IP_SYSCTL
         default (|_| number(3 << 20)) "3145728"
-        "Where throwing IPv6 fragments away ends."
+        "Nothing since 4.17; before that where throwing fragments away ended."
     "net.ipv6.ip6frag_time" Scalar Seconds, Namespace IP_SYSCTL
         default (|_| number(60)) "60"
         "How long an IPv6 fragment waits for the rest."
+    "net.ipv6.route.max_size" Scalar Count, Namespace IP_SYSCTL
+        default (route_max_size) "2147483647 since 6.3, before that 4096"
+        "Nothing since 6.3; before that the most IPv6 routes in use."
+    "net.ipv6.neigh.default.gc_thresh1" Scalar Count, Global IP_SYSCTL
+        default (|_| number(128)) "128"
+        "Neighbour entries under which none is thrown away."
+    "net.ipv6.neigh.default.gc_thresh2" Scalar Count, Global IP_SYSCTL
+        default (|_| number(512)) "512"
+        "Neighbour entries above which those older than five seconds are thrown away."
+    "net.ipv6.neigh.default.gc_thresh3" Scalar Count, Global IP_SYSCTL
+        default (|_| number(1024)) "1024"
+        "Most neighbour entries that are not permanent."
+    "net.ipv6.neigh.default.unres_qlen_bytes" Scalar Bytes, Global IP_SYSCTL
+        default (socket_default) "as net.core.wmem_default"
+        "Most memory of packets that wait for a neighbour's hardware address, for each neighbour."
+    "net.ipv6.neigh.default.unres_qlen" Scalar Packets, Global IP_SYSCTL
+        default (|_| number(101)) "101, from unres_qlen_bytes"
+        "The same as a number of packets, from before 3.3."
+    "net.sctp.sctp_mem" Triple Pages, Global IP_SYSCTL
+        default (unknown) "by the size of memory, in the ratio 3:4:6"
+        "Memory of all SCTP sockets: under the first number pressure ends, above the second it \
+            begins, above the third memory is refused."
+    "net.sctp.sctp_rmem" Triple Bytes, Global IP_SYSCTL
+        default (unknown) "by the size of memory"
+        "Receive buffer of an SCTP socket: what it has even under pressure, and two more numbers."
+    "net.sctp.sctp_wmem" Triple Bytes, Global IP_SYSCTL
+        default (unknown) "by the size of memory"
+        "Send buffer of an SCTP socket: what it has even under pressure, and two more numbers."
+    "net.tipc.tipc_rmem" Triple Bytes, Global NET_SYSCTL
+        default (unknown) "4252725 34021800 68043600"
+        "Receive buffer of a TIPC socket: the second number is what it begins with."
     "net.unix.max_dgram_qlen" Scalar Packets, Namespace IP_SYSCTL
         default (|_| number(10)) "10"
         "Most datagrams that wait at a Unix socket."

@@ -4,7 +4,7 @@
 //! Read by [`lint`](super::lint) and by whoever explains a setting, so that both say the same.
 //! Source: Documentation/networking/ip-sysctl.rst, Documentation/admin-guide/sysctl/net.rst,
 //! kernel/sysctl.c, net/ipv4/sysctl_net_ipv4.c, net/core/sysctl_net_core.c, kernel 6.18. The bounds of
-//! settings of a network namespace are tested against the kernel that runs.
+//! settings of a network namespace are tested against the kernel that runs, those of global ones on 7.3.
 
 use crate::sysctl::{Machine, Unit};
 
@@ -32,6 +32,8 @@ pub struct Bounds {
     pub min: i128,
     /// The largest.
     pub max: i128,
+    /// Whether of those between only powers of two are taken.
+    pub only_powers_of_two: bool,
 }
 
 impl Fact {
@@ -44,8 +46,17 @@ impl Fact {
 impl Bounds {
     /// The numbers that each element of a setting may have: those that are known, else those of an `int`.
     pub fn of(key: &str) -> Self {
-        let int = || Self { min: i32::MIN.into(), max: i32::MAX.into() };
-        Self::known(key).unwrap_or_else(int)
+        Self::known(key).unwrap_or_else(|| Self::between(i32::MIN.into(), i32::MAX.into()))
+    }
+
+    /// Does the kernel take that number?
+    pub fn contains(&self, number: i128) -> bool {
+        let is_power_of_two = || u128::try_from(number).is_ok_and(u128::is_power_of_two);
+        (self.min..=self.max).contains(&number) && (!self.only_powers_of_two || is_power_of_two())
+    }
+
+    const fn between(min: i128, max: i128) -> Self {
+        Self { min, max, only_powers_of_two: false }
     }
 
     /// The numbers that each element of a setting may have, where they are known.
@@ -53,7 +64,7 @@ impl Bounds {
     /// Bounds that depend on other settings are not among them: `ipfrag_high_thresh` may not be below
     /// `ipfrag_low_thresh`.
     pub fn known(key: &str) -> Option<Self> {
-        let of = |min, max| Some(Self { min, max });
+        let of = |min, max| Some(Self::between(min, max));
         let (int, byte) = (i128::from(i32::MAX), i128::from(u8::MAX));
         match key.strip_prefix("net.").unwrap_or(key) {
             "ipv4.tcp_mem"
@@ -63,6 +74,30 @@ impl Bounds {
             | "ipv6.ip6frag_high_thresh"
             | "ipv6.ip6frag_low_thresh" => of(0, u64::MAX.into()),
             "core.bpf_jit_limit" => of(0, i64::MAX.into()),
+            // A mebibyte, in pages of 4 KiB.
+            "core.mem_pcpu_rsv" => of(256, int),
+            "core.dev_weight"
+            | "core.dev_weight_rx_bias"
+            | "core.dev_weight_tx_bias"
+            | "core.gro_normal_batch" => of(1, int),
+            "core.busy_poll" | "core.busy_read" | "core.skb_defer_max" => of(0, int),
+            "core.high_order_alloc_disable" => of(0, 1),
+            "core.max_skb_frags" => of(1, 17),
+            "core.rps_sock_flow_entries" => of(0, 1 << 29),
+            "core.flow_limit_table_len" => {
+                Some(Self { only_powers_of_two: true, ..Self::between(1, 1 << 30) })
+            }
+            "ipv4.fib_sync_mem" => of(64 << 10, 64 << 20),
+            "ipv4.neigh.default.gc_thresh1"
+            | "ipv4.neigh.default.gc_thresh2"
+            | "ipv4.neigh.default.gc_thresh3"
+            | "ipv4.neigh.default.unres_qlen_bytes"
+            | "ipv6.neigh.default.gc_thresh1"
+            | "ipv6.neigh.default.gc_thresh2"
+            | "ipv6.neigh.default.gc_thresh3"
+            | "ipv6.neigh.default.unres_qlen_bytes" => of(0, int),
+            // What fits into an int by the truesize of an Ethernet frame; other kernels' is another.
+            "ipv4.neigh.default.unres_qlen" | "ipv6.neigh.default.unres_qlen" => of(0, int / 2112),
             "ipv4.tcp_notsent_lowat" => of(0, u32::MAX.into()),
             "ipv4.tcp_rmem" | "ipv4.tcp_wmem" | "ipv4.udp_rmem_min" | "ipv4.udp_wmem_min" => {
                 of(1, int)
@@ -125,6 +160,12 @@ const PLAIN: Fact = Fact {
 };
 
 const LIMIT: Fact = Fact { less_is_less: true, ..PLAIN };
+
+const SHARED_TABLE: &[&str] = &["It is of all network namespaces together: containers share it."];
+const FULL_TABLE: &[&str] = &[
+    SHARED_TABLE[0],
+    "When it is met packets are dropped, and the kernel says `neighbour table overflow`.",
+];
 
 /// Of settings that are not in it nothing more is known than [`crate::sysctl::KEYS`] says.
 pub const FACTS: &[Fact] = &[
@@ -348,7 +389,14 @@ pub const FACTS: &[Fact] = &[
         no_effect_since: Some((3, 6)),
         ..PLAIN
     },
-    Fact { key: "net.ipv4.tcp_max_orphans", ..LIMIT },
+    Fact {
+        key: "net.ipv4.tcp_max_orphans",
+        mistakes: &[
+            "Fewer reset connections that their program has closed, with the last of their data under \
+             way.",
+        ],
+        ..LIMIT
+    },
     Fact {
         key: "net.ipv4.tcp_max_tw_buckets",
         mistakes: &[
@@ -356,13 +404,90 @@ pub const FACTS: &[Fact] = &[
         ],
         ..LIMIT
     },
-    Fact { key: "net.ipv4.tcp_max_syn_backlog", ..LIMIT },
-    Fact { key: "net.ipv4.ipfrag_high_thresh", ..LIMIT },
-    Fact { key: "net.ipv6.ip6frag_high_thresh", ..LIMIT },
-    Fact { key: "net.ipv4.neigh.default.gc_thresh1", ..LIMIT },
-    Fact { key: "net.ipv4.neigh.default.gc_thresh2", ..LIMIT },
-    Fact { key: "net.ipv4.neigh.default.gc_thresh3", ..LIMIT },
-    Fact { key: "net.unix.max_dgram_qlen", ..LIMIT },
+    Fact {
+        key: "net.ipv4.tcp_max_syn_backlog",
+        mistakes: &[
+            "It is looked at only where tcp_syncookies is 0: else the number of listen(2), at most \
+             somaxconn, bounds the requests.",
+        ],
+        ..LIMIT
+    },
+    Fact {
+        key: "net.ipv4.ipfrag_high_thresh",
+        mistakes: &["It is of each network namespace, and not less than ipfrag_low_thresh."],
+        ..LIMIT
+    },
+    Fact {
+        key: "net.ipv6.ip6frag_high_thresh",
+        mistakes: &["It is of each network namespace, and not less than ip6frag_low_thresh."],
+        ..LIMIT
+    },
+    Fact { key: "net.ipv4.neigh.default.gc_thresh1", mistakes: SHARED_TABLE, ..LIMIT },
+    Fact { key: "net.ipv4.neigh.default.gc_thresh2", mistakes: SHARED_TABLE, ..LIMIT },
+    Fact { key: "net.ipv4.neigh.default.gc_thresh3", mistakes: FULL_TABLE, ..LIMIT },
+    Fact { key: "net.ipv6.neigh.default.gc_thresh1", mistakes: SHARED_TABLE, ..LIMIT },
+    Fact { key: "net.ipv6.neigh.default.gc_thresh2", mistakes: SHARED_TABLE, ..LIMIT },
+    Fact { key: "net.ipv6.neigh.default.gc_thresh3", mistakes: FULL_TABLE, ..LIMIT },
+    Fact {
+        key: "net.unix.max_dgram_qlen",
+        mistakes: &["A socket takes it when it is made: those that are open keep theirs."],
+        ..LIMIT
+    },
+    Fact {
+        key: "net.ipv6.ip6frag_low_thresh",
+        mistakes: &["Only ip6frag_high_thresh counts."],
+        no_effect_since: Some((4, 17)),
+        ..PLAIN
+    },
+    Fact {
+        key: "net.ipv6.route.max_size",
+        mistakes: &["Advice to raise it is for kernels before 6.3."],
+        no_effect_since: Some((6, 3)),
+        ..PLAIN
+    },
+    Fact {
+        key: "net.core.rps_sock_flow_entries",
+        mistakes: &[
+            "It is rounded up to a power of two.",
+            "Alone it does nothing: rps_flow_cnt of each receive queue has to be set too.",
+        ],
+        ..PLAIN
+    },
+    Fact {
+        key: "net.core.flow_limit_table_len",
+        mistakes: &[
+            "Only powers of two are taken.",
+            "Alone it does nothing: it is for CPUs of flow_limit_cpu_bitmap, and for tables made \
+             afterwards.",
+        ],
+        ..PLAIN
+    },
+    Fact {
+        key: "net.core.dev_weight",
+        mistakes: &["It is the backlog's weight: a device's own NAPI has its driver's."],
+        ..PLAIN
+    },
+    Fact { key: "net.ipv4.tcp_orphan_retries", mistakes: &["0 is not none: it means 8."], ..PLAIN },
+    Fact {
+        key: "net.tipc.tipc_rmem",
+        mistakes: &["The documentation says that the first number is not used."],
+        ..LIMIT
+    },
+    Fact {
+        key: "net.sctp.sctp_mem",
+        mistakes: &["It is in pages, not in bytes.", "It is of all SCTP sockets together."],
+        ..LIMIT
+    },
+    Fact {
+        key: "net.sctp.sctp_rmem",
+        mistakes: &["The documentation says that only the first number is used."],
+        ..LIMIT
+    },
+    Fact {
+        key: "net.sctp.sctp_wmem",
+        mistakes: &["The documentation says that only the first number is used."],
+        ..LIMIT
+    },
 ];
 
 /// Spells numbers of a setting with their unit, and what that is in memory: `8388608 pages (32 GiB)`.

@@ -292,7 +292,7 @@ impl Taken {
         let mut taken = Self::default();
         let mut words = value.split_ascii_whitespace();
         for word in words.by_ref().take(capacity) {
-            let is_allowed = |number: &i128| (bounds.min..=bounds.max).contains(number);
+            let is_allowed = |number: &i128| bounds.contains(*number);
             match number(word).filter(is_allowed) {
                 Some(number) => taken.numbers.push(number),
                 None => {
@@ -349,6 +349,9 @@ fn refused(key: &Key, word: &str, set: usize) -> (Judgement, String) {
     }
     let why = match number(word) {
         _ if word.is_empty() => "no number".to_owned(),
+        Some(one) if (bounds.min..=bounds.max).contains(&one) => {
+            format!("`{word}` is no power of two, and only these are taken")
+        }
         Some(_) => format!("`{word}` is not within {} to {}", bounds.min, bounds.max),
         None if word.starts_with(['"', '\'']) => {
             format!("`{word}`: quotes in a file of settings belong to the value")
