@@ -153,11 +153,11 @@ pub struct ApplyArgs {
     /// Network namespace of the plan's settings, by name or process id [default: this one]
     #[arg(long, value_name = "NAME|PID")]
     pub netns: Option<String>,
-    /// Undo all after so many seconds, unless it is confirmed by Enter or by netmem tune confirm
+    /// Undo all after that time, unless it is confirmed by Enter or by netmem tune confirm: 60s, 5m
     ///
     /// A process of its own, in a session of its own, waits for that: all is undone too when the
     /// terminal, the connection or this command is gone.
-    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
     pub confirm_within: Option<u32>,
     /// Write the settings to a file of sysctl.d too, so that they outlast a boot
     ///
@@ -240,6 +240,17 @@ fn microseconds(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "a whole number with us, ms or s".to_owned())
 }
 
+/// At most a day; a plain number is of seconds.
+fn seconds(text: &str) -> Result<u32, String> {
+    let units = [("s", 1), ("m", 60), ("h", 3600), ("", 1)];
+    let unit = units.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)));
+    let seconds = unit.and_then(|(digits, factor)| product(digits, *factor));
+    seconds
+        .and_then(|seconds| u32::try_from(seconds).ok())
+        .filter(|seconds| *seconds <= 86_400)
+        .ok_or_else(|| "a whole number of seconds, or with s, m, h; a day at most".to_owned())
+}
+
 /// A number times a factor; none, 0 or too large is nothing.
 fn product(digits: &str, factor: u64) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(factor).filter(|number| *number > 0)
@@ -259,6 +270,12 @@ mod tests {
         assert_eq!(microseconds("1s"), Ok(1_000_000));
         for bad in ["", "G", "0", "-1", "1.5G", "10Gbit", "99999999999T", "ü"] {
             assert!(bits_per_second(bad).is_err(), "{bad}");
+        }
+        for (text, wanted) in [("60", 60), ("60s", 60), ("5m", 300), ("24h", 86_400)] {
+            assert_eq!(seconds(text), Ok(wanted), "{text}");
+        }
+        for bad in ["", "s", "0", "-1", "1.5m", "25h", "86401", "60 s", "1d", "99999999999999h"] {
+            assert!(seconds(bad).is_err(), "{bad}");
         }
         for bad in ["", "ms", "80", "0ms", "1.5s", "80 ms", "1h"] {
             assert!(microseconds(bad).is_err(), "{bad}");
