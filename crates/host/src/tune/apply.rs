@@ -16,7 +16,7 @@ use std::fmt;
 
 use super::journal::{Begin, Entry, JOURNAL_SCHEMA, Journal, Lock, MOMENT, Record, State, Store};
 use super::place::{Place, is_same, unmet};
-use super::refusal::{Refusal, refusal, rival};
+use super::refusal::{Refusal, circumstances, refusal};
 use super::rollback::{Reachable, Report, Trust, undo};
 use super::{Change, PLAN_SCHEMA, Plan, Reach};
 use crate::error::{Error, Result};
@@ -88,7 +88,7 @@ pub fn check(plan: &Plan, place: &Place, caution: Caution) -> Result<(), NotAppl
     let machine = Machine::read(place.root()).ok();
     let mut refused: Vec<_> =
         plan.changes.iter().filter_map(|change| refusal(change, machine.as_ref())).collect();
-    refused.extend(rival(place.root()));
+    refused.extend(circumstances(&plan.changes, place.root()));
     if caution == Caution::Refuse && !refused.is_empty() {
         return Err(NotApplied::Refused(refused));
     }

@@ -6,6 +6,8 @@
 //! kernel/sysctl.c, net/ipv4/sysctl_net_ipv4.c, net/core/sysctl_net_core.c, kernel 6.18. The bounds of
 //! settings of a network namespace are tested against the kernel that runs, those of global ones on 7.3.
 
+use std::fmt;
+
 use crate::sysctl::{Machine, Unit};
 
 /// What is known of one setting.
@@ -127,6 +129,13 @@ impl Bounds {
             | "ipv4.tcp_fack" => of(0, byte),
             _ => None,
         }
+    }
+}
+
+impl fmt::Display for Bounds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to {}", self.min, self.max)?;
+        f.write_str(if self.only_powers_of_two { ", powers of two" } else { "" })
     }
 }
 

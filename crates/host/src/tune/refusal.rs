@@ -1,14 +1,19 @@
 //! Values that are not written, whoever proposes them: the kernel takes nearly any number for its settings
 //! of network memory, and says nothing of what they mean.
 //!
-//! [`refusal`] is pure: from a change and what is known of the machine to a reason. Forms, units and defaults are those of
-//! [`crate::sysctl::KEYS`]. Facts: Documentation/networking/ip-sysctl.rst and
-//! Documentation/admin-guide/sysctl/net.rst, kernel 6.18.
+//! [`refusal`] is pure: from a change and what is known of the machine to a reason. Forms, units and defaults
+//! are those of [`crate::sysctl::KEYS`], effects and bounds those of [`super::facts`]. [`circumstances`] looks
+//! at the machine: what is in use, who else tunes, whether it is ours at all.
+//! Source: Documentation/networking/ip-sysctl.rst, Documentation/admin-guide/sysctl/net.rst, kernel 6.18.
+
+use std::fs;
 
 use serde::Serialize;
 
-use super::Change;
+use super::facts::{Bounds, Fact};
 use super::set_by::tuners;
+use super::{Change, Reach};
+use crate::proc::{ProtocolMemory, TransportProtocol};
 use crate::source::Root;
 use crate::sysctl::{Arity, Key, Machine, Unit, Value};
 
@@ -18,21 +23,8 @@ const LARGEST_BUFFER_BYTES: i64 = 1 << 30;
 const LARGEST_BYTES: i64 = i32::MAX as i64 / 2;
 /// What polling for longer than this costs is not worth it.
 const LONGEST_BUSY_POLL_US: i64 = 100;
-/// Settings that do nothing, and since which kernel.
-const WITHOUT_EFFECT: [(&str, (u32, u32)); 4] = [
-    ("net.ipv4.udp_wmem_min", (0, 0)),
-    ("net.ipv4.tcp_low_latency", (4, 14)),
-    ("net.ipv4.tcp_fack", (4, 15)),
-    ("net.ipv4.tcp_adv_win_scale", (6, 6)),
-];
-/// Parts of TCP that large buffers, or a busy listener, do not work without.
-const NOT_TO_BE_TURNED_OFF: [&str; 5] = [
-    "net.ipv4.tcp_timestamps",
-    "net.ipv4.tcp_sack",
-    "net.ipv4.tcp_window_scaling",
-    "net.ipv4.tcp_moderate_rcvbuf",
-    "net.ipv4.tcp_syncookies",
-];
+/// Of the first PID namespace, since kernel 3.8: `PROC_PID_INIT_INO` of include/linux/proc_ns.h.
+const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
 /// Settings that are there to be lowered.
 const MADE_TO_BE_LOWERED: [&str; 1] = ["net.ipv4.tcp_notsent_lowat"];
 
@@ -47,16 +39,47 @@ pub struct Refusal {
 }
 
 /// Says why a proposed value is not to be written, if so; `None` for the machine leaves out what is
-/// measured by its memory, its defaults and its version.
+/// measured by its defaults and its version, and refuses what is measured by its memory.
 pub fn refusal(change: &Change, machine: Option<&Machine>) -> Option<Refusal> {
     why(change, machine).map(|why| Refusal { key: change.key.clone(), why })
 }
 
-/// Says which running program sets such settings too.
-pub(super) fn rival(root: &Root) -> Option<Refusal> {
-    let key = tuners(root).next()?;
-    let why = "it changes such settings too, and may set them back".to_owned();
-    Some(Refusal { key, why })
+/// Says why this machine is not to be changed now, whatever the values.
+pub(super) fn circumstances(changes: &[Change], root: &Root) -> Vec<Refusal> {
+    let rival = tuners(root).next().map(|key| {
+        let why = "it changes such settings too, and may set them back".to_owned();
+        Refusal { key, why }
+    });
+    let in_use = changes.iter().filter_map(|change| below_use(change, root));
+    container(changes, root).into_iter().chain(rival).chain(in_use).collect()
+}
+
+/// Says that a setting of the whole machine would be changed from a container.
+fn container(changes: &[Change], root: &Root) -> Option<Refusal> {
+    let own = fs::read_link(root.proc("self/ns/pid")).ok()?;
+    let global = changes.iter().find(|change| change.reach == Reach::Global)?;
+    let why =
+        "it is the whole machine's, and this process is in a container: a PID namespace of its own";
+    (own.as_os_str() != FIRST_PID_NAMESPACE)
+        .then(|| Refusal { key: global.key.clone(), why: why.to_owned() })
+}
+
+/// Says that a protocol's sockets hold more than they may have then.
+fn below_use(change: &Change, root: &Root) -> Option<Refusal> {
+    let is_of = |one: &ProtocolMemory| one.protocol.limits_key() == change.key;
+    let used = ProtocolMemory::read(root).ok()?.into_iter().find(is_of)?;
+    let Value::Triple([min, pressure, _]) = Value::parse(change.proposed.as_bytes())? else {
+        return None;
+    };
+    // UDP has no pressure: it is held to the first.
+    let (limit, what) = match used.protocol {
+        TransportProtocol::Tcp => (pressure, "pressure would begin"),
+        TransportProtocol::Udp => (min, "its sockets would be held"),
+    };
+    let limit = u64::try_from(limit).ok()?;
+    let sure = used.pages.saturating_sub(used.reserve.pages());
+    let why = || format!("{what} at {limit} pages, and at least {sure} are in use now");
+    (sure > limit).then(|| Refusal { key: change.key.clone(), why: why() })
 }
 
 fn why(change: &Change, machine: Option<&Machine>) -> Option<String> {
@@ -65,6 +88,7 @@ fn why(change: &Change, machine: Option<&Machine>) -> Option<String> {
     };
     let value = Value::parse(change.proposed.as_bytes())?;
     of_form(key, &value)
+        .or_else(|| of_bounds(key, &value))
         .or_else(|| of_effect(key, &value, machine))
         .or_else(|| of_size(key, &value, change, machine))
         .or_else(|| of_lowering(key, &value, change, machine))
@@ -98,15 +122,20 @@ fn of_form(key: &Key, value: &Value) -> Option<String> {
     is_negative.then(|| format!("{value} is negative"))
 }
 
+fn of_bounds(key: &Key, value: &Value) -> Option<String> {
+    let bounds = Bounds::known(key.name)?;
+    let outside = numbers(value).iter().find(|number| !bounds.contains((**number).into()))?;
+    Some(format!("{outside} is not taken by the kernel, whose bounds are {bounds}"))
+}
+
 fn of_effect(key: &Key, value: &Value, machine: Option<&Machine>) -> Option<String> {
-    let without = WITHOUT_EFFECT.iter().find(|(name, since)| {
-        *name == key.name && machine.is_none_or(|machine| machine.since(since.0, since.1))
-    });
-    if without.is_some() {
+    let fact = Fact::named(key.name)?;
+    let is_here = |since: (u32, u32)| machine.is_none_or(|machine| machine.since(since.0, since.1));
+    if fact.no_effect_since.is_some_and(is_here) {
         return Some(format!("it has no effect: {}", key.meaning.trim_end_matches('.')));
     }
-    let is_off = *value == Value::Scalar(0) && NOT_TO_BE_TURNED_OFF.contains(&key.name);
-    is_off.then(|| "0 turns off what TCP needs for large windows and full listeners".to_owned())
+    let lost = fact.lost_when_off.filter(|_| *value == Value::Scalar(0))?;
+    Some(format!("0 turns it off: {lost}"))
 }
 
 /// A number that is kept is not too large because of this change: only those that change are judged.
@@ -117,7 +146,9 @@ fn of_size(key: &Key, value: &Value, change: &Change, machine: Option<&Machine>)
     let largest = *numbers(value).iter().enumerate().filter(changes).map(|(_, new)| new).max()?;
     match key.unit {
         Unit::Pages => {
-            let machine = machine?;
+            let Some(machine) = machine else {
+                return Some("it is in pages, and how many the machine has cannot be read".into());
+            };
             let all = i64::try_from(machine.free_buffer_pages).ok()?;
             if largest > all {
                 return Some(format!(
@@ -129,7 +160,7 @@ fn of_size(key: &Key, value: &Value, change: &Change, machine: Option<&Machine>)
             (key.arity == Arity::Triple && largest > all / 4)
                 .then(|| format!("{largest} pages are more than a quarter of memory ({all} pages)"))
         }
-        Unit::Bytes if largest == 4_294_967_295 => None,
+        Unit::Bytes if MADE_TO_BE_LOWERED.contains(&key.name) => None,
         Unit::Bytes if key.arity == Arity::Triple && largest > LARGEST_BUFFER_BYTES => {
             Some(format!("{largest} bytes are more than TCP's largest window, 1 GiB"))
         }
@@ -151,7 +182,8 @@ fn of_lowering(
 ) -> Option<String> {
     let is_a_size =
         matches!(key.unit, Unit::Pages | Unit::Bytes | Unit::Packets | Unit::Microseconds);
-    if !is_a_size || MADE_TO_BE_LOWERED.contains(&key.name) {
+    let is_a_limit = Fact::named(key.name).is_some_and(|fact| fact.less_is_less);
+    if !(is_a_size || is_a_limit) || MADE_TO_BE_LOWERED.contains(&key.name) {
         return None;
     }
     let told = change.default.as_deref().and_then(|text| Value::parse(text.as_bytes()));
@@ -203,12 +235,16 @@ mod tests {
             ("net.ipv4.tcp_mem", "300000 400000 2000000", "quarter"),
             ("net.ipv4.tcp_rmem", "4096 131072 1073741825", "1 GiB"),
             ("net.core.rmem_max", "1073741824", "an int"),
+            ("net.core.rmem_max", "4294967295", "bounds are 2304 to 2147483647"),
+            ("net.core.somaxconn", "128", "lower than 4096, the kernel's default"),
+            ("net.ipv4.ipfrag_low_thresh", "9000", "no effect"),
+            ("net.core.flow_limit_table_len", "9000", "powers of two"),
             ("net.core.rmem_max", "212992", "lower than 4194304, the kernel's default"),
             ("net.ipv4.tcp_rmem", "8192 87380 16777216", "lower than 4096 131072 33554432"),
             ("net.core.netdev_budget_usecs", "2000", "the current value"),
             ("net.ipv4.udp_wmem_min", "8192", "no effect"),
             ("net.ipv4.tcp_adv_win_scale", "2", "no effect"),
-            ("net.ipv4.tcp_sack", "0", "turns off"),
+            ("net.ipv4.tcp_sack", "0", "0 turns it off: several losses"),
             ("net.core.busy_poll", "200", "us of polling"),
             ("kernel.core_pattern", "|/bin/x", "no setting of network memory"),
         ] {
@@ -219,6 +255,54 @@ mod tests {
             let why = of(key, current, proposed);
             assert!(why.as_ref().is_some_and(|why| why.contains(part)), "{key}: {why:?}");
         }
+    }
+
+    #[test]
+    fn what_is_measured_by_memory_is_refused_where_that_is_not_known() {
+        let change = Change::of("net.ipv4.tcp_mem", "1 2 3", "4 5 6");
+        let why = refusal(&change, None).unwrap().why;
+        assert!(why.contains("cannot be read"), "{why}");
+    }
+
+    /// Has failed with: the first number looked at for TCP; any PID namespace taken for the first.
+    #[test]
+    fn what_is_in_use_and_whose_machine_it_is_are_looked_at() {
+        let name = format!("netmem-circumstances-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        let root = Root::at(&folder);
+        let write = |path: std::path::PathBuf, bytes: &[u8]| {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        };
+        write(root.sys("devices/system/cpu/online"), b"0-1\n");
+        let page_size = [6_u64, 4096, 0, 0].map(u64::to_le_bytes).concat();
+        write(root.proc("self/auxv"), &page_size);
+        let sockets = "sockets: used 9\nTCP: inuse 5 orphan 0 tw 0 alloc 6 mem 90000\n\
+            UDP: inuse 1 mem 50000\nUDPLITE: inuse 0\nRAW: inuse 0\nFRAG: inuse 0 memory 0\n";
+        ProtocolMemory::read(&root).unwrap_err();
+        write(root.net("sockstat"), sockets.as_bytes());
+        ProtocolMemory::read(&root).unwrap();
+        fs::create_dir_all(root.proc("self/ns")).unwrap();
+        let namespace = |name: &str| {
+            let _ = fs::remove_file(root.proc("self/ns/pid"));
+            std::os::unix::fs::symlink(name, root.proc("self/ns/pid")).unwrap();
+        };
+        let of = |key: &str, proposed: &str| {
+            let change = Change::of(key, "1 2 3", proposed);
+            let refused = circumstances(&[change], &root);
+            refused.into_iter().map(|refusal| refusal.why).collect::<Vec<_>>().join("; ")
+        };
+        namespace(FIRST_PID_NAMESPACE);
+        assert_eq!(of("net.ipv4.tcp_mem", "40000 100000 200000"), "");
+        assert!(
+            of("net.ipv4.tcp_mem", "40000 80000 200000").contains("pressure would begin at 80000")
+        );
+        assert!(of("net.ipv4.udp_mem", "40000 80000 200000").contains("held at 40000 pages"));
+        namespace("pid:[4026532501]");
+        assert!(of("net.ipv4.tcp_mem", "40000 100000 200000").contains("in a container"));
+        let own = Change { reach: Reach::Namespace, ..Change::of("net.ipv4.tcp_rmem", "1", "2") };
+        assert_eq!(circumstances(&[own], &root), []);
+        fs::remove_dir_all(folder).unwrap();
     }
 
     /// Has failed with: the current value not looked at.
