@@ -16,7 +16,7 @@ use std::{
     collections::BTreeSet,
     fs,
     io::Write as _,
-    os::unix::process::ExitStatusExt as _,
+    os::unix::{fs::PermissionsExt as _, process::ExitStatusExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -302,6 +302,17 @@ fn lab_drift_ends_with_its_code() {
     assert_eq!(bed.settings(), [&bed.before[0], &bed.before[1], "45\n"]);
     ended(&bed.run(&["rollback", "--force"]), 0);
     assert_eq!(bed.settings(), bed.before);
+}
+
+#[test]
+fn lab_a_state_folder_of_all_is_refused() {
+    let Some(bed) = Bed::new("lab_a_state_folder_of_all_is_refused") else { return };
+    fs::create_dir(bed.state()).unwrap();
+    fs::set_permissions(bed.state(), fs::Permissions::from_mode(0o777)).unwrap();
+    let said = ended(&bed.apply(&[]), 4);
+    let part = "others than its owner may write to it (mode 0777)";
+    assert!(said.contains(part), "{said}");
+    assert_eq!((bed.settings(), bed.state_of_only()), (bed.before.clone(), None));
 }
 
 #[test]

@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -481,6 +481,63 @@ fn the_lock_is_its_owners_alone_and_no_link() {
     let refused = store.lock(Duration::ZERO).unwrap_err();
     assert!(refused.to_string().contains("ELOOP"), "{refused}");
     assert_eq!(fs::read_to_string(&other).unwrap(), "its content");
+}
+
+#[test]
+fn a_lock_that_cannot_be_asked_for_writes_nothing() {
+    let (folder, root) = machine();
+    let (store, before) = (folder.store(), settings(&root));
+    let plan = usual(&Place::here(root.clone()));
+    let id = apply(&store, Place::here(root.clone()), &plan, Caution::Refuse).unwrap().id;
+    rollback(&store, root.clone(), None, Drift::Leave).unwrap();
+    let lock = folder.0.join("state/lock");
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+    let why = format!("lock {}: is a directory (EISDIR)", lock.display());
+    let refused = apply(&store, Place::here(root.clone()), &plan, Caution::Refuse).unwrap_err();
+    assert_eq!((refused.to_string(), settings(&root)), (why.clone(), before));
+    let undone = rollback(&store, root.clone(), Some(&id), Drift::Overwrite).unwrap_err();
+    assert_eq!(undone.to_string(), why);
+    assert_eq!(rollback_unconfirmed(&store, root.clone(), &id).unwrap_err().to_string(), why);
+    assert_eq!(confirm(&store, &root, Some(&id)).unwrap_err().to_string(), why);
+    assert_eq!(store.history().unwrap().applications.len(), 1);
+}
+
+/// Has failed with: no look at the folder; a link followed by the slash behind its name.
+#[test]
+fn the_state_folder_is_its_users_alone() {
+    let (folder, root) = machine();
+    let (state, before) = (folder.0.join("state"), settings(&root));
+    let plan = usual(&Place::here(root.clone()));
+    drop(folder.store().lock(Duration::ZERO).unwrap());
+    assert_eq!(fs::metadata(&state).unwrap().permissions().mode() & 0o7777, 0o700);
+    let refused = |store: &Store| {
+        let why = apply(store, Place::here(root.clone()), &plan, Caution::IKnow).unwrap_err();
+        assert!(matches!(why, NotApplied::Failed(_)), "{why}");
+        assert_eq!(settings(&root), before);
+        why.to_string()
+    };
+    for mode in [0o720, 0o702, 0o1777] {
+        fs::set_permissions(&state, fs::Permissions::from_mode(mode)).unwrap();
+        let may = format!("others than its owner may write to it (mode {mode:04o})");
+        let why = refused(&folder.store());
+        assert_eq!(why, format!("use state folder {}: {may}", state.display()));
+    }
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o755)).unwrap();
+    drop(folder.store().lock(Duration::ZERO).unwrap());
+    let link = folder.0.join("link");
+    symlink(&state, &link).unwrap();
+    for name in ["link", "link/", "link/."] {
+        let why = refused(&Store::at(folder.0.join(name)));
+        assert!(why.ends_with("it is a symbolic link"), "{name}: {why}");
+    }
+    fs::write(folder.0.join("file"), "").unwrap();
+    assert!(refused(&Store::at(folder.0.join("file"))).ends_with("it is no folder"));
+    // Only root can give it away.
+    if chown(&state, Some(4711), None).is_ok() {
+        let why = refused(&folder.store());
+        assert!(why.contains("user 4711 owns it, and this is user "), "{why}");
+    }
 }
 
 #[test]

@@ -14,7 +14,8 @@
 
 use std::fmt;
 
-use super::journal::{Begin, Entry, JOURNAL_SCHEMA, Journal, Lock, MOMENT, Record, State, Store};
+use super::journal::{Begin, Entry, JOURNAL_SCHEMA, Journal, Record, State, Store};
+use super::lock::{Lock, MOMENT};
 use super::place::{Place, is_same, unmet};
 use super::refusal::{Refusal, refusal, rival};
 use super::rollback::{Reachable, Report, Trust, undo};

@@ -13,7 +13,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Reach;
-use super::journal::{Application, Entry, Journal, MOMENT, Record, State, Store};
+use super::journal::{Application, Entry, Journal, Record, State, Store};
+use super::lock::MOMENT;
 use super::persist;
 use super::place::{Place, is_same, unmet};
 use crate::error::{Error, Result};
