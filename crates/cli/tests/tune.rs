@@ -315,6 +315,53 @@ fn lab_a_state_folder_of_all_is_refused() {
     assert_eq!((bed.settings(), bed.state_of_only()), (bed.before.clone(), None));
 }
 
+/// The journal of a global setting that reads `now`, made up: what is done with it here writes no setting.
+fn made_up_journal(bed: &Bed, boot_id: &str, now: &str, rest: &str) {
+    let file = bed.folder.join("90-netmem.conf");
+    let lines = format!(
+        r#"{{"at_s":7,"record":"begin","schema":"netmem.tune.journal/1","pid":1,"kernel_release":"6","boot_id":"{boot_id}","netns_inode":1,"netns_cookie":null,"changes":1,"confirm_within_s":600,"persist_to":"{}"}}
+{{"at_s":7,"record":"write","number":0,"key":"net.core.rmem_max","path":"/p","reach":"global","old":"29\n","new":"{now}","rule":"R-TEST"}}
+{{"at_s":7,"record":"written","number":0,"reads":"{now}\n"}}
+{{"at_s":7,"record":"done"}}
+{rest}"#,
+        file.display()
+    );
+    fs::create_dir(bed.state()).unwrap();
+    fs::write(bed.state().join("000001-x.jsonl"), lines).unwrap();
+}
+
+/// Who applied it may be gone with its terminal. Has failed with: a confirmation alone.
+#[test]
+fn lab_who_confirms_persists() {
+    let Some(bed) = Bed::new("lab_who_confirms_persists") else { return };
+    let file = bed.folder.join("90-netmem.conf");
+    let here = Place::here(Root::live()).identity().unwrap();
+    made_up_journal(&bed, &here.boot_id, "30", "");
+    let output = bed.run(&["confirm"]);
+    ended(&output, 0);
+    let printed = text(&output.stdout);
+    let where_ = format!("confirmed 000001-x\npersisted in {}\n", file.display());
+    assert!(printed.starts_with(&where_), "{printed}");
+    let written = fs::read_to_string(&file).unwrap();
+    assert!(written.ends_with("\nnet.core.rmem_max = 30\n"), "{written}");
+    assert_eq!(bed.settings(), bed.before);
+    fs::remove_dir_all(bed.state()).unwrap();
+    fs::remove_file(&file).unwrap();
+
+    // What cannot be persisted is told by whoever is left to tell it.
+    let words = ["--persist", "--persist-to", file.to_str().unwrap(), "--confirm-within", "600"];
+    let mut child = bed.spawn(&words);
+    bed.wait_for(State::Unconfirmed);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let output = bed.run(&["confirm"]);
+    ended(&output, 0);
+    let hook = "ip netns exec NAME sysctl -w 'net.ipv4.udp_rmem_min=8192'\n";
+    assert!(text(&output.stdout).contains(hook), "{output:?}");
+    assert!(!file.exists());
+    ended(&bed.run(&["rollback"]), 0);
+}
+
 #[test]
 fn lab_what_belongs_to_a_namespace_is_not_persisted() {
     let Some(bed) = Bed::new("lab_what_belongs_to_a_namespace_is_not_persisted") else { return };

@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -25,7 +25,7 @@ use netmem_host::source::Root;
 use netmem_host::sysctl;
 use netmem_host::tune::{
     Applying, Basis, Caution, Change, Confidence, Drift, End, NotApplied, PLAN_SCHEMA, Place, Plan,
-    Reach, Report, State, Store, check, confirm, persist, rollback, rollback_unconfirmed,
+    Reach, Report, State, Store, Terms, check, confirm, persist, rollback, rollback_unconfirmed,
 };
 
 /// A folder of the test's own, gone with this value.
@@ -124,7 +124,20 @@ fn usual(place: &Place) -> Plan {
 }
 
 fn apply(store: &Store, place: Place, plan: &Plan, caution: Caution) -> Result<Report, NotApplied> {
-    Applying::begin(store, place, plan, caution, None).map(|applying| applying.write(&|| false))
+    let terms = Terms { caution, ..Terms::default() };
+    Applying::begin(store, place, plan, &terms).map(|applying| applying.write(&|| false))
+}
+
+/// Applies a plan, and writes it to a file of sysctl.d.
+fn apply_to(store: &Store, root: &Root, plan: &Plan, path: &Path) -> String {
+    let terms = Terms { persist_to: Some(path.to_owned()), ..Terms::default() };
+    let place = Place::here(root.clone());
+    let applying = Applying::begin(store, place, plan, &terms).unwrap();
+    applying.write(&|| false).id
+}
+
+fn to_confirm() -> Terms {
+    Terms { confirm_within_s: Some(9), ..Terms::default() }
 }
 
 /// Every setting's bytes, by path.
@@ -275,7 +288,7 @@ fn a_request_to_stop_and_a_panic_undo_what_was_done() {
         let plan = usual(&Place::here(root.clone()));
         let begin = || {
             let place = Place::here(root.clone());
-            Applying::begin(&store, place, &plan, Caution::Refuse, None).unwrap()
+            Applying::begin(&store, place, &plan, &Terms::default()).unwrap()
         };
         let asked = AtomicU32::new(0);
         let report = begin().write(&|| asked.fetch_add(1, Ordering::Relaxed) == at);
@@ -321,7 +334,7 @@ fn drift_on_what_was_written_last_is_left_alone_too() {
     let store = folder.store();
     let plan = usual(&Place::here(root.clone()));
     let place = Place::here(root.clone());
-    let applying = Applying::begin(&store, place, &plan, Caution::Refuse, None).unwrap();
+    let applying = Applying::begin(&store, place, &plan, &Terms::default()).unwrap();
     let path = sysctl::path(&root, "net.core.wmem_max").unwrap();
     let asked = AtomicU32::new(0);
     let report = applying.write(&|| {
@@ -356,9 +369,9 @@ fn what_boot_has_set_again_is_told() {
     let (store, before) = (folder.store(), settings(&root));
     let place = || Place::here(root.clone());
     let plan = usual(&place());
-    let id = apply(&store, place(), &plan, Caution::Refuse).unwrap().id;
     let file = folder.0.join("90-netmem.conf");
-    persist(&store, &place(), (&id, &plan), &file, &folder.0).unwrap();
+    let id = apply_to(&store, &root, &plan, &file);
+    persist(&store, &root, &id, &folder.0).unwrap();
     fs::write(root.proc("sys/kernel/random/boot_id"), "second\n").unwrap();
     // Somebody has set one of them meanwhile.
     fs::write(sysctl::path(&root, "net.core.wmem_max").unwrap(), "7\n").unwrap();
@@ -418,7 +431,7 @@ fn one_that_is_not_settled_is_settled_first() {
     let plan = usual(&Place::here(root.clone()));
     let begin = || {
         let place = Place::here(root.clone());
-        Applying::begin(&store, place, &plan, Caution::Refuse, Some(9))
+        Applying::begin(&store, place, &plan, &to_confirm())
     };
     let settle = |id: &str| {
         rollback(&store, root.clone(), Some(id), Drift::Leave).unwrap();
@@ -547,7 +560,7 @@ fn what_is_not_confirmed_can_be_undone_and_what_is_stays() {
     let plan = usual(&Place::here(root.clone()));
     let apply = || {
         let place = Place::here(root.clone());
-        let applying = Applying::begin(&store, place, &plan, Caution::Refuse, Some(9)).unwrap();
+        let applying = Applying::begin(&store, place, &plan, &to_confirm()).unwrap();
         applying.write(&|| false).id
     };
     let id = apply();
@@ -591,8 +604,8 @@ fn persisted_settings_have_their_reasons_and_go_with_a_rollback() {
     let path = etc.join("90-netmem.conf");
     let place = || Place::here(root.clone());
     let run = |plan: &Plan| {
-        let id = apply(&store, place(), plan, Caution::Refuse).unwrap().id;
-        persist(&store, &place(), (&id, plan), &path, &folder.0).map(|persisted| (id, persisted))
+        let id = apply_to(&store, &root, plan, &path);
+        persist(&store, &root, &id, &folder.0).map(|persisted| (id, persisted))
     };
     let (first, persisted) = run(&usual(&place())).unwrap();
     assert!(persisted.is_read_at_boot && persisted.of_namespace.is_empty());
@@ -636,6 +649,50 @@ fn persisted_settings_have_their_reasons_and_go_with_a_rollback() {
     assert_eq!(fs::read_to_string(&path).unwrap(), "net.core.rmem_max = 1\n");
 }
 
+/// Whoever confirms persists, and who applied comes after. Has failed with: what was done done again; the file's
+/// mode and owner not kept; what is left of a killed process written to.
+#[test]
+fn what_is_persisted_is_so_once_and_the_file_keeps_its_owner() {
+    let (folder, root) = machine();
+    let (store, path) = (folder.store(), folder.0.join("90-netmem.conf"));
+    let place = || Place::here(root.clone());
+    let whose = || fs::metadata(&path).map(|it| (it.mode() & 0o7777, it.uid(), it.gid())).unwrap();
+    let terms = Terms { persist_to: Some(path.clone()), ..to_confirm() };
+    let run = |key: &str| {
+        let plan = plan(&place(), vec![change(key, Reach::Global, "4194304", "8388608")]);
+        let applying = Applying::begin(&store, place(), &plan, &terms).unwrap();
+        let id = applying.write(&|| false).id;
+        let early = persist(&store, &root, &id, &folder.0).unwrap_err().to_string();
+        assert!(early.ends_with("it is not applied, or not confirmed"), "{early}");
+        confirm(&store, &root, Some(&id)).unwrap();
+        let first = persist(&store, &root, &id, &folder.0).unwrap();
+        let inode = fs::metadata(&path).unwrap().ino();
+        assert_eq!(persist(&store, &root, &id, &folder.0).unwrap(), first);
+        assert_eq!(fs::metadata(&path).unwrap().ino(), inode, "it was written again");
+        let journal = fs::read_to_string(folder.0.join(format!("state/{id}.jsonl"))).unwrap();
+        assert_eq!(journal.matches("\"record\":\"persisted\"").count(), 1, "{journal}");
+        id
+    };
+    run("net.core.rmem_max");
+    assert_eq!(whose().0 & 0o600, 0o600);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    let _ = chown(&path, Some(4711), Some(4712));
+    let (kept, other) = (whose(), folder.0.join("other"));
+    fs::write(&other, "its content").unwrap();
+    symlink(&other, folder.0.join(format!(".90-netmem.conf.{}", std::process::id()))).unwrap();
+    let second = run("net.core.wmem_max");
+    assert_eq!(whose(), kept);
+    assert!(fs::read_to_string(&path).unwrap().contains("net.core.wmem_max = 8388608\n"));
+    assert_eq!(fs::read_to_string(&other).unwrap(), "its content");
+    rollback(&store, root.clone(), Some(&second), Drift::Leave).unwrap();
+    assert_eq!(whose(), kept);
+    assert!(!fs::read_to_string(&path).unwrap().contains("net.core.wmem_max"));
+
+    let plain = apply(&store, place(), &plan(&place(), Vec::new()), Caution::Refuse).unwrap().id;
+    let unasked = persist(&store, &root, &plain, &folder.0).unwrap_err().to_string();
+    assert!(unasked.ends_with("it was applied without that"), "{unasked}");
+}
+
 #[test]
 fn another_namespace_has_no_place_at_boot() {
     let (folder, root) = machine();
@@ -644,10 +701,9 @@ fn another_namespace_has_no_place_at_boot() {
     symlink("net:[1]", root.proc("1/ns/net")).unwrap();
     let place = Place::here(root.clone());
     let plan = usual(&place);
-    let id = apply(&store, place, &plan, Caution::Refuse).unwrap().id;
     let path = folder.0.join("90-netmem.conf");
-    let place = Place::here(root.clone());
-    let persisted = persist(&store, &place, (&id, &plan), &path, &folder.0).unwrap();
+    let id = apply_to(&store, &root, &plan, &path);
+    let persisted = persist(&store, &root, &id, &folder.0).unwrap();
     let own = [("net.ipv4.tcp_rmem".to_owned(), "4096 131072 67108864".to_owned())];
     assert_eq!((persisted.of_namespace, persisted.is_read_at_boot), (own.to_vec(), false));
     let written = fs::read_to_string(&path).unwrap();

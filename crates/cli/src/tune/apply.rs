@@ -7,7 +7,7 @@ use std::{
     fs::File,
     io::{self, IsTerminal as _, Read, Write},
     os::fd::AsFd,
-    path::Path,
+    path::{self, Path},
     thread,
     time::{Duration, Instant},
 };
@@ -15,8 +15,7 @@ use std::{
 use netmem_host::{
     source::{Root, SourceState, Unavailable},
     tune::{
-        self, Applying, Caution, Change, End, NotApplied, Persisted, Place, Plan, Report, State,
-        Store,
+        self, Applying, Caution, Change, End, NotApplied, Place, Plan, Report, State, Store, Terms,
     },
 };
 use nix::{
@@ -60,14 +59,13 @@ pub(super) fn run(
         // A signal ends the process while it reads, which may be from a terminal or a pipe.
         Some(path) => (read(path)?, Stop::by_signal_alone()?),
     };
-    let caution = if args.i_know { Caution::IKnow } else { Caution::Refuse };
+    let terms = terms(args);
     if args.dry_run || plan.changes.is_empty() {
-        tune::check(&plan, &place, caution).map_err(not_applied)?;
+        tune::check(&plan, &place, terms.caution).map_err(not_applied)?;
         return would_write(&plan, out).map_err(Failure::output).map(|()| Outcome::Done);
     }
     let store = Store::at(&args.state.state);
-    let applying =
-        Applying::begin(&store, place, &plan, caution, args.confirm_within).map_err(not_applied)?;
+    let applying = Applying::begin(&store, place, &plan, &terms).map_err(not_applied)?;
     let id = applying.id().to_owned();
     if let Some(within_s) = args.confirm_within
         && let Err(failure) = guard::start(&args.state.state, &id, within_s)
@@ -92,10 +90,19 @@ pub(super) fn run(
         let _ = writeln!(out, "confirmed {id}");
     }
     if args.persist {
-        persist(args, &store, (&id, &plan), out)?;
+        undo::persist(&store, &id, args.netns.as_deref(), out)?;
     }
     out.flush().map_err(Failure::output)?;
     Ok(Outcome::Done)
+}
+
+fn terms(args: &ApplyArgs) -> Terms {
+    let file = || path::absolute(&args.persist_to).unwrap_or_else(|_| args.persist_to.clone());
+    Terms {
+        caution: if args.i_know { Caution::IKnow } else { Caution::Refuse },
+        confirm_within_s: args.confirm_within,
+        persist_to: args.persist.then(file),
+    }
 }
 
 /// The plan for the machine as it is, where none was given. A look that was cut short is none to write by.
@@ -257,55 +264,6 @@ fn line() -> io::Result<Answer> {
         0 => Answer::End,
         _ => Answer::Enter,
     })
-}
-
-fn persist(
-    args: &ApplyArgs,
-    store: &Store,
-    applied: (&str, &Plan),
-    out: &mut dyn Write,
-) -> Result<(), Failure> {
-    let id = applied.0;
-    let place = match &args.netns {
-        None => Ok(Place::here(Root::live())),
-        Some(name) => Place::named(Root::live(), name).map_err(|why| no_namespace(&why)),
-    }?;
-    let path = std::path::absolute(&args.persist_to).unwrap_or_else(|_| args.persist_to.clone());
-    let persisted =
-        tune::persist(store, &place, applied, &path, Path::new("/")).map_err(|error| {
-            Failure::refused(format!("{error}; the settings of the running kernel are applied"))
-                .with_hint(format!("netmem tune rollback {id} undoes them"))
-        })?;
-    print_persisted(&persisted, args.netns.as_deref(), out).map_err(Failure::output)
-}
-
-fn print_persisted(
-    persisted: &Persisted,
-    netns: Option<&str>,
-    out: &mut dyn Write,
-) -> io::Result<()> {
-    if let Some(path) = &persisted.path {
-        writeln!(out, "persisted in {}", path.display())?;
-        if !persisted.is_read_at_boot {
-            writeln!(out, "  not at boot: it is in no folder of sysctl.d")?;
-        }
-    }
-    for later in &persisted.overridden_by {
-        writeln!(out, "  overridden at boot by {later}")?;
-    }
-    if persisted.of_namespace.is_empty() {
-        return Ok(());
-    }
-    writeln!(
-        out,
-        "not persisted: sysctl.d is for the initial network namespace; as a hook where this"
-    )?;
-    writeln!(out, "one is made:")?;
-    let name = netns.unwrap_or("NAME");
-    for (key, value) in &persisted.of_namespace {
-        writeln!(out, "  ip netns exec {name} sysctl -w '{key}={value}'")?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -68,6 +68,9 @@ pub struct Begin {
     pub changes: usize,
     /// Seconds in which it has to be confirmed; null if it need not be.
     pub confirm_within_s: Option<u32>,
+    /// The file of sysctl.d that it is to be written to as well, once it stays; null if to none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persist_to: Option<PathBuf>,
 }
 
 /// A write that is about to be done.
@@ -88,6 +91,9 @@ pub struct Entry {
     pub new: String,
     /// The rule that asked for it.
     pub rule: String,
+    /// The figures that it had, each with its source.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<String>,
 }
 
 /// A file of sysctl.d that is about to be written.

@@ -128,11 +128,8 @@ impl Place {
         &self.root
     }
 
-    /// Is the namespace the one that the machine's first process is in? Files of sysctl.d are for that.
-    pub(super) fn is_initial(&self) -> bool {
-        let first = fs::read_link(self.root.proc("1/ns/net")).unwrap_or_default();
-        let first = namespace_inode(&first.to_string_lossy());
-        first.is_some() && self.identity().ok().map(|identity| identity.netns_inode) == first
+    fn is_initial(&self) -> bool {
+        self.identity().is_ok_and(|identity| identity.is_initial(&self.root))
     }
 
     /// The file of a setting.
@@ -197,6 +194,14 @@ impl Place {
             (Some(namespace), Reach::Namespace) => namespace.run(|| work(&self.root)),
             _ => Ok(work(&self.root)),
         }
+    }
+}
+
+impl Identity {
+    /// Is the namespace the one that the machine's first process is in? Files of sysctl.d are for that.
+    pub(super) fn is_initial(&self, root: &Root) -> bool {
+        let first = fs::read_link(root.proc("1/ns/net")).unwrap_or_default();
+        namespace_inode(&first.to_string_lossy()) == Some(self.netns_inode)
     }
 }
 
