@@ -330,6 +330,29 @@ fn made_up_journal(bed: &Bed, boot_id: &str, now: &str, rest: &str) {
     fs::write(bed.state().join("000001-x.jsonl"), lines).unwrap();
 }
 
+#[test]
+fn lab_what_boot_set_again_ends_with_its_code() {
+    let Some(bed) = Bed::new("lab_what_boot_set_again_ends_with_its_code") else { return };
+    let read = || fs::read_to_string("/proc/sys/net/core/rmem_max").unwrap().trim_end().to_owned();
+    let (now, file) = (read(), bed.folder.join("90-netmem.conf"));
+    fs::write(&file, format!("net.core.rmem_max = {now}\n")).unwrap();
+    let rest = format!(
+        r#"{{"at_s":7,"record":"confirmed"}}
+{{"at_s":7,"record":"persist","path":"{}","old":null,"new":"net.core.rmem_max = {now}\n"}}
+{{"at_s":7,"record":"persisted"}}
+"#,
+        file.display()
+    );
+    made_up_journal(&bed, "another", &now, &rest);
+    // Where the setting can be read on every kernel; it is not written: the values of that boot are gone.
+    let said = ended(&bed.command(&["rollback"]).output().unwrap(), 5);
+    let left = format!("net.core.rmem_max still reads {now}: boot set it by the file");
+    assert!(said.contains(&left), "{said}");
+    assert!(said.contains("sysctl -w net.core.rmem_max='29'"), "{said}");
+    assert!(!file.exists());
+    assert_eq!((read(), bed.state_of_only()), (now, Some(State::Incomplete)));
+}
+
 /// Who applied it may be gone with its terminal. Has failed with: a confirmation alone.
 #[test]
 fn lab_who_confirms_persists() {

@@ -16,7 +16,7 @@ use super::Reach;
 use super::journal::{Application, Entry, Journal, Record, State, Store};
 use super::lock::MOMENT;
 use super::persist;
-use super::place::{Place, is_same, unmet};
+use super::place::{Place, is_part, is_same, unmet};
 use crate::error::{Error, Result};
 use crate::source::{Root, Unavailable};
 
@@ -80,8 +80,9 @@ pub(super) enum Reachable<'a> {
     All(&'a Place),
     /// The global ones: the namespace has gone, or it is not known whether it has, for that reason.
     Global(&'a Place, Option<String>),
-    /// None: they went with their boot. What boot sets again is in the initial namespace.
-    Rebooted(Result<Place, Unavailable>),
+    /// None: they went with their boot. What boot sets again is in the initial namespace; what is global can be
+    /// read here too, where that one may not be looked at.
+    Rebooted { initial: Result<Place, Unavailable>, here: Place },
 }
 
 /// Undoes an application: the one of that name, or the last that is not undone and can be read. `None` if
@@ -195,8 +196,12 @@ pub(super) fn undo(
     for (entry, reads) in application.entries.iter().zip(&application.reads).rev() {
         let is_ours = trust == Trust::All || trust == Trust::Entry(entry.number);
         let result = match reachable {
-            Reachable::Rebooted(initial) => match &application.persist {
-                Some(file) if persist::sets(file, &entry.key) => is_gone(initial, entry),
+            Reachable::Rebooted { initial, here } => match &application.persist {
+                Some(file) if persist::sets(file, &entry.key) => match (initial, entry.reach) {
+                    (Err(_), Reach::Global) => is_gone(here, entry),
+                    (Ok(initial), _) => is_gone(initial, entry),
+                    (Err(why), _) => Err(format!("{}: whether boot set it: {why}", entry.key)),
+                },
                 _ => Ok(()),
             },
             Reachable::Global(_, gap) if entry.reach == Reach::Namespace => match gap {
@@ -222,8 +227,8 @@ pub(super) fn undo(
 
 fn roll_back(journal: &mut Journal, root: Root, trust: Trust, why: &str) -> Result<Report> {
     if !journal.application.is_of_boot(&boot_id(&root)?) {
-        let initial = Place::initial(root);
-        let mut report = undo(journal, &Reachable::Rebooted(initial), trust, why);
+        let (initial, here) = (Place::initial(root.clone()), Place::here(root));
+        let mut report = undo(journal, &Reachable::Rebooted { initial, here }, trust, why);
         report.notes.push("it is of another boot, and its values went with that".to_owned());
         return Ok(report);
     }
@@ -252,7 +257,11 @@ fn restore(place: &Place, entry: &Entry, reads: Option<&str>, is_ours: bool) -> 
     if now == entry.old {
         return Ok(());
     }
-    let is_what_was_written = reads.map_or_else(|| is_same(&now, &entry.new), |reads| now == reads);
+    let is_what_was_written = match reads {
+        Some(reads) => now == reads,
+        // The process was killed before its mark: the kernel may have taken a part, and not said so.
+        None => is_same(&now, &entry.new) || is_part(&now, &entry.old, &entry.new),
+    };
     if !is_ours && !is_what_was_written {
         return Err(format!(
             "{} reads {:?}, and {:?} was written: somebody else has changed it",
@@ -269,12 +278,11 @@ fn restore(place: &Place, entry: &Entry, reads: Option<&str>, is_ours: bool) -> 
 }
 
 /// Says if a setting that was persisted reads what was written: boot set it again.
-fn is_gone(initial: &Result<Place, Unavailable>, entry: &Entry) -> Result<(), String> {
+fn is_gone(place: &Place, entry: &Entry) -> Result<(), String> {
     let key = &entry.key;
-    let initial = initial.as_ref().map_err(|why| format!("{key}: whether boot set it: {why}"))?;
     let told = |error: Error| error.to_string();
-    let path = initial.path(key).map_err(told)?;
-    let now = initial.read(Reach::Namespace, &path).map_err(told)?;
+    let path = place.path(key).map_err(told)?;
+    let now = place.read(Reach::Namespace, &path).map_err(told)?;
     if !is_same(&now, &entry.new) {
         return Ok(());
     }
