@@ -315,6 +315,27 @@ fn lab_a_state_folder_of_all_is_refused() {
     assert_eq!((bed.settings(), bed.state_of_only()), (bed.before.clone(), None));
 }
 
+#[test]
+fn lab_a_later_one_is_undone_first() {
+    let Some(bed) = Bed::new("lab_a_later_one_is_undone_first") else { return };
+    ended(&bed.apply(&[]), 0);
+    let mut plan: Plan = serde_json::from_slice(&fs::read(bed.plan()).unwrap()).unwrap();
+    plan.changes = vec![change("net.ipv4.ipfrag_time", "31", "32")];
+    bed.write_plan(&plan);
+    ended(&bed.apply(&[]), 0);
+    let both = bed.settings();
+    let all = bed.store().history().unwrap().applications;
+    let said = ended(&bed.run(&["rollback", &all[0].id]), 4);
+    let later = &all[1].id;
+    assert!(said.contains(&format!("{later} wrote net.ipv4.ipfrag_time after it")), "{said}");
+    assert!(said.contains(&format!("hint: netmem tune rollback {later} first")), "{said}");
+    assert_eq!(bed.settings(), both);
+    for _ in 0..2 {
+        ended(&bed.run(&["rollback"]), 0);
+    }
+    assert_eq!(bed.settings(), bed.before);
+}
+
 /// The journal of a global setting that reads `now`, made up: what is done with it here writes no setting.
 fn made_up_journal(bed: &Bed, boot_id: &str, now: &str, rest: &str) {
     let file = bed.folder.join("90-netmem.conf");
@@ -616,6 +637,33 @@ fn lab_what_nobody_confirms_is_undone() {
         (bed.settings(), bed.state_of_only()),
         (bed.before.clone(), Some(State::RolledBack))
     );
+}
+
+/// What one attempt leaves the next may undo: the command says how it ended, and not how it went meanwhile. Has
+/// failed with: what is undone in part told at once.
+#[test]
+fn lab_what_is_left_at_first_is_told_when_it_stays() {
+    let Some(bed) = Bed::new("lab_what_is_left_at_first_is_told_when_it_stays") else { return };
+    let set = |text: &str| {
+        bed.ns.run(|| fs::write("/proc/sys/net/ipv4/ipfrag_time", text)).unwrap().unwrap();
+    };
+    let mut child = bed.spawn(&["--confirm-within", "2"]);
+    bed.wait_for(State::Unconfirmed);
+    set("45");
+    bed.wait_for(State::Incomplete);
+    set("31");
+    assert_eq!(child.wait().unwrap().code(), Some(4));
+    assert_eq!(
+        (bed.settings(), bed.state_of_only()),
+        (bed.before.clone(), Some(State::RolledBack))
+    );
+    fs::remove_dir_all(bed.state()).unwrap();
+
+    let mut child = bed.spawn(&["--confirm-within", "1"]);
+    bed.wait_for(State::Unconfirmed);
+    set("45");
+    assert_eq!(child.wait().unwrap().code(), Some(5));
+    assert_eq!(bed.state_of_only(), Some(State::Incomplete));
 }
 
 /// As when the connection is cut off: its terminal's processes get SIGHUP.

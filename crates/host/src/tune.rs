@@ -43,7 +43,9 @@ pub use self::persist::{Persisted, persist};
 pub use self::place::{Identity, Place};
 pub use self::plan::plan;
 pub use self::refusal::{Refusal, refusal};
-pub use self::rollback::{Drift, End, Report, confirm, rollback, rollback_unconfirmed};
+pub use self::rollback::{
+    Drift, End, NotRolledBack, Report, confirm, rollback, rollback_unconfirmed,
+};
 pub use self::rules::{Ask, Goal};
 pub use self::set_by::SetBy;
 

@@ -24,8 +24,9 @@ use netmem_host::netns::Namespaces;
 use netmem_host::source::Root;
 use netmem_host::sysctl;
 use netmem_host::tune::{
-    Applying, Basis, Caution, Change, Confidence, Drift, End, NotApplied, PLAN_SCHEMA, Place, Plan,
-    Reach, Report, State, Store, Terms, check, confirm, persist, rollback, rollback_unconfirmed,
+    Applying, Basis, Caution, Change, Confidence, Drift, End, NotApplied, NotRolledBack,
+    PLAN_SCHEMA, Place, Plan, Reach, Report, State, Store, Terms, check, confirm, persist,
+    rollback, rollback_unconfirmed,
 };
 
 /// A folder of the test's own, gone with this value.
@@ -385,6 +386,118 @@ fn a_part_of_a_value_is_ours_where_its_mark_is_missing() {
             _ => assert_eq!(fs::read_to_string(&file).unwrap(), now),
         }
     }
+}
+
+/// Has failed with: what was put back tried again.
+#[test]
+fn what_was_put_back_is_not_touched_again() {
+    let (folder, root) = machine();
+    let store = folder.store();
+    let plan = usual(&Place::here(root.clone()));
+    let id = apply(&store, Place::here(root.clone()), &plan, Caution::Refuse).unwrap().id;
+    let write = |key: &str, text: &str| fs::write(sysctl::path(&root, key).unwrap(), text).unwrap();
+    write("net.core.rmem_max", "9999999\n");
+    let undo = |drift| rollback(&store, root.clone(), Some(&id), drift).unwrap().unwrap();
+    assert_eq!(undo(Drift::Leave).end, End::Incomplete);
+    assert_eq!(text(&root, "net.core.wmem_max"), "4194304\n");
+    let is_restored = |one: usize| store.application(&id).unwrap().restored.contains(&one);
+    assert_eq!([0, 1, 2].map(is_restored), [false, true, true]);
+
+    // Somebody sets what was written, by himself.
+    write("net.core.wmem_max", "8388608");
+    for (drift, end) in [(Drift::Leave, End::Incomplete), (Drift::Overwrite, End::RolledBack)] {
+        assert_eq!(undo(drift).end, end);
+        assert_eq!(text(&root, "net.core.wmem_max"), "8388608", "{drift:?}");
+    }
+    assert_eq!(text(&root, "net.core.rmem_max"), "4194304\n");
+
+    // A journal that does not say what was put back is read, and put back as far as it is as written.
+    let journal = folder.0.join(format!("state/{id}.jsonl"));
+    let lines = fs::read_to_string(&journal).unwrap();
+    let old = lines.lines().take_while(|line| !line.contains("\"record\":\"restored\""));
+    fs::write(&journal, old.map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+    assert_eq!(undo(Drift::Leave).end, End::RolledBack);
+    assert_eq!(text(&root, "net.core.wmem_max"), "4194304\n");
+}
+
+/// Has failed with: no look at later applications; the namespace not compared; what the earlier one has put
+/// back counted.
+#[test]
+fn what_a_later_one_wrote_over_it_is_undone_first() {
+    let (folder, root) = machine();
+    let (store, before) = (folder.store(), settings(&root));
+    let place = || Place::here(root.clone());
+    let write = |key: &str, text: &str| fs::write(sysctl::path(&root, key).unwrap(), text).unwrap();
+    let set = |key: &str, to: &str| {
+        let reach = if key.contains("tcp") { Reach::Namespace } else { Reach::Global };
+        let plan = plan(&place(), vec![change(key, reach, text(&root, key).trim_end(), to)]);
+        apply(&store, place(), &plan, Caution::Refuse).unwrap().id
+    };
+    let undo = |id: &str, drift| rollback(&store, root.clone(), Some(id), drift);
+    let end = |id: &str| undo(id, Drift::Leave).unwrap().unwrap().end;
+    let blocked = |id: &str| match undo(id, Drift::Leave).unwrap_err() {
+        NotRolledBack::Later { later, what, .. } => (later, what),
+        other => panic!("{other}"),
+    };
+    let first = apply(&store, place(), &usual(&place()), Caution::Refuse).unwrap().id;
+    let (second, third) =
+        (set("net.core.rmem_max", "9000000"), set("net.core.rmem_max", "10000000"));
+    let applied = settings(&root);
+    let rmem = "net.core.rmem_max".to_owned();
+    assert_eq!(blocked(&first), (third.clone(), rmem.clone()));
+    let said = undo(&second, Drift::Leave).unwrap_err().to_string();
+    let wrote = format!("{third} wrote {rmem} after it, and is not rolled back");
+    assert_eq!(said, format!("roll back {second}: {wrote}"));
+    assert_eq!(settings(&root), applied);
+    assert_eq!([end(&third), end(&second), end(&first)], [End::RolledBack; 3]);
+    assert_eq!(settings(&root), before);
+
+    // Undone in part: what was put back is no longer its own, what was not is.
+    let first = apply(&store, place(), &usual(&place()), Caution::Refuse).unwrap().id;
+    write("net.core.rmem_max", "7777777\n");
+    assert_eq!(end(&first), End::Incomplete);
+    let second = set("net.core.wmem_max", "8388608");
+    assert_eq!(end(&first), End::Incomplete);
+    let third = set("net.core.rmem_max", "8388608");
+    assert_eq!(blocked(&first), (third, rmem));
+    let forced = undo(&first, Drift::Overwrite).unwrap().unwrap();
+    assert_eq!(forced.end, End::RolledBack);
+    assert_eq!(text(&root, "net.core.rmem_max"), "4194304\n");
+    assert_eq!(text(&root, "net.core.wmem_max"), "8388608");
+    assert_eq!(end(&second), End::RolledBack);
+
+    // Another namespace has a value of its own.
+    let first = set("net.ipv4.tcp_rmem", "4096 131072 67108864");
+    fs::remove_file(root.proc("thread-self/ns/net")).unwrap();
+    symlink("net:[78]", root.proc("thread-self/ns/net")).unwrap();
+    set("net.ipv4.tcp_rmem", "4096 131072 134217728");
+    assert_eq!(end(&first), End::RolledBack);
+    assert_eq!(text(&root, "net.ipv4.tcp_rmem"), "4096 131072 134217728");
+}
+
+/// Has failed with: the file left out.
+#[test]
+fn a_file_that_a_later_one_wrote_is_taken_back_first() {
+    let (folder, root) = machine();
+    let (store, path) = (folder.store(), folder.0.join("90-netmem.conf"));
+    let set = |key: &str| {
+        let place = Place::here(root.clone());
+        let plan = plan(&place, vec![change(key, Reach::Global, "4194304", "8388608")]);
+        let id = apply_to(&store, &root, &plan, &path);
+        persist(&store, &root, &id, &folder.0).unwrap();
+        id
+    };
+    let (first, second) = (set("net.core.rmem_max"), set("net.core.wmem_max"));
+    let undo = |id: &str| rollback(&store, root.clone(), Some(id), Drift::Leave);
+    let refused = undo(&first).unwrap_err();
+    let file = path.display().to_string();
+    let later = NotRolledBack::Later { id: first.clone(), later: second.clone(), what: file };
+    assert_eq!(refused, later);
+    assert_eq!(text(&root, "net.core.rmem_max"), "8388608");
+    for id in [&second, &first] {
+        assert_eq!(undo(id).unwrap().unwrap().end, End::RolledBack);
+    }
+    assert!(!path.exists());
 }
 
 #[test]

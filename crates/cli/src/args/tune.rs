@@ -189,7 +189,7 @@ pub struct RollbackArgs {
     /// The application [default: the last that is not undone]
     #[arg(value_name = "ID")]
     pub id: Option<String>,
-    /// Undo also what somebody else has changed since
+    /// Undo also what somebody else, or a later application, has changed since
     #[arg(long)]
     pub force: bool,
     /// Where journals are.

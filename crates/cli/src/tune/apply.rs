@@ -8,6 +8,7 @@ use std::{
     io::{self, IsTerminal as _, Read, Write},
     os::fd::AsFd,
     path::{self, Path},
+    process::Child,
     thread,
     time::{Duration, Instant},
 };
@@ -67,26 +68,27 @@ pub(super) fn run(
     let store = Store::at(&args.state.state);
     let applying = Applying::begin(&store, place, &plan, &terms).map_err(not_applied)?;
     let id = applying.id().to_owned();
-    if let Some(within_s) = args.confirm_within
-        && let Err(failure) = guard::start(&args.state.state, &id, within_s)
-    {
-        return Err(undone(&applying.abandon(&failure.to_string())));
-    }
-    let deadline =
-        args.confirm_within.map(|within_s| Instant::now() + Duration::from_secs(within_s.into()));
+    let start =
+        |within_s| Ok::<_, Failure>((within_s, guard::start(&args.state.state, &id, within_s)?));
+    let guard = match args.confirm_within.map(start).transpose() {
+        Ok(guard) => guard,
+        Err(failure) => return Err(undone(&applying.abandon(&failure.to_string()))),
+    };
+    let begun = Instant::now();
     let report = applying.write(&|| stop.is_set());
     if report.end != End::Applied {
         return Err(undone(&report));
     }
     // Nobody may be reading; what was applied waits for its confirmation all the same.
     let _ = written(&plan, &id, out);
-    if let (Some(deadline), Some(within_s)) = (deadline, args.confirm_within) {
+    if let Some((within_s, guard)) = guard {
         forget_typed();
         let _ = writeln!(
             notes,
             "undone in {within_s} s unless confirmed: press Enter, or netmem tune confirm {id}"
         );
-        wait(&store, &id, deadline, &stop)?;
+        let deadline = begun + Duration::from_secs(within_s.into());
+        wait(&store, &id, deadline, (&stop, guard))?;
         let _ = writeln!(out, "confirmed {id}");
     }
     if args.persist {
@@ -209,16 +211,27 @@ fn forget_typed() {
     }
 }
 
-/// Waits until somebody confirms it; else it is undone.
-fn wait(store: &Store, id: &str, deadline: Instant, stop: &Stop) -> Result<(), Failure> {
+/// Waits until somebody confirms it; else it is undone. What is undone in part is told when the guard has given
+/// up, which tries more than once.
+fn wait(
+    store: &Store,
+    id: &str,
+    deadline: Instant,
+    (stop, mut guard): (&Stop, Child),
+) -> Result<(), Failure> {
     let mut terminal = io::stdin().is_terminal();
     loop {
-        match store.application(id)?.state {
+        let guards = matches!(guard.try_wait(), Ok(None));
+        let application = store.application(id)?;
+        match application.state {
             State::Unconfirmed => {}
             State::Applied => return Ok(()),
+            State::Incomplete if guards && !stop.is_set() => {
+                thread::sleep(PATIENCE);
+                continue;
+            }
             State::Incomplete => {
-                let left = store.application(id)?.undone;
-                return Err(undo::incomplete(&format!("apply {id}"), &left));
+                return Err(undo::incomplete(&format!("apply {id}"), &application.undone));
             }
             _ => {
                 let message = format!("apply {id}: nobody confirmed it; all is as it was before");
@@ -227,7 +240,7 @@ fn wait(store: &Store, id: &str, deadline: Instant, stop: &Stop) -> Result<(), F
         }
         if stop.is_set() || Instant::now() > deadline + GRACE {
             // The guard may have been first: then the journal says how it ended.
-            if let Some(report) = tune::rollback_unconfirmed(store, Root::live(), id)? {
+            if let Some(report) = guard::undo(store, id)? {
                 return Err(undone(&report));
             }
             continue;

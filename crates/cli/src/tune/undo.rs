@@ -7,7 +7,7 @@ use std::{
 
 use netmem_host::{
     source::Root,
-    tune::{self, Application, Drift, End, History, Persisted, Place, State, Store},
+    tune::{self, Application, Drift, End, History, NotRolledBack, Persisted, Place, State, Store},
 };
 use serde::Serialize;
 
@@ -54,7 +54,8 @@ pub(super) fn rollback(
         readable(&store, notes)?;
     }
     let drift = if args.force { Drift::Overwrite } else { Drift::Leave };
-    let report = tune::rollback(&store, Root::live(), args.id.as_deref(), drift)?;
+    let report = tune::rollback(&store, Root::live(), args.id.as_deref(), drift);
+    let report = report.map_err(not_rolled_back)?;
     let Some(report) = report else {
         writeln!(out, "nothing to roll back")
             .and_then(|()| out.flush())
@@ -100,6 +101,18 @@ pub(super) fn history(
 /// What was done, and is not as it was before.
 pub(super) fn incomplete(what: &str, left: &[String]) -> Failure {
     Failure::incomplete(format!("{what}: not all is as it was before: {}", left.join("; ")))
+}
+
+/// Why a rollback undid nothing.
+pub(super) fn not_rolled_back(why: NotRolledBack) -> Failure {
+    let message = why.to_string();
+    match why {
+        NotRolledBack::Later { later, .. } => Failure::refused(message).with_hint(format!(
+            "netmem tune rollback {later} first; --force restores what was there before all the same"
+        )),
+        NotRolledBack::Failed(error) => error.into(),
+        _ => Failure::refused(message),
+    }
 }
 
 /// Writes the settings of an application to the file of sysctl.d that it names, and says what that gives.

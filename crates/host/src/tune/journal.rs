@@ -7,15 +7,20 @@
 //!     write 0    file, old bytes, new bytes, rule               fsync, then write(2) of the setting
 //!     written 0  what was read back
 //!     ...
-//!     done | rolled-back | incomplete
+//!     done
+//!     restored 0 its old bytes are back                          fsync, after write(2) of the setting
+//!     ...
+//!     rolled-back | incomplete
 //! ```
 //! * **J1** the old bytes are on disk before the new ones are written: whatever ends the process, by SIGKILL
 //!   or a power cut, the journal has what was there.
 //! * **J2** a line counts when its newline is there; a last one without is cut off before the next.
 //! * **J3** only who holds the [`lock`](super::lock) adds lines.
+//! * **J4** what has its old bytes back is on disk as such, and is not touched by an attempt that comes after.
 //!
 //! Kernel: any.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -132,6 +137,11 @@ pub enum Record {
     Persist(PersistEntry),
     /// It is there.
     Persisted,
+    /// A setting has its old bytes.
+    Restored {
+        /// Of which entry.
+        number: usize,
+    },
     /// All is as it was before.
     RolledBack {
         /// Why it was undone.
@@ -179,6 +189,8 @@ pub struct Application {
     pub entries: Vec<Entry>,
     /// What each file read after its write, by the entry's number; null where that is not known.
     pub reads: Vec<Option<String>>,
+    /// The entries that have been put back, by their numbers.
+    pub restored: BTreeSet<usize>,
     /// The file of sysctl.d, if one was begun.
     pub persist: Option<PersistEntry>,
     /// Why it was undone, and what was left.
@@ -321,6 +333,7 @@ impl Application {
             state: State::Unfinished,
             entries: Vec::new(),
             reads: Vec::new(),
+            restored: BTreeSet::new(),
             persist: None,
             undone: Vec::new(),
         }
@@ -359,6 +372,11 @@ impl Application {
         matches!(self.state, State::Unfinished | State::Unconfirmed)
     }
 
+    /// The writes that were begun, and are not put back.
+    pub(super) fn left(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| !self.restored.contains(&entry.number))
+    }
+
     /// Takes note of a line.
     fn take(&mut self, record: Record) -> Result<(), &'static str> {
         let wants_confirmation = self.begin.confirm_within_s.is_some();
@@ -374,6 +392,10 @@ impl Application {
             }
             Record::Done if wants_confirmation => self.state = State::Unconfirmed,
             Record::Done | Record::Confirmed => self.state = State::Applied,
+            Record::Restored { number } if number < self.entries.len() => {
+                self.restored.insert(number);
+            }
+            Record::Restored { .. } => return Err("no such write was begun"),
             Record::Persist(entry) => self.persist = Some(entry),
             Record::Persisted => {}
             Record::RolledBack { why } => {

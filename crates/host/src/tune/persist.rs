@@ -115,6 +115,11 @@ pub(super) fn sets(entry: &PersistEntry, key: &str) -> bool {
     entry.new.lines().filter_map(assignment).any(|(name, _)| name == key)
 }
 
+/// Is the file as it was written, or as it was before?
+pub(super) fn is_untouched(entry: &PersistEntry) -> bool {
+    read(&entry.path).is_ok_and(|now| now == entry.old || now.as_ref() == Some(&entry.new))
+}
+
 fn read(path: &Path) -> Result<Option<String>> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),

@@ -178,12 +178,7 @@ impl Place {
     }
 
     fn is(&self, identity: &Identity) -> Result<bool, Unavailable> {
-        let here = self.identity()?;
-        let is_same_cookie = match (here.netns_cookie, identity.netns_cookie) {
-            (Some(here), Some(there)) => here == there,
-            _ => true,
-        };
-        Ok(here.netns_inode == identity.netns_inode && is_same_cookie)
+        Ok(self.identity()?.is_namespace_of(identity))
     }
 
     fn run<T: Send>(&self, reach: Reach, work: impl FnOnce(&Root) -> T + Send) -> Result<T> {
@@ -199,6 +194,15 @@ impl Identity {
     pub(super) fn is_initial(&self, root: &Root) -> bool {
         let first = fs::read_link(root.proc("1/ns/net")).unwrap_or_default();
         namespace_inode(&first.to_string_lossy()) == Some(self.netns_inode)
+    }
+
+    /// Is it the same namespace, if the boot is the same?
+    pub(super) fn is_namespace_of(&self, other: &Self) -> bool {
+        let is_same_cookie = match (self.netns_cookie, other.netns_cookie) {
+            (Some(one), Some(other)) => one == other,
+            _ => true,
+        };
+        self.netns_inode == other.netns_inode && is_same_cookie
     }
 }
 
