@@ -5,8 +5,8 @@
 //! for somebody else's (both by the kills); a guard that only waits; no look at signals while writing, and none
 //! while waiting (then the test hangs); a dry run that writes; a confirmation that is not written down; a plan of a
 //! look that was cut short written; a guard that ends at a journal that it cannot read; what was typed before
-//! the question taken for its answer. That a line is on disk, and not only in the page cache,
-//! no test here can see: SIGKILL takes no power away.
+//! the question taken for its answer; a setting noted as put back before it is. That a line is on disk, and not
+//! only in the page cache, no test here can see: SIGKILL takes no power away.
 #![allow(clippy::unwrap_used, reason = "tests: what cannot go on, panics")]
 
 #[path = "support/screen.rs"]
@@ -16,7 +16,7 @@ use std::{
     collections::BTreeSet,
     fs,
     io::Write as _,
-    os::unix::process::ExitStatusExt as _,
+    os::unix::{fs::PermissionsExt as _, process::ExitStatusExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -57,6 +57,16 @@ struct Bed {
 impl Bed {
     /// `None` without the privilege, which is noted as a skip.
     fn new(test: &str) -> Option<Self> {
+        Self::below(test, &std::env::temp_dir())
+    }
+
+    /// In memory, where that is to be had: for tests that make many journals.
+    fn in_memory(test: &str) -> Option<Self> {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() { Self::below(test, memory) } else { Self::new(test) }
+    }
+
+    fn below(test: &str, parent: &Path) -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         if let Some(missing) = missing_privilege() {
             skip(test, &missing);
@@ -64,7 +74,7 @@ impl Bed {
         }
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let folder = format!("netmem-tune-cli-{}-{number}", std::process::id());
-        let folder = std::env::temp_dir().join(folder);
+        let folder = parent.join(folder);
         fs::create_dir_all(&folder).unwrap();
         let mut bed = Self { ns: NetNs::create().unwrap(), folder, before: Vec::new() };
         bed.before = bed.settings();
@@ -305,6 +315,129 @@ fn lab_drift_ends_with_its_code() {
 }
 
 #[test]
+fn lab_one_that_waits_is_settled_before_another() {
+    let Some(bed) = Bed::new("lab_one_that_waits_is_settled_before_another") else { return };
+    let mut child = bed.spawn(&["--confirm-within", "600"]);
+    bed.wait_for(State::Unconfirmed);
+    let applied = bed.settings();
+    let mut plan: Plan = serde_json::from_slice(&fs::read(bed.plan()).unwrap()).unwrap();
+    plan.changes = vec![change("net.ipv4.tcp_notsent_lowat", "4294967295", "131072")];
+    bed.write_plan(&plan);
+    let id = bed.store().history().unwrap().applications[0].id.clone();
+    let said = ended(&bed.apply(&[]), 4);
+    assert!(said.contains(&format!("{id} waits to be confirmed")), "{said}");
+    let hint = format!("hint: netmem tune confirm {id}, or netmem tune rollback {id}\n");
+    assert!(said.ends_with(&hint), "{said}");
+    assert_eq!((bed.settings(), bed.state_of_only()), (applied, Some(State::Unconfirmed)));
+    ended(&bed.run(&["rollback", &id]), 0);
+    assert_eq!(child.wait().unwrap().code(), Some(4));
+    assert_eq!(bed.settings(), bed.before);
+    ended(&bed.apply(&[]), 0);
+}
+
+#[test]
+fn lab_a_later_one_is_undone_first() {
+    let Some(bed) = Bed::new("lab_a_later_one_is_undone_first") else { return };
+    ended(&bed.apply(&[]), 0);
+    let mut plan: Plan = serde_json::from_slice(&fs::read(bed.plan()).unwrap()).unwrap();
+    plan.changes = vec![change("net.ipv4.ipfrag_time", "31", "32")];
+    bed.write_plan(&plan);
+    ended(&bed.apply(&[]), 0);
+    let both = bed.settings();
+    let all = bed.store().history().unwrap().applications;
+    let said = ended(&bed.run(&["rollback", &all[0].id]), 4);
+    let later = &all[1].id;
+    assert!(said.contains(&format!("{later} wrote net.ipv4.ipfrag_time after it")), "{said}");
+    assert!(said.contains(&format!("hint: netmem tune rollback {later} first")), "{said}");
+    assert_eq!(bed.settings(), both);
+    for _ in 0..2 {
+        ended(&bed.run(&["rollback"]), 0);
+    }
+    assert_eq!(bed.settings(), bed.before);
+}
+
+/// The journal of a global setting that reads `now`, made up: what is done with it here writes no setting.
+fn made_up_journal(bed: &Bed, boot_id: &str, now: &str, rest: &str) {
+    let file = bed.folder.join("90-netmem.conf");
+    let lines = format!(
+        r#"{{"at_s":7,"record":"begin","schema":"netmem.tune.journal/1","pid":1,"kernel_release":"6","boot_id":"{boot_id}","netns_inode":1,"netns_cookie":null,"changes":1,"confirm_within_s":600,"persist_to":"{}"}}
+{{"at_s":7,"record":"write","number":0,"key":"net.core.rmem_max","path":"/p","reach":"global","old":"29\n","new":"{now}","rule":"R-TEST"}}
+{{"at_s":7,"record":"written","number":0,"reads":"{now}\n"}}
+{{"at_s":7,"record":"done"}}
+{rest}"#,
+        file.display()
+    );
+    fs::create_dir(bed.state()).unwrap();
+    fs::write(bed.state().join("000001-x.jsonl"), lines).unwrap();
+}
+
+#[test]
+fn lab_what_boot_set_again_ends_with_its_code() {
+    let Some(bed) = Bed::new("lab_what_boot_set_again_ends_with_its_code") else { return };
+    let read = || fs::read_to_string("/proc/sys/net/core/rmem_max").unwrap().trim_end().to_owned();
+    let (now, file) = (read(), bed.folder.join("90-netmem.conf"));
+    fs::write(&file, format!("net.core.rmem_max = {now}\n")).unwrap();
+    let rest = format!(
+        r#"{{"at_s":7,"record":"confirmed"}}
+{{"at_s":7,"record":"persist","path":"{}","old":null,"new":"net.core.rmem_max = {now}\n"}}
+{{"at_s":7,"record":"persisted"}}
+"#,
+        file.display()
+    );
+    made_up_journal(&bed, "another", &now, &rest);
+    // Where the setting can be read on every kernel; it is not written: the values of that boot are gone.
+    let said = ended(&bed.command(&["rollback"]).output().unwrap(), 5);
+    let left = format!("net.core.rmem_max still reads {now}: boot set it by the file");
+    assert!(said.contains(&left), "{said}");
+    assert!(said.contains("sysctl -w net.core.rmem_max='29'"), "{said}");
+    assert!(!file.exists());
+    assert_eq!((read(), bed.state_of_only()), (now, Some(State::Incomplete)));
+}
+
+/// Who applied it may be gone with its terminal. Has failed with: a confirmation alone.
+#[test]
+fn lab_who_confirms_persists() {
+    let Some(bed) = Bed::new("lab_who_confirms_persists") else { return };
+    let file = bed.folder.join("90-netmem.conf");
+    let here = Place::here(Root::live()).identity().unwrap();
+    made_up_journal(&bed, &here.boot_id, "30", "");
+    let output = bed.run(&["confirm"]);
+    ended(&output, 0);
+    let printed = text(&output.stdout);
+    let where_ = format!("confirmed 000001-x\npersisted in {}\n", file.display());
+    assert!(printed.starts_with(&where_), "{printed}");
+    let written = fs::read_to_string(&file).unwrap();
+    assert!(written.ends_with("\nnet.core.rmem_max = 30\n"), "{written}");
+    assert_eq!(bed.settings(), bed.before);
+    fs::remove_dir_all(bed.state()).unwrap();
+    fs::remove_file(&file).unwrap();
+
+    // What cannot be persisted is told by whoever is left to tell it.
+    let words = ["--persist", "--persist-to", file.to_str().unwrap(), "--confirm-within", "600"];
+    let mut child = bed.spawn(&words);
+    bed.wait_for(State::Unconfirmed);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let output = bed.run(&["confirm"]);
+    ended(&output, 0);
+    let hook = "ip netns exec NAME sysctl -w 'net.ipv4.udp_rmem_min=8192'\n";
+    assert!(text(&output.stdout).contains(hook), "{output:?}");
+    assert!(!file.exists());
+    ended(&bed.run(&["rollback"]), 0);
+}
+
+#[test]
+fn lab_a_state_folder_of_all_is_refused() {
+    let Some(bed) = Bed::new("lab_a_state_folder_of_all_is_refused") else { return };
+    fs::create_dir(bed.state()).unwrap();
+    fs::set_permissions(bed.state(), fs::Permissions::from_mode(0o777)).unwrap();
+    let said = ended(&bed.apply(&[]), 4);
+    let part = "others than its owner may write to it (mode 0777)";
+    assert!(said.contains(part), "{said}");
+    assert_eq!((bed.settings(), bed.state_of_only()), (bed.before.clone(), None));
+}
+
+#[test]
 fn lab_what_belongs_to_a_namespace_is_not_persisted() {
     let Some(bed) = Bed::new("lab_what_belongs_to_a_namespace_is_not_persisted") else { return };
     let file = bed.folder.join("90-netmem.conf");
@@ -392,19 +525,17 @@ fn has_journal(folder: &Path) -> bool {
     names.map(|entry| entry.path()).any(|path| path.extension().is_some_and(|e| e == "jsonl"))
 }
 
-#[test]
-fn lab_killed_at_every_system_call_it_can_be_undone() {
-    let test = "lab_killed_at_every_system_call_it_can_be_undone";
-    let Some(bed) = Bed::new(test) else { return };
+/// Kills what applies the plan of a bed at each stop from its journal's begin on, and undoes it each time; the
+/// last time it comes to its end. Returns how often it was killed, and the numbers of changed settings that it
+/// left; `None` where processes may not be traced.
+fn kill_at_every_stop(bed: &Bed, more: &[&str]) -> Option<(usize, BTreeSet<usize>)> {
     let plan = bed.plan();
-    let words = ["apply", plan.to_str().unwrap()];
-    let (mut kills, mut progress) = (0, BTreeSet::new());
-    loop {
-        let Some(traced) = Traced::start(&bed, &words) else {
-            return skip(test, "processes may not be traced");
-        };
+    let words = [&["apply", plan.to_str().unwrap()], more].concat();
+    let mut progress = BTreeSet::new();
+    for kills in 0.. {
+        let traced = Traced::start(bed, &words)?;
         if !traced.run_to(kills, &|| has_journal(&bed.state())) {
-            break;
+            return Some((kills, progress));
         }
         traced.end(Signal::SIGKILL);
         let now = bed.settings();
@@ -412,8 +543,35 @@ fn lab_killed_at_every_system_call_it_can_be_undone() {
         ended(&bed.run(&["rollback"]), 0);
         assert_eq!(bed.settings(), bed.before, "killed at stop {kills}");
         fs::remove_dir_all(bed.state()).unwrap();
-        kills += 1;
     }
+    None
+}
+
+/// The kernel takes the first of three numbers for a setting of one. Has failed with: that taken for somebody
+/// else's value.
+#[test]
+fn lab_killed_after_a_part_was_taken_it_can_be_undone() {
+    let test = "lab_killed_after_a_part_was_taken_it_can_be_undone";
+    let Some(bed) = Bed::in_memory(test) else { return };
+    let mut plan: Plan = serde_json::from_slice(&fs::read(bed.plan()).unwrap()).unwrap();
+    plan.changes = vec![change("net.ipv4.udp_rmem_min", "4096", "8192 87380 16777216")];
+    bed.write_plan(&plan);
+    let Some((_, progress)) = kill_at_every_stop(&bed, &["--i-know"]) else {
+        return skip(test, "processes may not be traced");
+    };
+    assert!(progress.iter().eq(&[0, 1]), "{progress:?}");
+    // The last one saw the short write itself.
+    assert_eq!(bed.state_of_only(), Some(State::RolledBack));
+    assert_eq!(bed.settings(), bed.before);
+}
+
+#[test]
+fn lab_killed_at_every_system_call_it_can_be_undone() {
+    let test = "lab_killed_at_every_system_call_it_can_be_undone";
+    let Some(bed) = Bed::in_memory(test) else { return };
+    let Some((kills, mut progress)) = kill_at_every_stop(&bed, &[]) else {
+        return skip(test, "processes may not be traced");
+    };
     let said = fs::read_to_string(bed.folder.join("said")).unwrap();
     assert_eq!(bed.state_of_only(), Some(State::Applied), "after {kills} kills: {said}");
     assert!(kills >= 100, "{kills} kills");
@@ -535,6 +693,33 @@ fn lab_what_nobody_confirms_is_undone() {
         (bed.settings(), bed.state_of_only()),
         (bed.before.clone(), Some(State::RolledBack))
     );
+}
+
+/// What one attempt leaves the next may undo: the command says how it ended, and not how it went meanwhile. Has
+/// failed with: what is undone in part told at once.
+#[test]
+fn lab_what_is_left_at_first_is_told_when_it_stays() {
+    let Some(bed) = Bed::new("lab_what_is_left_at_first_is_told_when_it_stays") else { return };
+    let set = |text: &str| {
+        bed.ns.run(|| fs::write("/proc/sys/net/ipv4/ipfrag_time", text)).unwrap().unwrap();
+    };
+    let mut child = bed.spawn(&["--confirm-within", "2"]);
+    bed.wait_for(State::Unconfirmed);
+    set("45");
+    bed.wait_for(State::Incomplete);
+    set("31");
+    assert_eq!(child.wait().unwrap().code(), Some(4));
+    assert_eq!(
+        (bed.settings(), bed.state_of_only()),
+        (bed.before.clone(), Some(State::RolledBack))
+    );
+    fs::remove_dir_all(bed.state()).unwrap();
+
+    let mut child = bed.spawn(&["--confirm-within", "1"]);
+    bed.wait_for(State::Unconfirmed);
+    set("45");
+    assert_eq!(child.wait().unwrap().code(), Some(5));
+    assert_eq!(bed.state_of_only(), Some(State::Incomplete));
 }
 
 /// As when the connection is cut off: its terminal's processes get SIGHUP.

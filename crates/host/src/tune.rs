@@ -19,6 +19,7 @@ pub mod evidence;
 pub mod facts;
 mod journal;
 pub mod lint;
+mod lock;
 mod persist;
 mod place;
 mod plan;
@@ -33,15 +34,18 @@ use crate::proc::Scope;
 use crate::source::Root;
 use crate::sysctl::{self, Key};
 
-pub use self::apply::{Applying, Caution, NotApplied, check};
+pub use self::apply::{Applying, Caution, NotApplied, Terms, check};
 pub use self::journal::{
-    Application, Begin, Entry, History, JOURNAL_SCHEMA, Lock, PersistEntry, Record, State, Store,
+    Application, Begin, Entry, History, JOURNAL_SCHEMA, PersistEntry, Record, State, Store,
 };
+pub use self::lock::Lock;
 pub use self::persist::{Persisted, persist};
 pub use self::place::{Identity, Place};
 pub use self::plan::plan;
 pub use self::refusal::{Refusal, refusal};
-pub use self::rollback::{Drift, End, Report, confirm, rollback, rollback_unconfirmed};
+pub use self::rollback::{
+    Drift, End, NotRolledBack, Report, confirm, rollback, rollback_unconfirmed,
+};
 pub use self::rules::{Ask, Goal};
 pub use self::set_by::SetBy;
 

@@ -34,7 +34,7 @@ use netmem_host::sysctl::{self, Arity, KEYS};
 use netmem_host::tune::evidence::{Lookout, collect};
 use netmem_host::tune::facts::Bounds;
 use netmem_host::tune::{
-    self, Applying, Ask, Caution, Drift, End, Place, Plan, SetBy, Store, rollback,
+    self, Applying, Ask, Drift, End, Place, Plan, SetBy, Store, Terms, rollback,
 };
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -294,7 +294,7 @@ impl Saved {
         let folder = env::temp_dir().join(format!("netmem-tune-machine-{}", std::process::id()));
         let store = Store::at(folder.join("state"));
         let place = Place::here(Root::live());
-        let applying = Applying::begin(&store, place, plan, Caution::Refuse, None).unwrap();
+        let applying = Applying::begin(&store, place, plan, &Terms::default()).unwrap();
         let report = applying.write(&|| false);
         assert_eq!(report.end, End::Applied, "{report:?}");
         for change in &plan.changes {

@@ -161,7 +161,7 @@ pub struct ApplyArgs {
     pub confirm_within: Option<u32>,
     /// Write the settings to a file of sysctl.d too, so that they outlast a boot
     ///
-    /// With --confirm-within this command does so after the confirmation: it has to be there then.
+    /// With --confirm-within whoever confirms it does so: this command, or netmem tune confirm.
     #[arg(long)]
     pub persist: bool,
     /// The file for --persist
@@ -189,7 +189,7 @@ pub struct RollbackArgs {
     /// The application [default: the last that is not undone]
     #[arg(value_name = "ID")]
     pub id: Option<String>,
-    /// Undo also what somebody else has changed since
+    /// Undo also what somebody else, or a later application, has changed since
     #[arg(long)]
     pub force: bool,
     /// Where journals are.

@@ -7,7 +7,8 @@ use std::{
     fs::File,
     io::{self, IsTerminal as _, Read, Write},
     os::fd::AsFd,
-    path::Path,
+    path::{self, Path},
+    process::Child,
     thread,
     time::{Duration, Instant},
 };
@@ -15,8 +16,7 @@ use std::{
 use netmem_host::{
     source::{Root, SourceState, Unavailable},
     tune::{
-        self, Applying, Caution, Change, End, NotApplied, Persisted, Place, Plan, Report, State,
-        Store,
+        self, Applying, Caution, Change, End, NotApplied, Place, Plan, Report, State, Store, Terms,
     },
 };
 use nix::{
@@ -60,42 +60,51 @@ pub(super) fn run(
         // A signal ends the process while it reads, which may be from a terminal or a pipe.
         Some(path) => (read(path)?, Stop::by_signal_alone()?),
     };
-    let caution = if args.i_know { Caution::IKnow } else { Caution::Refuse };
+    let terms = terms(args);
     if args.dry_run || plan.changes.is_empty() {
-        tune::check(&plan, &place, caution).map_err(not_applied)?;
+        tune::check(&plan, &place, terms.caution).map_err(not_applied)?;
         return would_write(&plan, out).map_err(Failure::output).map(|()| Outcome::Done);
     }
     let store = Store::at(&args.state.state);
-    let applying =
-        Applying::begin(&store, place, &plan, caution, args.confirm_within).map_err(not_applied)?;
+    let applying = Applying::begin(&store, place, &plan, &terms).map_err(not_applied)?;
     let id = applying.id().to_owned();
-    if let Some(within_s) = args.confirm_within
-        && let Err(failure) = guard::start(&args.state.state, &id, within_s)
-    {
-        return Err(undone(&applying.abandon(&failure.to_string())));
-    }
-    let deadline =
-        args.confirm_within.map(|within_s| Instant::now() + Duration::from_secs(within_s.into()));
+    let start =
+        |within_s| Ok::<_, Failure>((within_s, guard::start(&args.state.state, &id, within_s)?));
+    let guard = match args.confirm_within.map(start).transpose() {
+        Ok(guard) => guard,
+        Err(failure) => return Err(undone(&applying.abandon(&failure.to_string()))),
+    };
+    let begun = Instant::now();
     let report = applying.write(&|| stop.is_set());
     if report.end != End::Applied {
         return Err(undone(&report));
     }
     // Nobody may be reading; what was applied waits for its confirmation all the same.
     let _ = written(&plan, &id, out);
-    if let (Some(deadline), Some(within_s)) = (deadline, args.confirm_within) {
+    if let Some((within_s, guard)) = guard {
         forget_typed();
         let _ = writeln!(
             notes,
             "undone in {within_s} s unless confirmed: press Enter, or netmem tune confirm {id}"
         );
-        wait(&store, &id, deadline, &stop)?;
+        let deadline = begun + Duration::from_secs(within_s.into());
+        wait(&store, &id, deadline, (&stop, guard))?;
         let _ = writeln!(out, "confirmed {id}");
     }
     if args.persist {
-        persist(args, &store, (&id, &plan), out)?;
+        undo::persist(&store, &id, args.netns.as_deref(), out)?;
     }
     out.flush().map_err(Failure::output)?;
     Ok(Outcome::Done)
+}
+
+fn terms(args: &ApplyArgs) -> Terms {
+    let file = || path::absolute(&args.persist_to).unwrap_or_else(|_| args.persist_to.clone());
+    Terms {
+        caution: if args.i_know { Caution::IKnow } else { Caution::Refuse },
+        confirm_within_s: args.confirm_within,
+        persist_to: args.persist.then(file),
+    }
 }
 
 /// The plan for the machine as it is, where none was given. A look that was cut short is none to write by.
@@ -202,16 +211,27 @@ fn forget_typed() {
     }
 }
 
-/// Waits until somebody confirms it; else it is undone.
-fn wait(store: &Store, id: &str, deadline: Instant, stop: &Stop) -> Result<(), Failure> {
+/// Waits until somebody confirms it; else it is undone. What is undone in part is told when the guard has given
+/// up, which tries more than once.
+fn wait(
+    store: &Store,
+    id: &str,
+    deadline: Instant,
+    (stop, mut guard): (&Stop, Child),
+) -> Result<(), Failure> {
     let mut terminal = io::stdin().is_terminal();
     loop {
-        match store.application(id)?.state {
+        let guards = matches!(guard.try_wait(), Ok(None));
+        let application = store.application(id)?;
+        match application.state {
             State::Unconfirmed => {}
             State::Applied => return Ok(()),
+            State::Incomplete if guards && !stop.is_set() => {
+                thread::sleep(PATIENCE);
+                continue;
+            }
             State::Incomplete => {
-                let left = store.application(id)?.undone;
-                return Err(undo::incomplete(&format!("apply {id}"), &left));
+                return Err(undo::incomplete(&format!("apply {id}"), &application.undone));
             }
             _ => {
                 let message = format!("apply {id}: nobody confirmed it; all is as it was before");
@@ -220,7 +240,7 @@ fn wait(store: &Store, id: &str, deadline: Instant, stop: &Stop) -> Result<(), F
         }
         if stop.is_set() || Instant::now() > deadline + GRACE {
             // The guard may have been first: then the journal says how it ended.
-            if let Some(report) = tune::rollback_unconfirmed(store, Root::live(), id)? {
+            if let Some(report) = guard::undo(store, id)? {
                 return Err(undone(&report));
             }
             continue;
@@ -257,55 +277,6 @@ fn line() -> io::Result<Answer> {
         0 => Answer::End,
         _ => Answer::Enter,
     })
-}
-
-fn persist(
-    args: &ApplyArgs,
-    store: &Store,
-    applied: (&str, &Plan),
-    out: &mut dyn Write,
-) -> Result<(), Failure> {
-    let id = applied.0;
-    let place = match &args.netns {
-        None => Ok(Place::here(Root::live())),
-        Some(name) => Place::named(Root::live(), name).map_err(|why| no_namespace(&why)),
-    }?;
-    let path = std::path::absolute(&args.persist_to).unwrap_or_else(|_| args.persist_to.clone());
-    let persisted =
-        tune::persist(store, &place, applied, &path, Path::new("/")).map_err(|error| {
-            Failure::refused(format!("{error}; the settings of the running kernel are applied"))
-                .with_hint(format!("netmem tune rollback {id} undoes them"))
-        })?;
-    print_persisted(&persisted, args.netns.as_deref(), out).map_err(Failure::output)
-}
-
-fn print_persisted(
-    persisted: &Persisted,
-    netns: Option<&str>,
-    out: &mut dyn Write,
-) -> io::Result<()> {
-    if let Some(path) = &persisted.path {
-        writeln!(out, "persisted in {}", path.display())?;
-        if !persisted.is_read_at_boot {
-            writeln!(out, "  not at boot: it is in no folder of sysctl.d")?;
-        }
-    }
-    for later in &persisted.overridden_by {
-        writeln!(out, "  overridden at boot by {later}")?;
-    }
-    if persisted.of_namespace.is_empty() {
-        return Ok(());
-    }
-    writeln!(
-        out,
-        "not persisted: sysctl.d is for the initial network namespace; as a hook where this"
-    )?;
-    writeln!(out, "one is made:")?;
-    let name = netns.unwrap_or("NAME");
-    for (key, value) in &persisted.of_namespace {
-        writeln!(out, "  ip netns exec {name} sysctl -w '{key}={value}'")?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -18,14 +18,14 @@ use std::{
     io::{BufRead as _, BufReader, Write},
     os::unix::process::CommandExt,
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use netmem_host::{
     source::Root,
-    tune::{End, Store, rollback_unconfirmed},
+    tune::{End, Report, Store, rollback_unconfirmed},
 };
 
 use super::undo;
@@ -38,9 +38,11 @@ const PAUSE: Duration = Duration::from_millis(200);
 const ATTEMPTS: u32 = 10;
 /// How often undoing is tried that leaves something, in all: what a person has changed stays as it is.
 const INCOMPLETE_ATTEMPTS: u32 = 3;
+/// How long after one attempt the next begins.
+const ATTEMPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// Starts the guard, and waits until it is on its own.
-pub(super) fn start(state: &Path, id: &str, within_s: u32) -> Result<(), Failure> {
+/// Starts the guard, and waits until it is on its own; it outlasts the value.
+pub(super) fn start(state: &Path, id: &str, within_s: u32) -> Result<Child, Failure> {
     let failed = |error: std::io::Error| {
         Failure::refused(format!("start what undoes {id} unless it is confirmed: {error}"))
     };
@@ -56,7 +58,7 @@ pub(super) fn start(state: &Path, id: &str, within_s: u32) -> Result<(), Failure
         BufReader::new(stdout).read_line(&mut word).map_err(failed)?;
     }
     if word.trim_end() == READY {
-        return Ok(());
+        return Ok(child);
     }
     // It has ended, or is of no use.
     let _ = child.kill().and_then(|()| child.wait());
@@ -87,24 +89,27 @@ pub(super) fn run(args: &GuardArgs, out: &mut dyn Write) -> Result<Outcome, Fail
         }
         thread::sleep(PAUSE.min(deadline.saturating_duration_since(Instant::now())));
     }
-    undo_it(&store, &args.id)
+    match undo(&store, &args.id)? {
+        Some(report) if report.end == End::Incomplete => {
+            Err(undo::incomplete(&format!("guard {}", args.id), &report.left))
+        }
+        _ => Ok(Outcome::Done),
+    }
 }
 
-/// Undoes it, whatever trouble passes meanwhile.
-fn undo_it(store: &Store, id: &str) -> Result<Outcome, Failure> {
-    let mut attempt = 1;
-    loop {
+/// Undoes what nobody confirmed, whatever trouble passes meanwhile; none if there is nothing to do.
+///
+/// # Errors
+/// The trouble does not pass.
+pub(super) fn undo(store: &Store, id: &str) -> Result<Option<Report>, Failure> {
+    for attempt in 1.. {
         match rollback_unconfirmed(store, Root::live(), id) {
-            Ok(Some(report)) if report.end == End::Incomplete => {
-                if attempt >= INCOMPLETE_ATTEMPTS {
-                    return Err(undo::incomplete(&format!("guard {id}"), &report.left));
-                }
-            }
-            Ok(_) => return Ok(Outcome::Done),
-            Err(error) if attempt >= ATTEMPTS => return Err(error.into()),
-            Err(_) => {}
+            Ok(Some(report)) if report.end == End::Incomplete && attempt < INCOMPLETE_ATTEMPTS => {}
+            Err(_) if attempt < ATTEMPTS => {}
+            Ok(report) => return Ok(report),
+            Err(why) => return Err(undo::not_rolled_back(why)),
         }
-        attempt += 1;
-        thread::sleep(PAUSE);
+        thread::sleep(ATTEMPT_PAUSE);
     }
+    Ok(None)
 }

@@ -1,10 +1,13 @@
 //! `netmem tune confirm`, `rollback` and `history`: what becomes of what was applied.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    path::Path,
+};
 
 use netmem_host::{
     source::Root,
-    tune::{self, Application, Drift, End, History, Place, State, Store},
+    tune::{self, Application, Drift, End, History, NotRolledBack, Persisted, Place, State, Store},
 };
 use serde::Serialize;
 
@@ -14,10 +17,10 @@ use crate::{
     report,
 };
 
-/// `netmem tune confirm`.
+/// `netmem tune confirm`. What is to outlast the boot is written down here: who applied it may be gone.
 ///
 /// # Errors
-/// Nothing waits for that.
+/// Nothing waits for that, or it cannot be persisted.
 pub(super) fn confirm(
     args: &ConfirmArgs,
     out: &mut dyn Write,
@@ -28,7 +31,12 @@ pub(super) fn confirm(
         readable(&store, notes)?;
     }
     let id = tune::confirm(&store, &Root::live(), args.id.as_deref())?;
-    writeln!(out, "confirmed {id}").and_then(|()| out.flush()).map_err(Failure::output)?;
+    // Nobody may be reading; it is confirmed all the same.
+    let _ = writeln!(out, "confirmed {id}");
+    if store.application(&id)?.begin.persist_to.is_some() {
+        persist(&store, &id, None, out)?;
+    }
+    out.flush().map_err(Failure::output)?;
     Ok(Outcome::Done)
 }
 
@@ -46,7 +54,8 @@ pub(super) fn rollback(
         readable(&store, notes)?;
     }
     let drift = if args.force { Drift::Overwrite } else { Drift::Leave };
-    let report = tune::rollback(&store, Root::live(), args.id.as_deref(), drift)?;
+    let report = tune::rollback(&store, Root::live(), args.id.as_deref(), drift);
+    let report = report.map_err(not_rolled_back)?;
     let Some(report) = report else {
         writeln!(out, "nothing to roll back")
             .and_then(|()| out.flush())
@@ -94,6 +103,36 @@ pub(super) fn incomplete(what: &str, left: &[String]) -> Failure {
     Failure::incomplete(format!("{what}: not all is as it was before: {}", left.join("; ")))
 }
 
+/// Why a rollback undid nothing.
+pub(super) fn not_rolled_back(why: NotRolledBack) -> Failure {
+    let message = why.to_string();
+    match why {
+        NotRolledBack::Later { later, .. } => Failure::refused(message).with_hint(format!(
+            "netmem tune rollback {later} first; --force restores what was there before all the same"
+        )),
+        NotRolledBack::Failed(error) => error.into(),
+        _ => Failure::refused(message),
+    }
+}
+
+/// Writes the settings of an application to the file of sysctl.d that it names, and says what that gives.
+/// `netns` is the name of its namespace, where that is known.
+///
+/// # Errors
+/// They cannot be written there; those of the running kernel stay.
+pub(super) fn persist(
+    store: &Store,
+    id: &str,
+    netns: Option<&str>,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let persisted = tune::persist(store, &Root::live(), id, Path::new("/")).map_err(|error| {
+        Failure::refused(format!("{error}; the settings of the running kernel are applied"))
+            .with_hint(format!("netmem tune rollback {id} undoes them"))
+    })?;
+    print_persisted(&persisted, netns, out).map_err(Failure::output)
+}
+
 /// What `history --json` prints.
 #[derive(Serialize)]
 struct Printed {
@@ -101,6 +140,35 @@ struct Printed {
     applications: Vec<Application>,
     /// Journals that cannot be read, and why.
     unreadable: Vec<String>,
+}
+
+fn print_persisted(
+    persisted: &Persisted,
+    netns: Option<&str>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    if let Some(path) = &persisted.path {
+        writeln!(out, "persisted in {}", path.display())?;
+        if !persisted.is_read_at_boot {
+            writeln!(out, "  not at boot: it is in no folder of sysctl.d")?;
+        }
+    }
+    for later in &persisted.overridden_by {
+        writeln!(out, "  overridden at boot by {later}")?;
+    }
+    if persisted.of_namespace.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "not persisted: sysctl.d is for the initial network namespace; as a hook where this"
+    )?;
+    writeln!(out, "one is made:")?;
+    let name = netns.unwrap_or("NAME");
+    for (key, value) in &persisted.of_namespace {
+        writeln!(out, "  ip netns exec {name} sysctl -w '{key}={value}'")?;
+    }
+    Ok(())
 }
 
 /// Reads all journals, and tells those that cannot be read.

@@ -13,8 +13,10 @@
 //! Needs `CAP_NET_ADMIN` in the namespace for its settings and root for global ones. Kernel: any.
 
 use std::fmt;
+use std::path::PathBuf;
 
-use super::journal::{Begin, Entry, JOURNAL_SCHEMA, Journal, Lock, MOMENT, Record, State, Store};
+use super::journal::{Begin, Entry, JOURNAL_SCHEMA, Journal, Record, State, Store};
+use super::lock::{Lock, MOMENT};
 use super::place::{Place, is_same, unmet};
 use super::refusal::{Refusal, circumstances, refusal};
 use super::rollback::{Reachable, Report, Trust, undo};
@@ -24,13 +26,26 @@ use crate::source::{Root, Unavailable};
 use crate::sysctl::{Key, Machine};
 
 /// What becomes of values that are refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "yes or no")]
 pub enum Caution {
     /// They are not written, and nothing of their plan is.
+    #[default]
     Refuse,
     /// They are written: somebody knows better.
     IKnow,
+}
+
+/// What a plan is carried out under.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "what a caller says")]
+pub struct Terms {
+    /// What becomes of values that are refused.
+    pub caution: Caution,
+    /// Seconds in which somebody is to confirm it; none if it need not be confirmed.
+    pub confirm_within_s: Option<u32>,
+    /// The file of sysctl.d that [`persist`](super::persist()) is to write, once it stays; none if none.
+    pub persist_to: Option<PathBuf>,
 }
 
 /// Why nothing was written.
@@ -96,8 +111,7 @@ pub fn check(plan: &Plan, place: &Place, caution: Caution) -> Result<(), NotAppl
 }
 
 impl Applying {
-    /// Takes the lock, checks the plan and begins its journal. With `confirm_within_s` the application is
-    /// one that somebody is to confirm within so many seconds.
+    /// Takes the lock, checks the plan and begins its journal.
     ///
     /// # Errors
     /// Why nothing will be written.
@@ -105,11 +119,10 @@ impl Applying {
         store: &Store,
         place: Place,
         plan: &Plan,
-        caution: Caution,
-        confirm_within_s: Option<u32>,
+        terms: &Terms,
     ) -> Result<Self, NotApplied> {
         // Whether it can be written at all is told before a folder is made for it.
-        check(plan, &place, caution)?;
+        check(plan, &place, terms.caution)?;
         let lock = store.lock(MOMENT)?;
         let identity = place.identity()?;
         // Undone after this one, it would find our values, or leave its own under them.
@@ -118,13 +131,14 @@ impl Applying {
         {
             return Err(NotApplied::Pending { id: one.id, state: one.state });
         }
-        check(plan, &place, caution)?;
+        check(plan, &place, terms.caution)?;
         let begin = Begin {
             schema: JOURNAL_SCHEMA.to_owned(),
             pid: std::process::id(),
             identity,
             changes: plan.changes.len(),
-            confirm_within_s,
+            confirm_within_s: terms.confirm_within_s,
+            persist_to: terms.persist_to.clone(),
         };
         let journal = store.begin(&lock, begin)?;
         Ok(Self { place, changes: plan.changes.clone(), journal, is_settled: false, _lock: lock })
@@ -175,6 +189,7 @@ impl Applying {
             old,
             new: change.proposed.clone(),
             rule: change.rule.clone(),
+            evidence: change.evidence.clone(),
         };
         self.journal.append(Record::Write(entry))?;
         let reads = self.place.write(change.reach, &path, &change.proposed)?;

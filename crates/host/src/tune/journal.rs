@@ -7,40 +7,40 @@
 //!     write 0    file, old bytes, new bytes, rule               fsync, then write(2) of the setting
 //!     written 0  what was read back
 //!     ...
-//!     done | rolled-back | incomplete
+//!     done
+//!     restored 0 its old bytes are back                          fsync, after write(2) of the setting
+//!     ...
+//!     rolled-back | incomplete
 //! ```
 //! * **J1** the old bytes are on disk before the new ones are written: whatever ends the process, by SIGKILL
 //!   or a power cut, the journal has what was there.
 //! * **J2** a line counts when its newline is there; a last one without is cut off before the next.
-//! * **J3** only who holds the lock adds lines. The kernel gives the lock back when its owner dies.
+//! * **J3** only who holds the [`lock`](super::lock) adds lines.
+//! * **J4** what has its old bytes back is on disk as such, and is not touched by an attempt that comes after.
 //!
-//! Files are for their owner alone to write, and the lock to read too: whoever may read a file may hold a
-//! lock on it. Kernel: any.
+//! Kernel: any.
 
-use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::Reach;
+use super::lock::Lock;
 use super::place::{Identity, unmet};
 use crate::error::{Cause, Error, Result};
 
 /// What a journal is called in its first line.
 pub const JOURNAL_SCHEMA: &str = "netmem.tune.journal/1";
 
-/// How long a lock may be held without a refusal: a process that is being started holds its parent's for a
-/// moment, until it has its program.
-pub(super) const MOMENT: Duration = Duration::from_secs(1);
-/// What the lock lets its owner do, and nobody else.
-const LOCK_MODE: u32 = 0o600;
-/// How often a lock that is held is tried again.
-const LOCK_PAUSE: Duration = Duration::from_millis(20);
+/// A link is not followed.
+pub(super) const NO_LINK: i32 = OFlags::NOFOLLOW.bits().cast_signed();
 
 /// The folder of journals.
 #[derive(Debug, Clone)]
@@ -58,13 +58,6 @@ pub struct History {
     pub unreadable: Vec<Error>,
 }
 
-/// The right to change settings and journals; given back when dropped.
-#[derive(Debug)]
-pub struct Lock {
-    /// Locked while it is open.
-    _file: File,
-}
-
 /// The first line of a journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(clippy::exhaustive_structs, reason = "a file's content")]
@@ -80,6 +73,9 @@ pub struct Begin {
     pub changes: usize,
     /// Seconds in which it has to be confirmed; null if it need not be.
     pub confirm_within_s: Option<u32>,
+    /// The file of sysctl.d that it is to be written to as well, once it stays; null if to none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persist_to: Option<PathBuf>,
 }
 
 /// A write that is about to be done.
@@ -100,6 +96,9 @@ pub struct Entry {
     pub new: String,
     /// The rule that asked for it.
     pub rule: String,
+    /// The figures that it had, each with its source.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<String>,
 }
 
 /// A file of sysctl.d that is about to be written.
@@ -138,6 +137,11 @@ pub enum Record {
     Persist(PersistEntry),
     /// It is there.
     Persisted,
+    /// A setting has its old bytes.
+    Restored {
+        /// Of which entry.
+        number: usize,
+    },
     /// All is as it was before.
     RolledBack {
         /// Why it was undone.
@@ -185,6 +189,8 @@ pub struct Application {
     pub entries: Vec<Entry>,
     /// What each file read after its write, by the entry's number; null where that is not known.
     pub reads: Vec<Option<String>>,
+    /// The entries that have been put back, by their numbers.
+    pub restored: BTreeSet<usize>,
     /// The file of sysctl.d, if one was begun.
     pub persist: Option<PersistEntry>,
     /// Why it was undone, and what was left.
@@ -211,50 +217,17 @@ struct Line {
 impl Store {
     /// The journals of a folder, which is made when the first is written.
     pub fn at(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into() }
+        // Without a slash at the end, which would make of a link the folder behind it.
+        Self { folder: folder.into().components().collect() }
     }
 
     /// Takes the lock, and waits for it at most so long.
     ///
     /// # Errors
-    /// Another process holds it, whose id is named; or the folder cannot be made or written to.
+    /// Another process holds it, whose id is named; the folder cannot be made; or it is a link, somebody
+    /// else's, or others may write to it.
     pub fn lock(&self, patience: Duration) -> Result<Lock> {
-        let failed = |path: &Path, error| Error::new("lock", path.display().to_string(), error);
-        let mut maker = fs::DirBuilder::new();
-        maker
-            .recursive(true)
-            .mode(0o755)
-            .create(&self.folder)
-            .map_err(|e| failed(&self.folder, e))?;
-        let path = self.folder.join("lock");
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(LOCK_MODE);
-        options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
-        let mut file = options.open(&path).map_err(|error| failed(&path, error))?;
-        // One that is there may have been made for all to read.
-        file.set_permissions(Permissions::from_mode(LOCK_MODE))
-            .map_err(|error| failed(&path, error))?;
-        let deadline = Instant::now() + patience;
-        loop {
-            match file.try_lock() {
-                Ok(()) => break,
-                Err(TryLockError::Error(error)) => return Err(failed(&path, error)),
-                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
-                    std::thread::sleep(LOCK_PAUSE);
-                }
-                Err(TryLockError::WouldBlock) => {
-                    let mut holder = String::new();
-                    // A holder that is not told is no worse than one that is.
-                    let _ = file.read_to_string(&mut holder);
-                    let what = format!("process {} holds it", holder.trim());
-                    return Err(unmet("lock", &path, what));
-                }
-            }
-        }
-        file.set_len(0)
-            .and_then(|()| writeln!(file, "{}", std::process::id()))
-            .map_err(|error| failed(&path, error))?;
-        Ok(Lock { _file: file })
+        Lock::take(&self.folder, patience)
     }
 
     /// Reads all journals; one that cannot be read hides no other.
@@ -294,7 +267,8 @@ impl Store {
         let path = self.path(&id);
         let failed = |error| Error::new("begin journal", path.display().to_string(), error);
         let mut options = OpenOptions::new();
-        let file = options.append(true).create_new(true).mode(0o644).open(&path).map_err(failed)?;
+        options.append(true).create_new(true).mode(0o644).custom_flags(NO_LINK);
+        let file = options.open(&path).map_err(failed)?;
         let application = Application::new(id, at_s, begin.clone());
         let mut journal = Journal { file, path: path.clone(), whole_bytes: 0, application };
         journal.append(Record::Begin(begin))?;
@@ -308,7 +282,9 @@ impl Store {
         let application = self.application(id)?;
         let path = self.path(id);
         let failed = |error| Error::new("open journal", path.display().to_string(), error);
-        let mut file = OpenOptions::new().read(true).append(true).open(&path).map_err(failed)?;
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).custom_flags(NO_LINK);
+        let mut file = options.open(&path).map_err(failed)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(failed)?;
         let whole = whole(&bytes).len();
@@ -357,6 +333,7 @@ impl Application {
             state: State::Unfinished,
             entries: Vec::new(),
             reads: Vec::new(),
+            restored: BTreeSet::new(),
             persist: None,
             undone: Vec::new(),
         }
@@ -395,6 +372,11 @@ impl Application {
         matches!(self.state, State::Unfinished | State::Unconfirmed)
     }
 
+    /// The writes that were begun, and are not put back.
+    pub(super) fn left(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| !self.restored.contains(&entry.number))
+    }
+
     /// Takes note of a line.
     fn take(&mut self, record: Record) -> Result<(), &'static str> {
         let wants_confirmation = self.begin.confirm_within_s.is_some();
@@ -410,6 +392,10 @@ impl Application {
             }
             Record::Done if wants_confirmation => self.state = State::Unconfirmed,
             Record::Done | Record::Confirmed => self.state = State::Applied,
+            Record::Restored { number } if number < self.entries.len() => {
+                self.restored.insert(number);
+            }
+            Record::Restored { .. } => return Err("no such write was begun"),
             Record::Persist(entry) => self.persist = Some(entry),
             Record::Persisted => {}
             Record::RolledBack { why } => {
@@ -535,7 +521,7 @@ mod tests {
         const NONE: Option<&str> = None;
         unshare(CloneFlags::CLONE_NEWNS).unwrap();
         mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE).unwrap();
-        let size = Some("size=8k");
+        let size = Some("size=8k,mode=0700");
         mount(Some("tmpfs"), folder, Some("tmpfs"), MsFlags::empty(), size).unwrap();
         let store = Store::at(folder);
         let line: Line = serde_json::from_str(BEGIN).unwrap();

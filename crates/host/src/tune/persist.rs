@@ -13,16 +13,16 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::journal::{PersistEntry, Record, State, Store, day, now_s};
-use super::place::{Place, unmet};
+use super::Reach;
+use super::journal::{Entry, NO_LINK, PersistEntry, Record, State, Store, day, now_s};
+use super::place::unmet;
 use super::set_by::{self, assignment};
-use super::{Change, Plan, Reach};
 use crate::error::{Error, Result};
-use crate::source::Unavailable;
+use crate::source::{Root, Unavailable};
 
 const HEADER: &str =
     "# Settings of network memory, written by netmem tune apply; rollback takes them back.\n";
@@ -42,49 +42,50 @@ pub struct Persisted {
     pub of_namespace: Vec<(String, String)>,
 }
 
-/// Writes the settings of an applied plan to a file of sysctl.d; one that is there keeps its other
-/// settings. `boot` is the folder that boot's files are below: `/` on the live machine.
+/// Writes the settings of an application to the file of sysctl.d that was named when it began; one that is
+/// there keeps its other settings. What was done already, by whoever confirmed it, is not done again. `boot`
+/// is the folder that boot's files are below: `/` on the live machine.
 ///
 /// # Errors
-/// The application is not there, is undone or waits to be confirmed; the file is not one of ours; or it
-/// cannot be written. The settings of the running kernel stay.
-pub fn persist(
-    store: &Store,
-    place: &Place,
-    (id, plan): (&str, &Plan),
-    path: &Path,
-    boot: &Path,
-) -> Result<Persisted> {
-    let is_initial = place.is_initial();
+/// The application is not there, is undone or waits to be confirmed; nobody asked for it; the file is not one
+/// of ours; or it cannot be written. The settings of the running kernel stay.
+pub fn persist(store: &Store, root: &Root, id: &str, boot: &Path) -> Result<Persisted> {
+    let lock = store.lock(Duration::from_secs(5))?;
+    let mut journal = store.reopen(&lock, id)?;
+    let application = journal.application.clone();
+    if application.state != State::Applied {
+        return Err(unmet("persist", id.as_ref(), "it is not applied, or not confirmed"));
+    }
+    let Some(path) = application.begin.persist_to else {
+        return Err(unmet("persist", id.as_ref(), "it was applied without that"));
+    };
+    let is_initial = application.begin.identity.is_initial(root);
     let (stays, of_namespace): (Vec<_>, Vec<_>) =
-        plan.changes.iter().partition(|change| change.reach == Reach::Global || is_initial);
+        application.entries.iter().partition(|entry| entry.reach == Reach::Global || is_initial);
+    let own = |entry: &Entry| (entry.key.clone(), entry.new.clone());
     let mut persisted = Persisted {
         path: None,
         overridden_by: Vec::new(),
-        is_read_at_boot: set_by::is_read(boot, path),
-        of_namespace: of_namespace
-            .into_iter()
-            .map(|change| (change.key.clone(), change.proposed.clone()))
-            .collect(),
+        is_read_at_boot: set_by::is_read(boot, &path),
+        of_namespace: of_namespace.into_iter().map(own).collect(),
     };
     if stays.is_empty() {
         return Ok(persisted);
     }
-    let lock = store.lock(Duration::from_secs(5))?;
-    let mut journal = store.reopen(&lock, id)?;
-    if journal.application.state != State::Applied {
-        return Err(unmet("persist", id.as_ref(), "it is not applied, or not confirmed"));
+    let old = read(&path)?;
+    if application.persist.is_none_or(|done| old.as_ref() != Some(&done.new)) {
+        let origin = format!("journal {id}, {}", day(now_s()));
+        let new = content(old.as_deref(), &origin, &stays).ok_or_else(|| {
+            unmet("persist to", &path, "it is there, and netmem has not written it")
+        })?;
+        let entry = PersistEntry { path: path.clone(), old, new };
+        journal.append(Record::Persist(entry.clone()))?;
+        replace(&path, &entry.new)?;
+        journal.append(Record::Persisted)?;
     }
-    let old = read(path)?;
-    let new = content(old.as_deref(), &format!("journal {id}, {}", day(now_s())), &stays)
-        .ok_or_else(|| unmet("persist to", path, "it is there, and netmem has not written it"))?;
-    let entry = PersistEntry { path: path.to_owned(), old, new };
-    journal.append(Record::Persist(entry.clone()))?;
-    replace(path, &entry.new)?;
-    journal.append(Record::Persisted)?;
-    persisted.path = Some(path.to_owned());
-    let later = stays.iter().flat_map(|change| set_by::behind(boot, path, &change.key));
+    let later = stays.iter().flat_map(|entry| set_by::behind(boot, &path, &entry.key));
     persisted.overridden_by = later.collect();
+    persisted.path = Some(path);
     Ok(persisted)
 }
 
@@ -114,6 +115,11 @@ pub(super) fn sets(entry: &PersistEntry, key: &str) -> bool {
     entry.new.lines().filter_map(assignment).any(|(name, _)| name == key)
 }
 
+/// Is the file as it was written, or as it was before?
+pub(super) fn is_untouched(entry: &PersistEntry) -> bool {
+    read(&entry.path).is_ok_and(|now| now == entry.old || now.as_ref() == Some(&entry.new))
+}
+
 fn read(path: &Path) -> Result<Option<String>> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
@@ -123,32 +129,32 @@ fn read(path: &Path) -> Result<Option<String>> {
 }
 
 /// The file's new content; `None` if the old is not ours.
-fn content(old: Option<&str>, origin: &str, changes: &[&Change]) -> Option<String> {
+fn content(old: Option<&str>, origin: &str, entries: &[&Entry]) -> Option<String> {
     let mut text = HEADER.to_owned();
     if let Some(old) = old {
         let kept = old.strip_prefix(HEADER)?;
-        for block in kept.split("\n\n").filter_map(|block| without(block, changes)) {
+        for block in kept.split("\n\n").filter_map(|block| without(block, entries)) {
             text.push_str(&format!("\n{block}\n"));
         }
     }
-    for change in changes {
+    for entry in entries {
         // A plan's words are text of somebody's: they stay in their comment.
         let one_line = |text: &str| text.replace(char::is_control, " ");
-        text.push_str(&format!("\n# {}: {}, {origin}\n", change.key, one_line(&change.rule)));
-        for evidence in change.evidence.iter().filter(|evidence| !evidence.is_empty()) {
+        text.push_str(&format!("\n# {}: {}, {origin}\n", entry.key, one_line(&entry.rule)));
+        for evidence in entry.evidence.iter().filter(|evidence| !evidence.is_empty()) {
             text.push_str(&format!("#   {}\n", one_line(evidence)));
         }
-        text.push_str(&format!("{} = {}\n", change.key, change.proposed));
+        text.push_str(&format!("{} = {}\n", entry.key, entry.new));
     }
     Some(text)
 }
 
 /// What is kept of a block of lines: all but the settings that are set anew, and its reasons with the last
 /// of its settings.
-fn without(block: &str, changes: &[&Change]) -> Option<String> {
+fn without(block: &str, entries: &[&Entry]) -> Option<String> {
     let is_set_anew = |line: &&str| {
         let key = assignment(line).map(|(key, _)| key);
-        key.is_some_and(|key| changes.iter().any(|change| change.key == key))
+        key.is_some_and(|key| entries.iter().any(|entry| entry.key == key))
     };
     let is_setting = |line: &&str| assignment(line).is_some();
     let kept: Vec<_> = block.lines().filter(|line| !is_set_anew(line)).collect();
@@ -158,15 +164,33 @@ fn without(block: &str, changes: &[&Change]) -> Option<String> {
     (!is_emptied && !kept.is_empty()).then(|| kept.to_owned())
 }
 
-/// Replaces a file in one step: whoever reads it sees the old content or the new, after a power cut too.
+/// Replaces a file in one step: whoever reads it sees the old content or the new, after a power cut too. One
+/// that is there keeps its owner and mode.
 fn replace(path: &Path, content: &str) -> Result<()> {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(format!(".{}", std::process::id()));
     let new = path.with_file_name(name);
     let attempt = || {
+        let old = fs::metadata(path).map(Some).or_else(|error| match error.kind() {
+            io::ErrorKind::NotFound => Ok(None),
+            _ => Err(error),
+        })?;
+        let mode = if old.is_some() { 0o600 } else { 0o644 };
         let mut options = OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o644).open(&new)?;
+        options.write(true).create_new(true).mode(mode).custom_flags(NO_LINK);
+        let mut file = match options.open(&new) {
+            // That of a process of this number, which was killed.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                fs::remove_file(&new)?;
+                options.open(&new)
+            }
+            opened => opened,
+        }?;
+        if let Some(old) = old {
+            fchown(&file, Some(old.uid()), Some(old.gid()))?;
+            file.set_permissions(old.permissions())?;
+        }
         file.write_all(content.as_bytes())?;
         file.sync_all()?;
         fs::rename(&new, path)?;
@@ -194,11 +218,20 @@ mod tests {
     /// Has failed with: a block dropped for one of its settings.
     #[test]
     fn a_block_keeps_what_is_not_set_anew() {
-        let change = |key: &str| Change::of(key, "1", "9");
+        let change = |key: &str| Entry {
+            number: 0,
+            key: key.to_owned(),
+            path: PathBuf::new(),
+            reach: Reach::Global,
+            old: "1\n".to_owned(),
+            new: "9".to_owned(),
+            rule: "R-TEST".to_owned(),
+            evidence: Vec::new(),
+        };
         let (max, budget) = (change("net.core.rmem_max"), change("net.core.netdev_budget"));
         let by_hand = "# both\nnet.core.rmem_max = 2\n# this too\n-net/core/wmem_max=3";
         let old = format!("{HEADER}\n# a note\n\n{by_hand}\n\n# one\nnet.core.netdev_budget = 4\n");
-        let new = |changes: &[&Change]| content(Some(&old), "x", changes).unwrap();
+        let new = |entries: &[&Entry]| content(Some(&old), "x", entries).unwrap();
         let set = |name: &str| format!("\n# {name}: R-TEST, x\n{name} = 9\n");
         let kept = "\n# a note\n\n# both\n# this too\n-net/core/wmem_max=3\n";
         let one = "\n# one\nnet.core.netdev_budget = 4\n";

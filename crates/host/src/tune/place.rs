@@ -85,11 +85,8 @@ impl Place {
         if !place.root.is_live() {
             return Ok(None);
         }
-        let all = Namespaces::scan(&place.root)?;
-        let Some(found) = all.of(identity.netns_inode) else {
-            return all.gap.map_or(Ok(None), Err);
-        };
-        let namespace = found.open()?;
+        let scan = || Namespaces::scan(&place.root);
+        let Some(namespace) = found(scan, identity.netns_inode)? else { return Ok(None) };
         let place = Self { namespace: Some(namespace), ..place };
         Ok(place.is(identity)?.then_some(place))
     }
@@ -128,11 +125,8 @@ impl Place {
         &self.root
     }
 
-    /// Is the namespace the one that the machine's first process is in? Files of sysctl.d are for that.
-    pub(super) fn is_initial(&self) -> bool {
-        let first = fs::read_link(self.root.proc("1/ns/net")).unwrap_or_default();
-        let first = namespace_inode(&first.to_string_lossy());
-        first.is_some() && self.identity().ok().map(|identity| identity.netns_inode) == first
+    fn is_initial(&self) -> bool {
+        self.identity().is_ok_and(|identity| identity.is_initial(&self.root))
     }
 
     /// The file of a setting.
@@ -184,12 +178,7 @@ impl Place {
     }
 
     fn is(&self, identity: &Identity) -> Result<bool, Unavailable> {
-        let here = self.identity()?;
-        let is_same_cookie = match (here.netns_cookie, identity.netns_cookie) {
-            (Some(here), Some(there)) => here == there,
-            _ => true,
-        };
-        Ok(here.netns_inode == identity.netns_inode && is_same_cookie)
+        Ok(self.identity()?.is_namespace_of(identity))
     }
 
     fn run<T: Send>(&self, reach: Reach, work: impl FnOnce(&Root) -> T + Send) -> Result<T> {
@@ -200,9 +189,40 @@ impl Place {
     }
 }
 
+impl Identity {
+    /// Is the namespace the one that the machine's first process is in? Files of sysctl.d are for that.
+    pub(super) fn is_initial(&self, root: &Root) -> bool {
+        let first = fs::read_link(root.proc("1/ns/net")).unwrap_or_default();
+        namespace_inode(&first.to_string_lossy()) == Some(self.netns_inode)
+    }
+
+    /// Is it the same namespace, if the boot is the same?
+    pub(super) fn is_namespace_of(&self, other: &Self) -> bool {
+        let is_same_cookie = match (self.netns_cookie, other.netns_cookie) {
+            (Some(one), Some(other)) => one == other,
+            _ => true,
+        };
+        self.netns_inode == other.netns_inode && is_same_cookie
+    }
+}
+
 /// Do two texts mean the same value?
 pub(super) fn is_same(one: &str, other: &str) -> bool {
     Value::parse(one.as_bytes()) == Value::parse(other.as_bytes())
+}
+
+/// Does a file read what the kernel left of `old` when it took a part of `new`: its first numbers, one at
+/// least? So it does with more numbers than the setting has, with fewer, and with one that it refuses behind
+/// others (`__do_proc_dointvec` and `__do_proc_doulongvec_minmax` in kernel/sysctl.c).
+pub(super) fn is_part(now: &str, old: &str, new: &str) -> bool {
+    let numbers = |text: &str| -> Option<Vec<i64>> {
+        text.split_ascii_whitespace().map(|word| word.parse().ok()).collect()
+    };
+    let (Some(now), Some(old)) = (numbers(now), numbers(old)) else { return false };
+    let taken = new.split_ascii_whitespace().map_while(|word| word.parse::<i64>().ok());
+    let taken: Vec<_> = taken.take(old.len()).collect();
+    let is_left = |count| now.iter().eq(taken[..count].iter().chain(&old[count..]));
+    (1..=taken.len()).any(is_left)
 }
 
 pub(super) fn unmet(operation: &'static str, path: &Path, what: impl Into<String>) -> Error {
@@ -218,6 +238,25 @@ fn write_once(path: &Path, text: &str) -> Result<()> {
         return Ok(());
     }
     Err(unmet("write", path, format!("{taken} of {} bytes were taken of {text:?}", text.len())))
+}
+
+/// Opens the namespace of that number; none if there is none. A way that has gone since it was found may have
+/// had another beside it: so they are looked for once more.
+fn found(
+    scan: impl Fn() -> Result<Namespaces, Unavailable>,
+    inode: u64,
+) -> Result<Option<NetNs>, Unavailable> {
+    let look = || {
+        let all = scan()?;
+        match all.of(inode) {
+            Some(found) => found.open().map(Some),
+            None => all.gap.map_or(Ok(None), Err),
+        }
+    };
+    match look() {
+        Err(why) if why.state == SourceState::Stale => look(),
+        found => found,
+    }
 }
 
 fn error_of(why: Unavailable) -> Error {
@@ -243,6 +282,54 @@ mod tests {
         assert_eq!(full.to_string(), "write /dev/full: no space left on device (ENOSPC)");
         let lost = place.write(Reach::Global, Path::new("/dev/null"), "1").unwrap_err();
         assert_eq!(lost.to_string(), "write /dev/null: it reads \"\" after \"1\" was written");
+    }
+
+    /// Has failed with: anything taken for a part; no number taken for one; nothing taken for a part.
+    #[test]
+    fn a_part_of_a_value_is_its_first_numbers() {
+        let triple = |now| is_part(now, "4096\t131072\t33554432\n", "8192 65536 x");
+        for now in ["8192\t131072\t33554432\n", "8192\t65536\t33554432\n"] {
+            assert!(triple(now), "{now:?}");
+        }
+        for now in [
+            "4096\t131072\t33554432\n",
+            "4096\t65536\t33554432\n",
+            "8192\t65536\t1\n",
+            "8192\t1\t33554432\n",
+            "8192\t65536\n",
+            "8192\n",
+            "8192\t65536\tx\n",
+            "",
+        ] {
+            assert!(!triple(now), "{now:?}");
+        }
+        assert!(is_part("8192\n", "4096\n", "8192 87380 16777216"));
+        assert!(!is_part("87380\n", "4096\n", "8192 87380 16777216"));
+        assert!(!is_part("cubic\n", "reno\n", "cubic 1") && !is_part("\n", "\n", "1"));
+    }
+
+    /// Has failed with: one look.
+    #[test]
+    fn lab_a_way_that_has_gone_is_looked_for_again() {
+        let test = "lab_a_way_that_has_gone_is_looked_for_again";
+        if let Some(reason) = crate::lab::missing_privilege() {
+            return crate::lab::skip(test, &reason);
+        }
+        let (namespace, looks) = (NetNs::create().unwrap(), std::cell::Cell::new(0));
+        // The first look finds a way that leads elsewhere by now.
+        let scan = |stale: u32| {
+            looks.set(looks.get() + 1);
+            let mut all = Namespaces::scan(&Root::live())?;
+            let one = all.all.iter_mut().find(|one| one.inode == namespace.inode()).unwrap();
+            if looks.get() <= stale {
+                one.way = PathBuf::from("/proc/thread-self/ns/net");
+            }
+            Ok(all)
+        };
+        let opened = found(|| scan(1), namespace.inode()).unwrap().unwrap();
+        assert_eq!((opened.inode(), looks.replace(0)), (namespace.inode(), 2));
+        let gone = found(|| scan(9), namespace.inode()).unwrap_err();
+        assert_eq!((gone.state, looks.get()), (SourceState::Stale, 2));
     }
 
     #[test]

@@ -1,21 +1,26 @@
 //! Undoing an application, from its journal.
 //!
 //! A setting goes back to its old bytes only where its file reads what was written: another value is
-//! somebody else's, is told as drift and is left alone unless that is forced. One that has its old bytes
-//! already is done, so a rollback that was cut off can be begun again. Settings that went with their boot
-//! or their network namespace are nobody's to restore; what a persisted file has set again at a later boot is
-//! told.
+//! somebody else's, is told as drift and is left alone unless that is forced. Where it is not known what its
+//! file read after the write, a part of what was written is ours too. One that has its old bytes already is
+//! done, so a rollback that was cut off can be begun again, and what was put back once is not touched again
+//! (J4 in [`journal`](super::journal)). What a later application wrote over it is that one's to undo first.
+//!
+//! Settings that went with their boot or their network namespace are nobody's to restore; what a persisted
+//! file has set again at a later boot is told.
 //!
 //! Kernel: any.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::Reach;
-use super::journal::{Application, Entry, Journal, MOMENT, Record, State, Store};
+use super::journal::{Application, Entry, Journal, Record, State, Store};
+use super::lock::MOMENT;
 use super::persist;
-use super::place::{Place, is_same, unmet};
+use super::place::{Place, is_part, is_same, unmet};
 use crate::error::{Error, Result};
 use crate::source::{Root, Unavailable};
 
@@ -61,6 +66,23 @@ pub struct Report {
     pub notes: Vec<String>,
 }
 
+/// Why nothing was undone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NotRolledBack {
+    /// A later application that is not undone wrote the same setting or file.
+    Later {
+        /// The application that was to be undone.
+        id: String,
+        /// The later one.
+        later: String,
+        /// The setting or file.
+        what: String,
+    },
+    /// There is none of that name, it is undone already, or the lock or a journal cannot be had.
+    Failed(Error),
+}
+
 /// Which files hold what the application wrote, whatever they read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Trust {
@@ -79,21 +101,22 @@ pub(super) enum Reachable<'a> {
     All(&'a Place),
     /// The global ones: the namespace has gone, or it is not known whether it has, for that reason.
     Global(&'a Place, Option<String>),
-    /// None: they went with their boot. What boot sets again is in the initial namespace.
-    Rebooted(Result<Place, Unavailable>),
+    /// None: they went with their boot. What boot sets again is in the initial namespace; what is global can be
+    /// read here too, where that one may not be looked at.
+    Rebooted { initial: Result<Place, Unavailable>, here: Place },
 }
 
 /// Undoes an application: the one of that name, or the last that is not undone and can be read. `None` if
 /// there is none.
 ///
 /// # Errors
-/// There is none of that name, it is undone already, or the lock or a journal cannot be had.
+/// Why nothing was undone.
 pub fn rollback(
     store: &Store,
     root: Root,
     id: Option<&str>,
     drift: Drift,
-) -> Result<Option<Report>> {
+) -> Result<Option<Report>, NotRolledBack> {
     let boot_id = boot_id(&root)?;
     let can_be_undone = |application: &Application| {
         application.state != State::RolledBack
@@ -109,24 +132,35 @@ pub fn rollback(
     let lock = store.lock(MOMENT)?;
     let mut journal = store.reopen(&lock, &id)?;
     if journal.application.state == State::RolledBack {
-        return Err(unmet("roll back", id.as_ref(), "it is rolled back already"));
+        return Err(unmet("roll back", id.as_ref(), "it is rolled back already").into());
     }
-    let trust = if drift == Drift::Overwrite { Trust::All } else { Trust::Nothing };
-    roll_back(&mut journal, root, trust, "somebody asked for it").map(Some)
+    let trust = match drift {
+        Drift::Overwrite => Trust::All,
+        Drift::Leave => {
+            not_written_over(store, &journal.application)?;
+            Trust::Nothing
+        }
+    };
+    Ok(Some(roll_back(&mut journal, root, trust, "somebody asked for it")?))
 }
 
 /// Undoes an application that has not been confirmed, however far it came, and goes on where undoing left
 /// something; `None` if there is nothing to do. It waits for whoever is changing settings.
 ///
 /// # Errors
-/// There is none of that name, or the lock or the journal cannot be had.
-pub fn rollback_unconfirmed(store: &Store, root: Root, id: &str) -> Result<Option<Report>> {
+/// Why nothing was undone.
+pub fn rollback_unconfirmed(
+    store: &Store,
+    root: Root,
+    id: &str,
+) -> Result<Option<Report>, NotRolledBack> {
     let lock = store.lock(PATIENCE)?;
     let mut journal = store.reopen(&lock, id)?;
     if matches!(journal.application.state, State::Applied | State::RolledBack) {
         return Ok(None);
     }
-    roll_back(&mut journal, root, Trust::Nothing, "nobody confirmed it in time").map(Some)
+    not_written_over(store, &journal.application)?;
+    Ok(Some(roll_back(&mut journal, root, Trust::Nothing, "nobody confirmed it in time")?))
 }
 
 /// Lets an application stay that waits for that: the one of that name, or the last that waits and can be
@@ -175,6 +209,25 @@ impl Report {
     }
 }
 
+impl fmt::Display for NotRolledBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Later { id, later, what } => {
+                write!(f, "roll back {id}: {later} wrote {what} after it, and is not rolled back")
+            }
+            Self::Failed(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for NotRolledBack {}
+
+impl From<Error> for NotRolledBack {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
 /// Undoes what a journal has, in reverse, and writes its last line.
 pub(super) fn undo(
     journal: &mut Journal,
@@ -187,15 +240,23 @@ pub(super) fn undo(
         why: Some(why.to_owned()),
         ..Report::applied(&journal.application.id)
     };
-    let application = &journal.application;
+    let application = journal.application.clone();
     let restored =
         application.persist.as_ref().map(|entry| persist::restore(entry, trust == Trust::All));
     report.left.extend(restored.and_then(Result::err));
     for (entry, reads) in application.entries.iter().zip(&application.reads).rev() {
-        let is_ours = trust == Trust::All || trust == Trust::Entry(entry.number);
+        let number = entry.number;
+        if application.restored.contains(&number) {
+            continue;
+        }
+        let is_ours = trust == Trust::All || trust == Trust::Entry(number);
         let result = match reachable {
-            Reachable::Rebooted(initial) => match &application.persist {
-                Some(file) if persist::sets(file, &entry.key) => is_gone(initial, entry),
+            Reachable::Rebooted { initial, here } => match &application.persist {
+                Some(file) if persist::sets(file, &entry.key) => match (initial, entry.reach) {
+                    (Err(_), Reach::Global) => is_gone(here, entry),
+                    (Ok(initial), _) => is_gone(initial, entry),
+                    (Err(why), _) => Err(format!("{}: whether boot set it: {why}", entry.key)),
+                },
                 _ => Ok(()),
             },
             Reachable::Global(_, gap) if entry.reach == Reach::Namespace => match gap {
@@ -203,7 +264,10 @@ pub(super) fn undo(
                 None => Ok(()),
             },
             Reachable::All(place) | Reachable::Global(place, _) => {
-                restore(place, entry, reads.as_deref(), is_ours)
+                restore(place, entry, reads.as_deref(), is_ours).and_then(|()| {
+                    let noted = journal.append(Record::Restored { number });
+                    noted.map_err(|error| error.to_string())
+                })
             }
         };
         report.left.extend(result.err());
@@ -213,6 +277,8 @@ pub(super) fn undo(
         false => Record::Incomplete { why: why.to_owned(), left: report.left.clone() },
     };
     report.left.extend(journal.append(record).err().map(|error| error.to_string()));
+    // A journal without room says so for each line.
+    report.left.dedup();
     if !report.left.is_empty() {
         report.end = End::Incomplete;
     }
@@ -221,8 +287,8 @@ pub(super) fn undo(
 
 fn roll_back(journal: &mut Journal, root: Root, trust: Trust, why: &str) -> Result<Report> {
     if !journal.application.is_of_boot(&boot_id(&root)?) {
-        let initial = Place::initial(root);
-        let mut report = undo(journal, &Reachable::Rebooted(initial), trust, why);
+        let (initial, here) = (Place::initial(root.clone()), Place::here(root));
+        let mut report = undo(journal, &Reachable::Rebooted { initial, here }, trust, why);
         report.notes.push("it is of another boot, and its values went with that".to_owned());
         return Ok(report);
     }
@@ -243,6 +309,33 @@ fn roll_back(journal: &mut Journal, root: Root, trust: Trust, why: &str) -> Resu
     Ok(report)
 }
 
+/// Refuses to undo what a later application, itself not undone, has written over: the last such is named.
+fn not_written_over(store: &Store, application: &Application) -> Result<(), NotRolledBack> {
+    let later = |one: &Application| one.id > application.id && one.state != State::RolledBack;
+    for one in store.history()?.applications.into_iter().rev().filter(later) {
+        if let Some(what) = shared(application, &one) {
+            return Err(NotRolledBack::Later { id: application.id.clone(), later: one.id, what });
+        }
+    }
+    Ok(())
+}
+
+/// The setting that two applications wrote, and neither has put back; or the file that the later one changed.
+fn shared(earlier: &Application, later: &Application) -> Option<String> {
+    let (here, there) = (&earlier.begin.identity, &later.begin.identity);
+    let is_same_place = |reach| reach == Reach::Global || here.is_namespace_of(there);
+    let mut left = earlier.left().filter(|_| earlier.is_of_boot(&there.boot_id));
+    let setting = left.find(|entry| {
+        is_same_place(entry.reach) && later.left().any(|other| other.key == entry.key)
+    });
+    let file = || {
+        let (ours, theirs) = (earlier.persist.as_ref()?, later.persist.as_ref()?);
+        let is_changed = ours.path == theirs.path && !persist::is_untouched(ours);
+        is_changed.then(|| ours.path.display().to_string())
+    };
+    setting.map(|entry| entry.key.clone()).or_else(file)
+}
+
 fn restore(place: &Place, entry: &Entry, reads: Option<&str>, is_ours: bool) -> Result<(), String> {
     let told = |error: Error| error.to_string();
     // By its name: a journal must not lead to a file that is no setting.
@@ -251,7 +344,11 @@ fn restore(place: &Place, entry: &Entry, reads: Option<&str>, is_ours: bool) -> 
     if now == entry.old {
         return Ok(());
     }
-    let is_what_was_written = reads.map_or_else(|| is_same(&now, &entry.new), |reads| now == reads);
+    let is_what_was_written = match reads {
+        Some(reads) => now == reads,
+        // The process was killed before its mark: the kernel may have taken a part, and not said so.
+        None => is_same(&now, &entry.new) || is_part(&now, &entry.old, &entry.new),
+    };
     if !is_ours && !is_what_was_written {
         return Err(format!(
             "{} reads {:?}, and {:?} was written: somebody else has changed it",
@@ -268,12 +365,11 @@ fn restore(place: &Place, entry: &Entry, reads: Option<&str>, is_ours: bool) -> 
 }
 
 /// Says if a setting that was persisted reads what was written: boot set it again.
-fn is_gone(initial: &Result<Place, Unavailable>, entry: &Entry) -> Result<(), String> {
+fn is_gone(place: &Place, entry: &Entry) -> Result<(), String> {
     let key = &entry.key;
-    let initial = initial.as_ref().map_err(|why| format!("{key}: whether boot set it: {why}"))?;
     let told = |error: Error| error.to_string();
-    let path = initial.path(key).map_err(told)?;
-    let now = initial.read(Reach::Namespace, &path).map_err(told)?;
+    let path = place.path(key).map_err(told)?;
+    let now = place.read(Reach::Namespace, &path).map_err(told)?;
     if !is_same(&now, &entry.new) {
         return Ok(());
     }
