@@ -66,10 +66,10 @@ fn machine() -> (Folder, Root) {
     write("sys/net/core/rmem_max", "4194304\n");
     write("sys/net/core/wmem_max", "4194304\n");
     write("sys/net/ipv4/tcp_rmem", "4096\t131072\t33554432\n");
-    for of in ["thread-self", "1"] {
-        fs::create_dir_all(folder.0.join("proc").join(of).join("ns")).unwrap();
-        symlink("net:[77]", folder.0.join("proc").join(of).join("ns/net")).unwrap();
-    }
+    // Only in the initial namespace.
+    write("sys/net/ipv4/tcp_mem", "287832\t383779\t575664\n");
+    fs::create_dir_all(folder.0.join("proc/thread-self/ns")).unwrap();
+    symlink("net:[77]", folder.0.join("proc/thread-self/ns/net")).unwrap();
     let root = Root::at(&folder.0);
     (folder, root)
 }
@@ -484,7 +484,7 @@ fn a_file_that_a_later_one_wrote_is_taken_back_first() {
         let place = Place::here(root.clone());
         let plan = plan(&place, vec![change(key, Reach::Global, "4194304", "8388608")]);
         let id = apply_to(&store, &root, &plan, &path);
-        persist(&store, &root, &id, &folder.0).unwrap();
+        persist(&store, &id, &folder.0).unwrap();
         id
     };
     let (first, second) = (set("net.core.rmem_max"), set("net.core.wmem_max"));
@@ -522,7 +522,7 @@ fn what_boot_has_set_again_is_told() {
     let plan = usual(&place());
     let file = folder.0.join("90-netmem.conf");
     let id = apply_to(&store, &root, &plan, &file);
-    persist(&store, &root, &id, &folder.0).unwrap();
+    persist(&store, &id, &folder.0).unwrap();
     fs::write(root.proc("sys/kernel/random/boot_id"), "second\n").unwrap();
     // Somebody has set one of them meanwhile.
     fs::write(sysctl::path(&root, "net.core.wmem_max").unwrap(), "7\n").unwrap();
@@ -756,7 +756,7 @@ fn persisted_settings_have_their_reasons_and_go_with_a_rollback() {
     let place = || Place::here(root.clone());
     let run = |plan: &Plan| {
         let id = apply_to(&store, &root, plan, &path);
-        persist(&store, &root, &id, &folder.0).map(|persisted| (id, persisted))
+        persist(&store, &id, &folder.0).map(|persisted| (id, persisted))
     };
     let (first, persisted) = run(&usual(&place())).unwrap();
     assert!(persisted.is_read_at_boot && persisted.of_namespace.is_empty());
@@ -813,12 +813,12 @@ fn what_is_persisted_is_so_once_and_the_file_keeps_its_owner() {
         let plan = plan(&place(), vec![change(key, Reach::Global, "4194304", "8388608")]);
         let applying = Applying::begin(&store, place(), &plan, &terms).unwrap();
         let id = applying.write(&|| false).id;
-        let early = persist(&store, &root, &id, &folder.0).unwrap_err().to_string();
+        let early = persist(&store, &id, &folder.0).unwrap_err().to_string();
         assert!(early.ends_with("it is not applied, or not confirmed"), "{early}");
         confirm(&store, &root, Some(&id)).unwrap();
-        let first = persist(&store, &root, &id, &folder.0).unwrap();
+        let first = persist(&store, &id, &folder.0).unwrap();
         let inode = fs::metadata(&path).unwrap().ino();
-        assert_eq!(persist(&store, &root, &id, &folder.0).unwrap(), first);
+        assert_eq!(persist(&store, &id, &folder.0).unwrap(), first);
         assert_eq!(fs::metadata(&path).unwrap().ino(), inode, "it was written again");
         let journal = fs::read_to_string(folder.0.join(format!("state/{id}.jsonl"))).unwrap();
         assert_eq!(journal.matches("\"record\":\"persisted\"").count(), 1, "{journal}");
@@ -840,7 +840,7 @@ fn what_is_persisted_is_so_once_and_the_file_keeps_its_owner() {
     assert!(!fs::read_to_string(&path).unwrap().contains("net.core.wmem_max"));
 
     let plain = apply(&store, place(), &plan(&place(), Vec::new()), Caution::Refuse).unwrap().id;
-    let unasked = persist(&store, &root, &plain, &folder.0).unwrap_err().to_string();
+    let unasked = persist(&store, &plain, &folder.0).unwrap_err().to_string();
     assert!(unasked.ends_with("it was applied without that"), "{unasked}");
 }
 
@@ -848,13 +848,12 @@ fn what_is_persisted_is_so_once_and_the_file_keeps_its_owner() {
 fn another_namespace_has_no_place_at_boot() {
     let (folder, root) = machine();
     let store = folder.store();
-    fs::remove_file(root.proc("1/ns/net")).unwrap();
-    symlink("net:[1]", root.proc("1/ns/net")).unwrap();
+    fs::remove_file(sysctl::path(&root, "net.ipv4.tcp_mem").unwrap()).unwrap();
     let place = Place::here(root.clone());
     let plan = usual(&place);
     let path = folder.0.join("90-netmem.conf");
     let id = apply_to(&store, &root, &plan, &path);
-    let persisted = persist(&store, &root, &id, &folder.0).unwrap();
+    let persisted = persist(&store, &id, &folder.0).unwrap();
     let own = [("net.ipv4.tcp_rmem".to_owned(), "4096 131072 67108864".to_owned())];
     assert_eq!((persisted.of_namespace, persisted.is_read_at_boot), (own.to_vec(), false));
     let written = fs::read_to_string(&path).unwrap();

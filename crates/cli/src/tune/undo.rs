@@ -126,7 +126,7 @@ pub(super) fn persist(
     netns: Option<&str>,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let persisted = tune::persist(store, &Root::live(), id, Path::new("/")).map_err(|error| {
+    let persisted = tune::persist(store, id, Path::new("/")).map_err(|error| {
         Failure::refused(format!("{error}; the settings of the running kernel are applied"))
             .with_hint(format!("netmem tune rollback {id} undoes them"))
     })?;

@@ -22,7 +22,7 @@ use super::journal::{Entry, NO_LINK, PersistEntry, Record, State, Store, day, no
 use super::place::unmet;
 use super::set_by::{self, assignment};
 use crate::error::{Error, Result};
-use crate::source::{Root, Unavailable};
+use crate::source::Unavailable;
 
 const HEADER: &str =
     "# Settings of network memory, written by netmem tune apply; rollback takes them back.\n";
@@ -49,7 +49,7 @@ pub struct Persisted {
 /// # Errors
 /// The application is not there, is undone or waits to be confirmed; nobody asked for it; the file is not one
 /// of ours; or it cannot be written. The settings of the running kernel stay.
-pub fn persist(store: &Store, root: &Root, id: &str, boot: &Path) -> Result<Persisted> {
+pub fn persist(store: &Store, id: &str, boot: &Path) -> Result<Persisted> {
     let lock = store.lock(Duration::from_secs(5))?;
     let mut journal = store.reopen(&lock, id)?;
     let application = journal.application.clone();
@@ -59,7 +59,7 @@ pub fn persist(store: &Store, root: &Root, id: &str, boot: &Path) -> Result<Pers
     let Some(path) = application.begin.persist_to else {
         return Err(unmet("persist", id.as_ref(), "it was applied without that"));
     };
-    let is_initial = application.begin.identity.is_initial(root);
+    let is_initial = application.begin.identity.is_initial;
     let (stays, of_namespace): (Vec<_>, Vec<_>) =
         application.entries.iter().partition(|entry| entry.reach == Reach::Global || is_initial);
     let own = |entry: &Entry| (entry.key.clone(), entry.new.clone());

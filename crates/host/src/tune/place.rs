@@ -47,6 +47,9 @@ pub struct Identity {
     pub netns_inode: u64,
     /// Its number that no other ever gets (`SO_NETNS_COOKIE`, kernel 5.14); null if it is not known.
     pub netns_cookie: Option<u64>,
+    /// Whether it is the namespace that the machine boots with, for which files of sysctl.d are.
+    #[serde(default)]
+    pub is_initial: bool,
 }
 
 impl Place {
@@ -70,7 +73,17 @@ impl Place {
     /// That may not be looked at, or not be entered.
     pub(super) fn initial(root: Root) -> Result<Self, Unavailable> {
         let place = Self::here(root);
-        if place.is_initial() { Ok(place) } else { Self::named(place.root, "1") }
+        if place.identity()?.is_initial {
+            return Ok(place);
+        }
+        // In a container the first process is the container's.
+        let first = Self::named(place.root, "1")?;
+        match first.identity()?.is_initial {
+            true => Ok(first),
+            false => {
+                Err(Unavailable::absent("the initial network namespace", "not found from here"))
+            }
+        }
     }
 
     /// The place of an application's namespace: `None` if that has gone, and its settings with it.
@@ -109,24 +122,22 @@ impl Place {
             let inode = namespace_inode(&link.to_string_lossy());
             inode.ok_or_else(|| Unavailable::malformed(source, "not net:[number]"))
         };
-        let (inode, cookie) = self
-            .run(Reach::Namespace, |root| (of_thread(), root.is_live().then(cookie).flatten()))
-            .map_err(|error| Unavailable::from(&error))?;
+        let inside =
+            |root: &Root| (of_thread(), root.is_live().then(cookie).flatten(), is_initial(root));
+        let (inode, cookie, is_initial) =
+            self.run(Reach::Namespace, inside).map_err(|error| Unavailable::from(&error))?;
         Ok(Identity {
             kernel_release: line("sys/kernel/osrelease")?,
             boot_id: line("sys/kernel/random/boot_id")?,
             netns_inode: inode?,
             netns_cookie: cookie,
+            is_initial,
         })
     }
 
     /// The machine.
     pub(super) fn root(&self) -> &Root {
         &self.root
-    }
-
-    fn is_initial(&self) -> bool {
-        self.identity().is_ok_and(|identity| identity.is_initial(&self.root))
     }
 
     /// The file of a setting.
@@ -190,12 +201,6 @@ impl Place {
 }
 
 impl Identity {
-    /// Is the namespace the one that the machine's first process is in? Files of sysctl.d are for that.
-    pub(super) fn is_initial(&self, root: &Root) -> bool {
-        let first = fs::read_link(root.proc("1/ns/net")).unwrap_or_default();
-        namespace_inode(&first.to_string_lossy()) == Some(self.netns_inode)
-    }
-
     /// Is it the same namespace, if the boot is the same?
     pub(super) fn is_namespace_of(&self, other: &Self) -> bool {
         let is_same_cookie = match (self.netns_cookie, other.netns_cookie) {
@@ -204,6 +209,12 @@ impl Identity {
         };
         self.netns_inode == other.netns_inode && is_same_cookie
     }
+}
+
+/// Is the calling thread's namespace the one that the machine boots with? Only that has the limits of all
+/// sockets; the first process may be a container's, or not to be looked at.
+pub(super) fn is_initial(root: &Root) -> bool {
+    sysctl::path(root, "net.ipv4.tcp_mem").is_ok_and(|path| path.exists())
 }
 
 /// Do two texts mean the same value?

@@ -18,6 +18,7 @@ use crate::sample::{
 };
 use crate::source::{self, Reading, Root, SourceState, Unavailable};
 use crate::sysctl::{self, KEYS, Machine};
+use crate::tune::place::is_initial;
 use crate::tune::rules::KEYS_OF_RULES;
 use crate::tune::{Basis, Reach};
 
@@ -81,9 +82,7 @@ pub fn collect(
     let basis = basis(root, &after)?;
     let mut evidence = idle(root)?;
     evidence.settings = settings(root, place.as_ref())?;
-    // That of the first process, where it may be looked at.
-    let first = netns::namespace_inode(&link_target(root, "1/ns/net"));
-    evidence.is_initial_netns = first == Some(basis.netns_inode);
+    evidence.is_initial_netns = inside(place.as_ref(), || is_initial(root))?;
     evidence.add_samples(&before, &after);
     evidence.add_cpu_times(&cpus_before, &cpu::read(root));
     let Seen { tcp, udp, optmem, mut not_known } = watch.finish(root);
@@ -158,11 +157,6 @@ fn basis(root: &Root, sample: &Sample) -> Reading<Basis> {
         netns_inode: sample.namespaces.first().map_or(0, |namespace| namespace.inode),
         made_at_s: now.as_secs(),
     })
-}
-
-fn link_target(root: &Root, file: &str) -> String {
-    let target = fs::read_link(root.proc(file)).unwrap_or_default();
-    target.to_string_lossy().into_owned()
 }
 
 /// The speed of the fastest device of this namespace that is no virtual one.
