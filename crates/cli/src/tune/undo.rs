@@ -150,7 +150,9 @@ fn print_persisted(
     if let Some(path) = &persisted.path {
         writeln!(out, "persisted in {}", path.display())?;
         if !persisted.is_read_at_boot {
-            writeln!(out, "  not at boot: it is in no folder of sysctl.d")?;
+            let why =
+                "it has to be in a folder of sysctl.d, named .conf, and the first of its name";
+            writeln!(out, "  not read at boot: {why}")?;
         }
     }
     for later in &persisted.overridden_by {
@@ -164,9 +166,12 @@ fn print_persisted(
         "not persisted: sysctl.d is for the initial network namespace; as a hook where this"
     )?;
     writeln!(out, "one is made:")?;
-    let name = netns.unwrap_or("NAME");
+    let exec = match netns.unwrap_or("NAME") {
+        pid if pid.parse::<u32>().is_ok() => format!("nsenter -t {pid} -n"),
+        name => format!("ip netns exec {name}"),
+    };
     for (key, value) in &persisted.of_namespace {
-        writeln!(out, "  ip netns exec {name} sysctl -w '{key}={value}'")?;
+        writeln!(out, "  {exec} sysctl -w '{key}={value}'")?;
     }
     Ok(())
 }

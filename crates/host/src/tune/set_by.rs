@@ -68,9 +68,15 @@ pub(super) fn tuners(root: &Root) -> impl Iterator<Item = String> {
     })
 }
 
-/// Is a file below `folder` in a place that is read at boot?
+/// Is a file below `folder` one that is read at boot: by its place, its name, and none of that name before?
 pub(super) fn is_read(folder: &Path, file: &Path) -> bool {
-    FOLDERS.iter().any(|place| file.parent() == Some(&folder.join(place)))
+    let Some(name) = file.file_name().filter(|name| name.to_string_lossy().ends_with(".conf"))
+    else {
+        return false;
+    };
+    let place = FOLDERS.iter().position(|place| file.parent() == Some(&folder.join(place)));
+    let is_hidden = |before: &&str| folder.join(before).join(name).symlink_metadata().is_ok();
+    place.is_some_and(|at| !FOLDERS[..at].iter().any(|before| is_hidden(&before)))
 }
 
 /// The lines that set a setting behind those of `file`, so that they win, with its name:
@@ -233,6 +239,15 @@ mod tests {
             ["etc/sysctl.d/99-sysctl.conf:2 = 1 2 3", "process 812 (tuned)"]
         );
         assert_eq!(of("net.core.somaxconn"), ["process 812 (tuned)"]);
+        for (file, is) in [
+            ("etc/sysctl.d/70-hidden.conf", true),
+            ("usr/lib/sysctl.d/70-hidden.conf", false),
+            ("run/sysctl.d/90-netmem.conf", true),
+            ("etc/sysctl.d/90-netmem", false),
+            ("etc/90-netmem.conf", false),
+        ] {
+            assert_eq!(is_read(&folder.0, &folder.0.join(file)), is, "{file}");
+        }
         fs::remove_file(folder.0.join("etc/sysctl.d/99-sysctl.conf")).unwrap();
         let found = SetBy::read(&folder.0, &Root::at("/no-such-machine"));
         assert_eq!(found.of("net.ipv4.tcp_mem").len(), 1, "it is read last");
