@@ -164,6 +164,8 @@ pub struct UdpReader {
     pub rcvbuf_bytes: u64,
     /// Datagrams dropped meanwhile.
     pub drops: u64,
+    /// Of these, the most in one pause of its program.
+    pub worst_pause_drops: u64,
     /// How often was looked, and how often more than half of the receive buffer was unread.
     pub looks: u32,
     /// See `looks`.

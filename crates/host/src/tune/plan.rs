@@ -131,6 +131,7 @@ mod tests {
             is_rcvbuf_locked: Some(true),
             rcvbuf_bytes: 8 << 20,
             drops: 100,
+            worst_pause_drops: 100,
             looks: 2,
             ..UdpReader::default()
         };

@@ -22,8 +22,15 @@ use crate::tune::place::is_initial;
 use crate::tune::rules::KEYS_OF_RULES;
 use crate::tune::{Basis, Reach};
 
-/// Looks at sockets in an interval; what a socket holds between two is not seen.
+/// Looks at sockets in an interval at least; what a socket holds between two is not seen.
 const LOOKS: u32 = 10;
+/// Longest time between two looks, unless they are costly: what is lost in one pause of a program is told
+/// apart from what is lost in the next by a look in between.
+const SPACING: Duration = Duration::from_millis(100);
+/// A look takes this part of the time at most, as its divisor.
+const SHARE_OF_TIME: u32 = 20;
+/// How often it is asked for an early end.
+const PATIENCE: Duration = Duration::from_millis(100);
 /// Processes that are named as holders of memory.
 const HOLDERS: usize = 5;
 /// Sources of a sample that rules depend on.
@@ -69,14 +76,23 @@ pub fn collect(
     let mut watch = Watch::default();
     let cpus_before = cpu::read(root);
     let before = sampler.sample()?;
-    let begin = Instant::now();
-    for at in 0..=LOOKS {
+    let end = Instant::now() + lookout.interval;
+    let mut is_last = false;
+    loop {
+        let begin = Instant::now();
         inside(place.as_ref(), || watch.look(root))??;
-        let due = begin + lookout.interval * (at + 1) / LOOKS;
-        while at < LOOKS && !is_over() && Instant::now() < due {
-            let patience = due.saturating_duration_since(Instant::now());
-            std::thread::sleep(patience.min(Duration::from_millis(100)));
+        if is_last {
+            break;
         }
+        let wait = spacing(lookout.interval, begin.elapsed());
+        let due = (Instant::now() + wait).min(end);
+        // Asked at least once, and the last look is the one at the end.
+        let mut is_stopped = is_over();
+        while !is_stopped && Instant::now() < due {
+            std::thread::sleep(due.saturating_duration_since(Instant::now()).min(PATIENCE));
+            is_stopped = is_over();
+        }
+        is_last = is_stopped || Instant::now() >= end;
     }
     let after = sampler.sample()?;
     let basis = basis(root, &after)?;
@@ -93,6 +109,11 @@ pub fn collect(
     }
     evidence.note_settings();
     Ok((evidence, basis))
+}
+
+/// The time from a look that took `cost` to the next one.
+fn spacing(interval: Duration, cost: Duration) -> Duration {
+    (interval / LOOKS).min(SPACING).max(cost.saturating_mul(SHARE_OF_TIME))
 }
 
 /// Runs `work` in the namespace that is looked at.
@@ -334,6 +355,15 @@ mod tests {
                 source.reason = Some("softnet: denied".to_owned());
             }
         }
+    }
+
+    /// Has failed with: the looks' cost left out.
+    #[test]
+    fn looks_are_as_dense_as_they_are_cheap() {
+        let ms = Duration::from_millis;
+        assert_eq!(spacing(ms(500), ms(0)), ms(50));
+        assert_eq!(spacing(ms(10_000), ms(5)), ms(100));
+        assert_eq!(spacing(ms(10_000), ms(6)), ms(120));
     }
 
     /// Has failed with: the last sample's sources alone.

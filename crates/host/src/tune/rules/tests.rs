@@ -195,7 +195,8 @@ fn a_fixed_buffer_gets_room_for_what_was_dropped() {
         label: "udp".to_owned(),
         is_rcvbuf_locked: Some(true),
         rcvbuf_bytes: 8 << 20,
-        drops: 1000,
+        drops: 20_000,
+        worst_pause_drops: 1000,
         looks: 11,
         looks_unread: 10,
     };
@@ -210,11 +211,24 @@ fn a_fixed_buffer_gets_room_for_what_was_dropped() {
     let room = one(of(24, &|_| ()));
     // (8388608 + 1000 x 2304) / 2 = 5346304, which is 1305.25 pages.
     assert_eq!((number(&room), room.bound.as_str()), (1306 * 4096, ""));
-    assert_eq!(room.formula, "(8388608 + 1000 dropped x 2304) / 2 = 5349376, in steps of 4096");
-    let most = one(of(512, &|reader| reader.drops = 1 << 40));
+    assert_eq!(
+        room.formula,
+        "packets/s x pause x truesize / 2: (8388608 + 1000 dropped in the worst pause x 2304) / 2 = \
+         5349376, in steps of 4096"
+    );
+    assert_eq!(
+        room.evidence,
+        ["udp: drops +20000 in 10.0 s, 1000 in the worst pause, rcvbuf 8388608"]
+    );
+    // How many pauses there were is all one.
+    let many = one(of(24, &|reader| reader.drops = u64::MAX));
+    assert_eq!(many.value, room.value);
+    let least = one(of(24, &|reader| reader.worst_pause_drops = 1));
+    assert_eq!(number(&least), (4 << 20) + 4096);
+    let most = one(of(512, &|reader| reader.worst_pause_drops = 1 << 40));
     assert_eq!((number(&most), most.bound.as_str()), (16 << 20, "4 x of now = 16777216"));
     // udp_mem[0] of 1 GiB is some 94 MB: a 32nd of it is below what there is.
-    let poor = of(1, &|reader| reader.drops = 1 << 40);
+    let poor = of(1, &|reader| reader.worst_pause_drops = 1 << 40);
     assert_eq!((poor.proposals.len(), poor.findings.len()), (0, 1));
     assert!(poor.findings[0].what.contains("udp_mem[0] / 16 / 2"), "{poor:?}");
     assert_eq!(
@@ -247,7 +261,13 @@ fn a_fixed_buffer_gets_room_for_what_was_dropped() {
 #[test]
 fn drops_for_another_reason_are_no_want_of_room() {
     let mut evidence = idle(24);
-    let reader = UdpReader { rcvbuf_bytes: 8 << 20, drops: 5, looks: 2, ..UdpReader::default() };
+    let reader = UdpReader {
+        rcvbuf_bytes: 8 << 20,
+        drops: 5,
+        worst_pause_drops: 5,
+        looks: 2,
+        ..UdpReader::default()
+    };
     evidence.udp.push(reader);
     for name in ["UdpInCsumErrors", "TcpInSegs"] {
         evidence.grown.insert(name.to_owned(), 4);
@@ -370,8 +390,13 @@ fn with_settings(mut evidence: Evidence, of: impl Fn(u64) -> u64) -> Evidence {
     }
     let number = |key| evidence.number(key).unwrap();
     let (rmem_max, optmem_max) = (number("net.core.rmem_max"), number("net.core.optmem_max"));
-    let reader =
-        UdpReader { rcvbuf_bytes: rmem_max * 2, drops: 100, looks: 11, ..UdpReader::default() };
+    let reader = UdpReader {
+        rcvbuf_bytes: rmem_max * 2,
+        drops: 100,
+        worst_pause_drops: 100,
+        looks: 11,
+        ..UdpReader::default()
+    };
     let receiver = receiver(&evidence);
     let sender = TcpFlow {
         sndbuf_bytes: evidence.triple("net.ipv4.tcp_wmem").unwrap()[2],
