@@ -188,10 +188,15 @@ fn senders(evidence: &Evidence, judgement: &mut Judgement) {
     }
     let wish = wmem_max.saturating_mul(2);
     let (value, bound) = bounded(wish, &[(LARGEST_BYTES, "64 MiB".to_owned())]);
+    if value <= wmem_max {
+        let what = format!("net.core.wmem_max is not raised: its bound allows no more, {bound}");
+        let advice = "in its program: leave SO_SNDBUF out, and it grows up to tcp_wmem[2]";
+        return judgement.advise(RULE, what, lines, vec![advice.to_owned()]);
+    }
     judgement.proposals.push(Proposal {
         rule: RULE,
         key: "net.core.wmem_max",
-        value: scalar(value.max(wmem_max)),
+        value: scalar(value),
         evidence: lines,
         formula: format!("2 x {wmem_max} = {wish}"),
         bound,

@@ -257,6 +257,32 @@ fn a_fixed_buffer_gets_room_for_what_was_dropped() {
     );
 }
 
+/// Has failed with: a proposal of what there is.
+#[test]
+fn a_fixed_send_buffer_at_the_bound_is_told_and_not_raised() {
+    let of = |wmem_max: u64| {
+        let mut evidence = idle(24);
+        evidence.settings.get_mut("net.core.wmem_max").unwrap().text = wmem_max.to_string();
+        evidence.tcp.push(TcpFlow {
+            label: "flow".to_owned(),
+            locks: Some(BufferLocks { is_rcvbuf_locked: false, is_sndbuf_locked: true }),
+            sndbuf_bytes: wmem_max * 2,
+            busy_us: 100,
+            sndbuf_limited_us: 10,
+            ..TcpFlow::default()
+        });
+        socket_max::socket_max(&evidence, &Ask::default())
+    };
+    assert_eq!(number(&one(of((64 << 20) - 1))), 64 << 20);
+    for most in [64 << 20, (64 << 20) + 1, 512 << 20] {
+        let judgement = of(most);
+        assert_eq!((judgement.proposals.len(), judgement.findings.len()), (0, 1), "{most}");
+        let finding = &judgement.findings[0];
+        assert!(finding.what.contains("64 MiB = 67108864"), "{finding:?}");
+        assert!(finding.advice[0].contains("leave SO_SNDBUF out"), "{finding:?}");
+    }
+}
+
 /// Has failed with: the counters of full buffers not looked at.
 #[test]
 fn drops_for_another_reason_are_no_want_of_room() {
@@ -413,22 +439,66 @@ fn with_settings(mut evidence: Evidence, of: impl Fn(u64) -> u64) -> Evidence {
     evidence
 }
 
-/// What is proposed can be applied: a machine below the kernel's defaults is no worse off.
-#[test]
-fn every_change_of_a_plan_passes_the_refusals() {
-    let basis = super::super::Basis {
+fn basis() -> super::super::Basis {
+    super::super::Basis {
         kernel_release: "6.18.0".to_owned(),
         boot_id: "x".to_owned(),
         netns_inode: 1,
         made_at_s: 2,
-    };
+    }
+}
+
+/// Settings from nothing to more than any bound: a proposal that changes nothing is a finding, whichever
+/// rule made it, and each setting of the rules is met both ways.
+///
+/// Has failed with: a plan that takes each proposal for a change; a proposal compared by its text.
+#[test]
+fn what_changes_nothing_is_no_change() {
+    let mut settled = std::collections::BTreeSet::new();
+    let mut raised = std::collections::BTreeSet::new();
+    for gib in [1, 24, 512] {
+        for times in [1, 2, 3, 4, 5, 8, 17, 64, 100, 256] {
+            let mut evidence = with_settings(busy(gib), |it| (it * times).min(i32::MAX as u64));
+            // However large the limits are, memory was refused.
+            for name in ["TcpExtTCPMemoryPressures", "UdpMemErrors"] {
+                evidence.grown.insert(name.to_owned(), 1);
+            }
+            for ask in [Ask::default(), path(10_000_000_000, 30_000)] {
+                let plan = super::super::plan(&evidence, &ask, basis(), &SetBy::default());
+                for change in &plan.changes {
+                    let of = |text: &str| Value::parse(text.as_bytes());
+                    assert_ne!(of(&change.proposed), of(&change.current), "{change:#?}");
+                    raised.insert(change.key.clone());
+                }
+                for finding in plan.findings.iter().filter(|finding| finding.rule == "R-NOOP") {
+                    let words: Vec<_> = finding.what.split(", because ").collect();
+                    let [what, why] = words[..] else { panic!("{finding:?}") };
+                    let key = what.strip_prefix("no change of ").unwrap();
+                    assert!(!why.is_empty() && KEYS_OF_RULES.contains(&key), "{finding:?}");
+                    assert!(plan.changes.iter().all(|change| change.key != key), "{finding:?}");
+                    settled.insert(key.to_owned());
+                }
+            }
+        }
+    }
+    let all: std::collections::BTreeSet<String> = KEYS_OF_RULES.map(str::to_owned).into();
+    assert_eq!(raised, all);
+    // These two rules say themselves that their bound allows no more.
+    let told = ["net.core.rmem_max", "net.core.wmem_max"];
+    let others = all.iter().filter(|key| !told.contains(&key.as_str())).cloned().collect();
+    assert_eq!(settled, others);
+}
+
+/// What is proposed can be applied: a machine below the kernel's defaults is no worse off.
+#[test]
+fn every_change_of_a_plan_passes_the_refusals() {
     // Below the defaults, at them, above, and odd.
     let settings: [fn(u64) -> u64; 4] = [|it| it / 4, |it| it, |it| it + it / 8, |it| it / 7];
     for gib in [1, 24, 512] {
         for (at, of) in settings.into_iter().enumerate() {
             let evidence = with_settings(busy(gib), of);
             for ask in [Ask::default(), path(10_000_000_000, 30_000)] {
-                let plan = super::super::plan(&evidence, &ask, basis.clone(), &SetBy::default());
+                let plan = super::super::plan(&evidence, &ask, basis(), &SetBy::default());
                 assert!(plan.changes.len() >= 4, "{gib} GiB, {at}: {plan:#?}");
                 for change in &plan.changes {
                     let refused = super::super::refusal(change, Some(&evidence.machine));
