@@ -58,6 +58,9 @@ pub struct Evidence {
     pub devices: Vec<DeviceLoss>,
     /// AF_XDP sockets that lost packets.
     pub xdp: Vec<XdpLoss>,
+    /// The share of the time in which a task could run and found no CPU, in percent (`some` of
+    /// `/proc/pressure/cpu`).
+    pub cpu_stall_percent: Option<u64>,
     /// Processes whose sockets hold most, the largest first: `nginx 812: 1048576 bytes in 3 sockets`.
     pub holders: Vec<String>,
     /// Speed of the fastest device that is no virtual one, in bits per second.
@@ -233,6 +236,7 @@ impl Evidence {
             optmem: Vec::new(),
             devices: Vec::new(),
             xdp: Vec::new(),
+            cpu_stall_percent: None,
             holders: Vec::new(),
             link_bits_per_s: None,
             not_known: Vec::new(),

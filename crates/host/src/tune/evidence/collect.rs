@@ -75,6 +75,7 @@ pub fn collect(
     let mut sampler = Sampler::new(root.clone(), choice, HOLDERS);
     let mut watch = Watch::default();
     let cpus_before = cpu::read(root);
+    let (stalled_before, stalled_from) = (cpu::stalled_us(root), Instant::now());
     let before = sampler.sample()?;
     let end = Instant::now() + lookout.interval;
     let mut is_last = false;
@@ -101,6 +102,7 @@ pub fn collect(
     evidence.is_initial_netns = inside(place.as_ref(), || is_initial(root))?;
     evidence.add_samples(&before, &after);
     evidence.add_cpu_times(&cpus_before, &cpu::read(root));
+    evidence.add_stalls(stalled_before, cpu::stalled_us(root), stalled_from.elapsed());
     let Seen { tcp, udp, optmem, mut not_known } = watch.finish(root);
     (evidence.tcp, evidence.udp, evidence.optmem) = (tcp, udp, optmem);
     evidence.not_known.append(&mut not_known);
@@ -261,6 +263,22 @@ impl Evidence {
         }
     }
 
+    /// Adds how long tasks waited for a CPU. That it is not told matters where a round of polling is longer
+    /// than by default.
+    fn add_stalls(&mut self, before: Reading<u64>, after: Reading<u64>, elapsed: Duration) {
+        match (before, after) {
+            (Ok(before), Ok(after)) => {
+                let stalled_us = u128::from(after.saturating_sub(before));
+                let share = (stalled_us * 100).checked_div(elapsed.as_micros());
+                self.cpu_stall_percent = share.and_then(|share| u64::try_from(share).ok());
+            }
+            (Err(why), _) | (_, Err(why)) => {
+                let matters = !self.longer_rounds().is_empty();
+                self.not_known.extend(matters.then(|| format!("how long tasks wait: {why}")));
+            }
+        }
+    }
+
     /// Names the settings that rules are about and that could not be read.
     fn note_settings(&mut self) {
         for key in KEYS_OF_RULES {
@@ -355,6 +373,26 @@ mod tests {
                 source.reason = Some("softnet: denied".to_owned());
             }
         }
+    }
+
+    /// Has failed with: the missing source told always, or never.
+    #[test]
+    fn waiting_tasks_matter_where_rounds_are_long() {
+        let root = Root::at(format!("{}/tests/fixtures/6.18", env!("CARGO_MANIFEST_DIR")));
+        let ten = Duration::from_secs(10);
+        let missing = || Err(Unavailable::absent("/proc/pressure/cpu", "x"));
+        let of = |budget: &str, before, after| {
+            let mut evidence = idle(&root).unwrap();
+            let setting = Setting { text: budget.to_owned(), reach: Reach::Global };
+            evidence.settings.insert("net.core.netdev_budget".to_owned(), setting);
+            evidence.add_stalls(before, after, ten);
+            (evidence.cpu_stall_percent, evidence.not_known.len())
+        };
+        assert_eq!(of("300", Ok(5), Ok(5_000_005)), (Some(50), 0));
+        assert_eq!(of("301", Ok(5), Ok(5)), (Some(0), 0));
+        assert_eq!(of("300", missing(), Ok(5)), (None, 0));
+        assert_eq!(of("301", missing(), Ok(5)), (None, 1));
+        assert_eq!(of("301", Ok(5), missing()), (None, 1));
     }
 
     /// Has failed with: the looks' cost left out.

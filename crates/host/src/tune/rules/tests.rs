@@ -573,6 +573,62 @@ fn a_round_gets_packets_and_time_together() {
     assert_eq!(of(CpuLoad { rounds: None, ..squeezed }, 300, 8000, None), (vec![], 0));
 }
 
+/// Has failed with: tasks that wait told whatever the rounds are; as sure of longer rounds while they wait;
+/// the share of softirqs not asked for; longer rounds made longer still.
+#[test]
+fn rounds_are_not_longer_where_tasks_wait_for_a_cpu() {
+    let of = |packets: u64, time_us: u64, stall, softirq_percent| {
+        let mut evidence = idle(24);
+        evidence.cpu_stall_percent = stall;
+        evidence.cpus.push(CpuLoad {
+            cpu: 3,
+            time_squeeze: 11,
+            rounds: Some(1000),
+            softirq_percent,
+            ..CpuLoad::default()
+        });
+        for (key, now) in
+            [("net.core.netdev_budget", packets), ("net.core.netdev_budget_usecs", time_us)]
+        {
+            let setting = Setting { text: now.to_string(), reach: Reach::Global };
+            evidence.settings.insert(key.to_owned(), setting);
+        }
+        softirq::budget(&evidence, &Ask::default())
+    };
+    let both = of(600, 16_000, Some(50), Some(10));
+    assert_eq!((both.proposals.len(), both.findings.len()), (0, 1));
+    assert_eq!(
+        both.findings[0].advice,
+        ["sysctl -w net.core.netdev_budget=300", "sysctl -w net.core.netdev_budget_usecs=8000"]
+    );
+    assert_eq!(
+        both.findings[0].evidence,
+        [
+            "/proc/pressure/cpu some: 50 % of 10.0 s",
+            "cpu 3: 10 % softirq",
+            "net.core.netdev_budget 600, default 300",
+            "net.core.netdev_budget_usecs 16000, default 8000"
+        ]
+    );
+    let one_of_them = of(300, 8001, Some(99), Some(70));
+    assert_eq!(one_of_them.findings[0].advice, ["sysctl -w net.core.netdev_budget_usecs=8000"]);
+    // Others take the CPUs: the rounds are not what tasks wait for.
+    let others = of(600, 16_000, Some(99), Some(9));
+    assert_eq!((others.proposals.len(), others.findings.len()), (2, 0));
+    // What is at its default may be made longer, if that is less sure to help.
+    for (stall, confidence) in [(49, Confidence::Medium), (50, Confidence::Low)] {
+        let at_default = of(300, 8000, Some(stall), Some(70));
+        assert_eq!((at_default.proposals.len(), at_default.findings.len()), (2, 0));
+        assert!(at_default.proposals.iter().all(|it| it.confidence == confidence));
+        let tells = at_default.proposals[0].evidence.iter().any(|it| it.contains("pressure/cpu"));
+        assert_eq!(tells, stall == 50);
+    }
+    for stall in [Some(49), None] {
+        assert_eq!(of(600, 16_000, stall, Some(70)).findings, [], "they do not wait");
+    }
+    assert_eq!(of(600, 16_000, Some(49), Some(70)).proposals.len(), 2);
+}
+
 #[test]
 fn notifications_get_room_for_twice_as_many() {
     let of = |gib, peak_bytes, now: u64| {
