@@ -8,10 +8,11 @@ use rustix::time::{ClockId, clock_getres};
 
 use super::cpu::{self, AllCpus};
 use super::watch::{Seen, Watch};
-use super::{CpuLoad, DeviceLoss, Evidence, MachineMemory, ProtocolLoad, Setting, XdpLoss};
+use super::xdp::{self, XdpSeen};
+use super::{CpuLoad, DeviceLoss, Evidence, HugePagePool, MachineMemory, ProtocolLoad, Setting};
 use crate::netlink::Direction;
 use crate::netns::{self, Namespace, Namespaces};
-use crate::proc::{Meminfo, ProtocolMemory};
+use crate::proc::{Hugepages, Meminfo, ProtocolMemory};
 use crate::sample::{
     LinkGrowth, NamespaceChoice, NamespaceSample, Rates, Sample, Sampler, SourceReport, XdpGrowth,
     XdpSocketSample,
@@ -96,6 +97,7 @@ pub fn collect(
         is_last = is_stopped || Instant::now() >= end;
     }
     let after = sampler.sample()?;
+    let xdp = inside(place.as_ref(), || xdp_seen(root, &before, &after))?;
     let basis = basis(root, &after)?;
     let mut evidence = idle(root)?;
     evidence.settings = settings(root, place.as_ref())?;
@@ -103,9 +105,12 @@ pub fn collect(
     evidence.add_samples(&before, &after);
     evidence.add_cpu_times(&cpus_before, &cpu::read(root));
     evidence.add_stalls(stalled_before, cpu::stalled_us(root), stalled_from.elapsed());
+    evidence.huge_pages = huge_pages(root);
     let Seen { tcp, udp, optmem, mut not_known } = watch.finish(root);
     (evidence.tcp, evidence.udp, evidence.optmem) = (tcp, udp, optmem);
     evidence.not_known.append(&mut not_known);
+    (evidence.xdp, evidence.umems) = (xdp.lost, xdp.holders);
+    evidence.not_known.extend(xdp.not_known);
     if place.is_none() {
         evidence.link_bits_per_s = link_bits_per_s(root, &after);
     }
@@ -166,6 +171,23 @@ fn texts(root: &Root) -> BTreeMap<&'static str, String> {
         Some((key.name, text.strip_suffix('\n').unwrap_or(&text).to_owned()))
     });
     read.collect()
+}
+
+/// What AF_XDP sockets lost and hold, in the calling thread's network namespace.
+fn xdp_seen(root: &Root, before: &Sample, after: &Sample) -> XdpSeen {
+    let Some(now) = after.namespaces.first() else { return XdpSeen::default() };
+    let rates = Rates::between(before, after);
+    let grown = rates.as_ref().and_then(|rates| rates.namespaces.first());
+    xdp::look(root, now, grown.map_or(&[], |grown| &grown.xdp_sockets))
+}
+
+/// The machine's smallest huge pages: what any UMEM can be in.
+fn huge_pages(root: &Root) -> Option<HugePagePool> {
+    let all = Hugepages::read(root).ok()?;
+    let of_machine = all.pools.iter().filter(|pool| pool.node.is_none());
+    let pool = of_machine.min_by_key(|pool| pool.page_bytes)?;
+    let takeable = all.takeable(pool.page_bytes, None);
+    Some(HugePagePool { page_bytes: pool.page_bytes, total: pool.total, takeable })
 }
 
 fn basis(root: &Root, sample: &Sample) -> Reading<Basis> {
@@ -229,12 +251,6 @@ impl Evidence {
             losses.filter(|loss| loss.rx_missed + loss.rx_fifo + loss.rx_hw_drops > 0).collect();
         let gap = now.xdp_sockets.gap.iter().map(|why| format!("some AF_XDP sockets: {why}"));
         self.not_known.extend(gap);
-        let lost = grown.xdp_sockets.iter().map(|socket| XdpLoss {
-            inode: socket.inode,
-            rx_ring_full: socket.rx_ring_full.unwrap_or(0),
-            fill_ring_empty: socket.rx_fill_ring_empty_descs.unwrap_or(0),
-        });
-        self.xdp = lost.filter(|loss| loss.rx_ring_full + loss.fill_ring_empty > 0).collect();
         let earlier = before.namespaces.first().map_or(&[][..], |it| &it.xdp_sockets.all);
         self.not_known.extend(uncounted(earlier, &now.xdp_sockets.all, &grown.xdp_sockets));
         let processes = now.sockets.as_ref().map_or(&[][..], |sockets| &sockets.processes);

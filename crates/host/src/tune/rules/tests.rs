@@ -2,13 +2,14 @@
 //!
 //! Have failed with: a BDP of bits for bytes, the bound of `tcp_mem` in pages, a proposal below what there
 //! is, `rmem_max` not halved, a limit of three quarters met by the error bar alone, the flow limit's drops
-//! taken for the backlog's, the time of a round raised without its packets.
+//! taken for the backlog's, the time of a round raised without its packets, all drops of a reader in place
+//! of those of its worst pause.
 
 use super::super::Reach;
 use super::super::SetBy;
 use super::super::evidence::{
-    CpuLoad, DeviceLoss, Evidence, MachineMemory, OptmemUser, ProtocolLoad, Setting, TcpFlow,
-    UdpReader, XdpLoss,
+    CpuLoad, DeviceLoss, Evidence, HugePagePool, MachineMemory, OptmemUser, ProtocolLoad, Setting,
+    TcpFlow, UdpReader, UmemHolder, XdpLoss,
 };
 use super::*;
 use crate::proc::TransportProtocol;
@@ -629,6 +630,84 @@ fn rounds_are_not_longer_where_tasks_wait_for_a_cpu() {
     assert_eq!(of(600, 16_000, Some(49), Some(70)).proposals.len(), 2);
 }
 
+/// Has failed with: the device's ring left out; a bound met by its equal.
+#[test]
+fn a_fill_ring_holds_what_is_under_way() {
+    let of = |fill, device_ring| {
+        let mut evidence = idle(24);
+        evidence.xdp.push(XdpLoss {
+            inode: 5,
+            fill_ring_empty: 7,
+            rx_ring_at_least: Some(2048),
+            fill_ring_at_most: fill,
+            device: Some("eth7".to_owned()),
+            device_ring,
+            ..XdpLoss::default()
+        });
+        let mut judgement = zero_copy::zero_copy(&evidence, &Ask::default());
+        assert_eq!((judgement.proposals.len(), judgement.findings.len()), (0, 1));
+        let finding = judgement.findings.remove(0);
+        (finding.evidence, finding.advice.join(" "))
+    };
+    let (lines, advice) = of(Some(2048), Some(512));
+    assert_eq!(
+        lines,
+        [
+            "rx_fill_ring_empty_descs +7 in 10.0 s",
+            "fill ring 2048 entries, rx ring 2048, the rx ring of eth7 512"
+        ]
+    );
+    assert!(advice.contains("--fill-ring 4096"), "{advice}");
+    let (lines, advice) = of(Some(2560), Some(512));
+    assert!(lines.len() == 1 && advice.contains("filled sooner"), "{lines:?}, {advice}");
+    assert_eq!(of(Some(2048), None).0.len(), 1, "a veth has no ring");
+    assert_eq!(of(Some(1024), None).0[1], "fill ring 1024 entries, rx ring 2048");
+    assert_eq!(of(None, Some(512)).0.len(), 1);
+}
+
+/// Has failed with: its own memory for its user's; the goal not asked for; the pool's free pages left out.
+#[test]
+fn a_umem_is_told_by_its_limit_and_its_pages() {
+    let holder = UmemHolder {
+        label: "fast 74".to_owned(),
+        umem_bytes: 6 << 20,
+        user_umem_bytes: 6 << 20,
+        locked_limit_bytes: Some(8 << 20),
+        ..UmemHolder::default()
+    };
+    let of = |change: &dyn Fn(&mut UmemHolder), goal| {
+        let mut evidence = idle(24);
+        evidence.huge_pages = Some(HugePagePool { page_bytes: 2 << 20, total: 5, takeable: 1 });
+        let mut holder = holder.clone();
+        change(&mut holder);
+        evidence.umems.push(holder);
+        let judgement = zero_copy::zero_copy(&evidence, &Ask { goal, ..Ask::default() });
+        assert_eq!(judgement.proposals, []);
+        judgement.findings
+    };
+    assert_eq!(of(&|_| (), None), [], "three quarters");
+    let high = of(&|holder| holder.user_umem_bytes += 1, None);
+    assert_eq!(high.len(), 1);
+    assert!(high[0].evidence[0].contains("6291457 bytes, RLIMIT_MEMLOCK 8388608"), "{high:?}");
+    assert!(high[0].advice[0].contains("LimitMEMLOCK=12583936"), "{high:?}");
+    assert!(high[0].advice[0].contains("ulimit -l 12289"), "{high:?}");
+    assert_eq!(of(&|holder| holder.locked_limit_bytes = None, None), []);
+
+    let small = |holder: &mut UmemHolder| holder.small_page_bytes = 4096;
+    for goal in [None, Some(Goal::Throughput), Some(Goal::Latency)] {
+        assert_eq!(of(&small, goal), []);
+    }
+    let told = of(&small, Some(Goal::ZeroCopy));
+    assert!(told[0].what.contains("fast 74") && told[0].evidence[0].contains("4096 of 6291456"));
+    // Three pages, of which one is to be had.
+    let command = "echo 7 > /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
+    assert!(told[0].advice[1].starts_with(command), "{told:?}");
+    assert!(!told[0].evidence[0].contains("likely"));
+    let guessed =
+        of(&|holder| (holder.small_page_bytes, holder.is_guess) = (1, true), Some(Goal::ZeroCopy));
+    assert!(guessed[0].evidence[0].contains("likely"));
+}
+
 #[test]
 fn notifications_get_room_for_twice_as_many() {
     let of = |gib, peak_bytes, now: u64| {
@@ -655,7 +734,8 @@ fn rings_and_queues_are_advised_only() {
     let loss =
         DeviceLoss { name: "eth7".to_owned(), rx_missed: 3, rx_queues: 2, ..DeviceLoss::default() };
     evidence.devices.push(loss);
-    evidence.xdp.push(XdpLoss { inode: 5, rx_ring_full: 1, fill_ring_empty: 1 });
+    let lost = XdpLoss { inode: 5, rx_ring_full: 1, fill_ring_empty: 1, ..XdpLoss::default() };
+    evidence.xdp.push(lost);
     let queues = queues::queues(&evidence, &Ask::default());
     let advice = queues.findings[0].advice.join("\n");
     assert!(
