@@ -7,7 +7,8 @@
 //! ```
 //! A [`Plan`] is data: what was found, and which settings are proposed to become what, for which reason. It
 //! is made in one place, read by a person, kept in a file, and carried out only on the machine, in the
-//! namespace and from the values that it was made for ([`Basis`]). No evidence, no change.
+//! namespace and from the values that it was made for ([`Basis`]). No evidence, and no path that somebody
+//! names: no change.
 //!
 //! Settings are text here as they stand in their files, without the newline: what is undone must be
 //! restored byte by byte, and not as parsed numbers print.

@@ -42,13 +42,13 @@ pub struct TunePlanArgs {
     /// Seconds to look at the machine
     #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub interval: u32,
-    /// What it is for; without evidence nothing is proposed for any
+    /// What it is for; without evidence, or a path that is named, nothing is proposed for any
     #[arg(long, value_enum)]
     pub goal: Option<TuneGoal>,
-    /// Bandwidth of the path in bits per second: 10G, 250M
+    /// Bandwidth of the path in bits per second, with --rtt: 10G, 250M
     #[arg(long, value_name = "RATE", value_parser = bits_per_second)]
     pub bandwidth: Option<u64>,
-    /// Round-trip time of the path: 80ms, 500us, 1s
+    /// Round-trip time of the path, with --bandwidth: 80ms, 500us, 1s
     #[arg(long, value_name = "TIME", value_parser = microseconds)]
     pub rtt: Option<u64>,
     /// Network namespace to look at: its name or a process in it [default: this one]

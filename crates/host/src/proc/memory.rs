@@ -2,9 +2,14 @@
 //!
 //! ```text
 //!   0 ........ min ........ pressure ........ max      net.ipv4.tcp_mem, udp_mem; pages; global
-//!                 <- leaves    enters ->    refuses    (TCP; UDP has no pressure state)
+//!    TCP:         <- leaves    enters ->    refuses
+//!    UDP:         each socket gets no more than udp_rmem_min ->    not even that
 //!   pages (/proc/net/sockstat) +- net.core.mem_pcpu_rsv x CPUs
 //! ```
+//! Between the first and the third number the kernel gives memory to protocols that have a state of pressure,
+//! and UDP has none: its first number is what limits it, and its second does nothing
+//! (`__sk_mem_raise_allocated` in net/core/sock.c, kernel 6.18).
+//!
 //! Since 6.0 each CPU holds back what it has charged or freed until it exceeds `mem_pcpu_rsv` pages
 //! (`proto_memory_pcpu_drain` in include/net/proto_memory.h, kernel 6.18), so the sum may be off by that
 //! much per CPU either way, and shows 0 while something is queued. Nothing below the error bar is a
@@ -57,11 +62,12 @@ pub struct ProtocolMemory {
 /// The limits of a protocol's memory: `net.ipv4.tcp_mem` or `udp_mem`, in pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct MemoryLimits {
-    /// Under this, pressure ends and nothing is refused.
+    /// Up to this, nothing is refused, and TCP's pressure ends; above it a UDP socket gets no more than
+    /// its minimum, `net.ipv4.udp_rmem_min`.
     pub min_pages: u64,
     /// Above this, TCP enters pressure; UDP has no such state.
     pub pressure_pages: u64,
-    /// Above this, allocations are refused but for each socket's minimum.
+    /// Above this, allocations are refused, also for a socket's minimum.
     pub max_pages: u64,
 }
 
@@ -92,9 +98,11 @@ pub enum Provenance {
 pub enum Level {
     /// At or under the first number.
     UpToMin,
-    /// At or under the second.
+    /// At or under the second; of TCP.
     UpToPressure,
-    /// At or under the third.
+    /// Above the first and at or under the third, and sockets get no more than their minimum; of UDP.
+    Limited,
+    /// At or under the third; of TCP.
     UpToMax,
     /// Above all.
     AboveMax,
@@ -131,7 +139,8 @@ impl ProtocolMemory {
     pub fn levels(&self) -> Option<(Level, Level)> {
         let limits = self.limits.as_ref().ok()?;
         let highest = self.pages.saturating_add(self.reserve.pages());
-        Some((limits.level(self.pages), limits.level(highest)))
+        let level = |pages| limits.level(self.protocol, pages);
+        Some((level(self.pages), level(highest)))
     }
 }
 
@@ -179,14 +188,16 @@ impl MemoryLimits {
         }
     }
 
-    /// Where so many pages stand. Limits that do not ascend are taken as the kernel takes them: the
-    /// highest one that is exceeded counts.
-    pub fn level(&self, pages: u64) -> Level {
-        match pages {
+    /// Where so many pages of a protocol stand. Limits of TCP that do not ascend are told by the highest one
+    /// that is exceeded; those of UDP as the kernel takes them, which asks for the first before all.
+    pub fn level(&self, protocol: TransportProtocol, pages: u64) -> Level {
+        match protocol {
+            TransportProtocol::Udp if pages <= self.min_pages => Level::UpToMin,
             _ if pages > self.max_pages => Level::AboveMax,
-            _ if pages > self.pressure_pages => Level::UpToMax,
-            _ if pages > self.min_pages => Level::UpToPressure,
-            _ => Level::UpToMin,
+            TransportProtocol::Udp => Level::Limited,
+            TransportProtocol::Tcp if pages > self.pressure_pages => Level::UpToMax,
+            TransportProtocol::Tcp if pages > self.min_pages => Level::UpToPressure,
+            TransportProtocol::Tcp => Level::UpToMin,
         }
     }
 }
@@ -222,18 +233,26 @@ impl Reserve {
 mod tests {
     use super::*;
 
+    /// Has failed with: UDP's second number taken for one that counts; its third asked for first.
     #[test]
     fn levels_lie_between_the_limits() {
         let limits = MemoryLimits { min_pages: 30, pressure_pages: 40, max_pages: 60 };
-        let levels = [0, 30, 31, 40, 41, 60, 61].map(|pages| limits.level(pages));
-        use Level::{AboveMax, UpToMax, UpToMin, UpToPressure};
+        let at = [0, 30, 31, 40, 41, 60, 61];
+        let levels = at.map(|pages| limits.level(TransportProtocol::Tcp, pages));
+        use Level::{AboveMax, Limited, UpToMax, UpToMin, UpToPressure};
         assert_eq!(
             levels,
             [UpToMin, UpToMin, UpToPressure, UpToPressure, UpToMax, UpToMax, AboveMax]
         );
         // As a script leaves them that writes one number only.
         let broken = MemoryLimits { min_pages: 90, ..limits };
-        assert_eq!([39, 41, 61].map(|pages| broken.level(pages)), [UpToMin, UpToMax, AboveMax]);
+        let tcp = |pages| broken.level(TransportProtocol::Tcp, pages);
+        assert_eq!([39, 41, 61].map(tcp), [UpToMin, UpToMax, AboveMax]);
+        // Up to the first nothing is refused, whatever the others are.
+        let levels = at.map(|pages| limits.level(TransportProtocol::Udp, pages));
+        assert_eq!(levels, [UpToMin, UpToMin, Limited, Limited, Limited, Limited, AboveMax]);
+        let udp = |pages| broken.level(TransportProtocol::Udp, pages);
+        assert_eq!([41, 61, 90, 91].map(udp), [UpToMin, UpToMin, UpToMin, AboveMax]);
     }
 
     #[test]
@@ -249,6 +268,8 @@ mod tests {
             reserve,
         };
         assert_eq!(memory.levels(), Some((Level::UpToMin, Level::UpToMax)));
+        let udp = ProtocolMemory { protocol: TransportProtocol::Udp, ..memory.clone() };
+        assert_eq!(udp.levels(), Some((Level::UpToMin, Level::Limited)));
         let limits = Err(Unavailable::absent("x", "y"));
         assert_eq!(ProtocolMemory { limits, ..memory }.levels(), None);
     }

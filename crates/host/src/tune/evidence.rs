@@ -16,6 +16,7 @@
 mod collect;
 mod cpu;
 mod watch;
+mod xdp;
 
 use std::collections::BTreeMap;
 
@@ -58,6 +59,13 @@ pub struct Evidence {
     pub devices: Vec<DeviceLoss>,
     /// AF_XDP sockets that lost packets.
     pub xdp: Vec<XdpLoss>,
+    /// Processes with AF_XDP sockets, and the memory of their packets.
+    pub umems: Vec<UmemHolder>,
+    /// The pool of huge pages that a UMEM would take.
+    pub huge_pages: Option<HugePagePool>,
+    /// The share of the time in which a task could run and found no CPU, in percent (`some` of
+    /// `/proc/pressure/cpu`).
+    pub cpu_stall_percent: Option<u64>,
     /// Processes whose sockets hold most, the largest first: `nginx 812: 1048576 bytes in 3 sockets`.
     pub holders: Vec<String>,
     /// Speed of the fastest device that is no virtual one, in bits per second.
@@ -164,6 +172,8 @@ pub struct UdpReader {
     pub rcvbuf_bytes: u64,
     /// Datagrams dropped meanwhile.
     pub drops: u64,
+    /// Of these, the most in one pause of its program.
+    pub worst_pause_drops: u64,
     /// How often was looked, and how often more than half of the receive buffer was unread.
     pub looks: u32,
     /// See `looks`.
@@ -196,8 +206,8 @@ pub struct DeviceLoss {
     pub rx_queues: usize,
 }
 
-/// What an AF_XDP socket lost.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What an AF_XDP socket lost, and the rings that it depends on; `None` is not told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "made by tests of rules")]
 pub struct XdpLoss {
     /// Number of the socket, as in `socket:[123]`.
@@ -206,6 +216,44 @@ pub struct XdpLoss {
     pub rx_ring_full: u64,
     /// Times that the fill ring had nothing to receive into.
     pub fill_ring_empty: u64,
+    /// Entries of its rx ring: so many or more.
+    pub rx_ring_at_least: Option<u32>,
+    /// Entries of its fill ring: so many or fewer.
+    pub fill_ring_at_most: Option<u32>,
+    /// The interface that it is bound to.
+    pub device: Option<String>,
+    /// Entries of that device's own rx ring.
+    pub device_ring: Option<u32>,
+}
+
+/// A process with AF_XDP sockets, and the memory of their packets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "made by tests of rules")]
+pub struct UmemHolder {
+    /// Its name and number: `respond 812`.
+    pub label: String,
+    /// Length of all its UMEMs, in bytes.
+    pub umem_bytes: u64,
+    /// Of these, in pages that are not huge ones.
+    pub small_page_bytes: u64,
+    /// Whether no source tells which memory that is, and the likely one is taken.
+    pub is_guess: bool,
+    /// UMEMs of its user's processes without `CAP_IPC_LOCK`, in bytes.
+    pub user_umem_bytes: u64,
+    /// How much it may lock (`RLIMIT_MEMLOCK`), in bytes; `None` if as much as it likes.
+    pub locked_limit_bytes: Option<u64>,
+}
+
+/// A pool of huge pages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "made by tests of rules")]
+pub struct HugePagePool {
+    /// Size of a page, in bytes.
+    pub page_bytes: u64,
+    /// Pages in the pool.
+    pub total: u64,
+    /// Of these, what a mapping could take.
+    pub takeable: u64,
 }
 
 impl Evidence {
@@ -231,6 +279,9 @@ impl Evidence {
             optmem: Vec::new(),
             devices: Vec::new(),
             xdp: Vec::new(),
+            umems: Vec::new(),
+            huge_pages: None,
+            cpu_stall_percent: None,
             holders: Vec::new(),
             link_bits_per_s: None,
             not_known: Vec::new(),

@@ -46,7 +46,7 @@ impl Verdict {
         let setting = evidence.settings.get(proposal.key);
         let now = setting.and_then(|setting| Value::parse(setting.text.as_bytes()));
         let (Some(setting), false) = (setting, now.as_ref() == Some(&proposal.value)) else {
-            return Self::Noop(noop(&proposal));
+            return Self::Noop(noop(&proposal, setting.is_some()));
         };
         let key = Key::named(proposal.key);
         let default = key.and_then(|key| key.default(&evidence.machine));
@@ -73,13 +73,14 @@ impl Verdict {
     }
 }
 
-/// Says why nothing is changed.
-fn noop(proposal: &Proposal) -> Finding {
-    let key = proposal.key;
-    let what = match proposal.bound.is_empty() {
-        true => format!("no change of {key}: what it is now is enough"),
-        false => format!("no change of {key}: its bound allows no more, {}", proposal.bound),
+/// Says why nothing is changed of a setting that could be read, or not.
+fn noop(proposal: &Proposal, is_read: bool) -> Finding {
+    let why = match (is_read, proposal.bound.as_str()) {
+        (false, _) => "it cannot be read here".to_owned(),
+        (true, "") => "what it is now is enough".to_owned(),
+        (true, bound) => format!("its bound allows no more: {bound}"),
     };
+    let what = format!("no change of {}, because {why}", proposal.key);
     let mut evidence = vec![format!("{}: {}", proposal.rule, proposal.formula)];
     evidence.extend(proposal.evidence.iter().cloned());
     Finding { rule: "R-NOOP".to_owned(), what, evidence, advice: Vec::new() }
@@ -131,6 +132,7 @@ mod tests {
             is_rcvbuf_locked: Some(true),
             rcvbuf_bytes: 8 << 20,
             drops: 100,
+            worst_pause_drops: 100,
             looks: 2,
             ..UdpReader::default()
         };
@@ -169,8 +171,8 @@ mod tests {
         assert_eq!(
             what,
             [
-                "no change of net.ipv4.tcp_rmem: what it is now is enough",
-                "no change of net.ipv4.tcp_wmem: what it is now is enough"
+                "no change of net.ipv4.tcp_rmem, because what it is now is enough",
+                "no change of net.ipv4.tcp_wmem, because what it is now is enough"
             ]
         );
         assert!(plan.findings.iter().all(|finding| finding.rule == "R-NOOP"));

@@ -12,10 +12,10 @@
 //! | R-PROTO-MEM | memory at three quarters of the limit, pressure, datagrams refused | `tcp_mem`, `udp_mem` |
 //! | R-SOCK-MAX | a buffer as large as a program can ask for, and full | `rmem_max`, `wmem_max` |
 //! | R-BACKLOG | packets dropped at a CPU's full backlog | `netdev_max_backlog` |
-//! | R-BUDGET | rounds of polling that end with work left | `netdev_budget`, `netdev_budget_usecs` |
+//! | R-BUDGET | rounds of polling that end with work left; tasks that wait for a CPU | `netdev_budget`, `netdev_budget_usecs` |
 //! | R-TCP-RMEM-MAX | a connection whose receive buffer is at its limit | `tcp_rmem` |
 //! | R-TCP-WMEM-MAX | a connection held back by its send buffer | `tcp_wmem` |
-//! | R-ZC | no room for notifications of `MSG_ZEROCOPY` | `optmem_max` |
+//! | R-ZC | no room for notifications of `MSG_ZEROCOPY`; rings and memory of AF_XDP | `optmem_max`; advice |
 //! | R-QUEUES | packets dropped by a device | none: advice only |
 
 mod proto_mem;

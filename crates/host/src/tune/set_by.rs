@@ -7,13 +7,17 @@
 //! ```
 //! A line is `key = value`; a `-` in front of the key is for errors that do not matter; `/` may stand for
 //! `.`, and a pattern for many keys. What the lines give is told in the order in which they are read, and
-//! nothing is said of when: somebody may have read them again since boot.
+//! nothing is said of when: somebody may have read them again since boot. What a profile of tuned sets
+//! comes behind them.
 //! Source: sysctl.d(5) of systemd, sysctl(8) of procps.
+
+mod tuned;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use self::tuned::ProfileLine;
 use crate::process::numbered;
 use crate::source::{self, Root};
 
@@ -29,6 +33,8 @@ const TUNERS: [&str; 2] = ["tuned", "bpftune"];
 pub struct SetBy {
     /// In the order in which they are read.
     lines: Vec<Line>,
+    /// Of the active profile of tuned.
+    profile: Vec<ProfileLine>,
     /// Programs that tune: `process 812 (tuned)`.
     programs: Vec<String>,
 }
@@ -47,15 +53,19 @@ impl SetBy {
     /// Reads the files below `folder`, which is `/` on the live machine, and looks for programs. What
     /// cannot be read is not there.
     pub fn read(folder: &Path, root: &Root) -> Self {
-        Self { lines: lines(folder), programs: tuners(root).collect() }
+        let (lines, profile) = (lines(folder), tuned::lines(folder));
+        Self { lines, profile, programs: tuners(root).collect() }
     }
 
-    /// Who sets a setting: `/etc/sysctl.d/99-net.conf:3 = 8388608`, and programs that may.
+    /// Who sets a setting: `/etc/sysctl.d/99-net.conf:3 = 8388608`, the profile of tuned, and programs that
+    /// may.
     pub fn of(&self, key: &str) -> Vec<String> {
         let lines = self.lines.iter().filter(|line| is_meant(&line.key, key));
         let told =
             lines.map(|line| format!("{}:{} = {}", line.file.display(), line.number, line.value));
-        told.chain(self.programs.iter().cloned()).collect()
+        let profile = self.profile.iter().filter(|it| is_meant(&it.line.key, key));
+        let profile = profile.map(ProfileLine::told);
+        told.chain(profile).chain(self.programs.iter().cloned()).collect()
     }
 }
 
@@ -182,7 +192,7 @@ mod tests {
     use super::*;
 
     /// A folder that goes with this value.
-    struct Folder(PathBuf);
+    pub(super) struct Folder(pub(super) PathBuf);
 
     impl Drop for Folder {
         fn drop(&mut self) {
@@ -191,13 +201,13 @@ mod tests {
     }
 
     impl Folder {
-        fn new(name: &str) -> Self {
+        pub(super) fn new(name: &str) -> Self {
             let path = std::env::temp_dir().join(format!("netmem-{name}-{}", std::process::id()));
             fs::create_dir_all(&path).unwrap();
             Self(path)
         }
 
-        fn write(&self, file: &str, text: &str) {
+        pub(super) fn write(&self, file: &str, text: &str) {
             let path = self.0.join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
@@ -218,6 +228,8 @@ mod tests {
         folder.write("etc/sysctl.conf", "net.core.*mem_max = 7\nnet.ipv4.tcp_mem = 1 2 3\n");
         symlink("../sysctl.conf", folder.0.join("etc/sysctl.d/99-sysctl.conf")).unwrap();
         folder.write("proc/812/comm", "tuned\n");
+        folder.write("etc/tuned/active_profile", "fast\n");
+        folder.write("usr/lib/tuned/fast/tuned.conf", "[sysctl]\nnet.core.rmem_max = 8\n");
         folder.write("proc/813/comm", "tuned-adm\n");
         let found = SetBy::read(&folder.0, &Root::at(&folder.0));
         let prefix = format!("{}/", folder.0.display());
@@ -231,6 +243,7 @@ mod tests {
                 "run/sysctl.d/60-b.conf:1 = 4",
                 "etc/sysctl.d/70-hidden.conf:3 = 3",
                 "etc/sysctl.d/99-sysctl.conf:1 = 7",
+                "tuned profile fast: usr/lib/tuned/fast/tuned.conf:2 = 8",
                 "process 812 (tuned)",
             ]
         );

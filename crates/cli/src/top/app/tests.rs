@@ -157,6 +157,26 @@ fn assert_shows(screen: &[String], texts: &[&str]) {
     assert!(screen.iter().any(|line| is_there(&line)), "no line with {texts:?}: {screen:#?}");
 }
 
+/// Has failed with: the levels of TCP.
+#[test]
+fn udp_is_limited_by_its_first_number_and_never_above_pressure() {
+    let mut observed = machine();
+    let protocols = observed.sample.machine.protocols.as_mut().unwrap();
+    for protocol in protocols.iter_mut() {
+        let limits = protocol.limits.as_ref().unwrap();
+        protocol.pages = limits.pressure_pages + 1;
+        protocol.reserve.pages_per_cpu = 0;
+    }
+    let mut app = app(observed);
+    press(&mut app, "1");
+    let shown = screen(&mut app);
+    assert_shows(&shown, &["TCP", "above pressure"]);
+    assert_shows(&shown, &["UDP", "limited: above min", "has no such state"]);
+    assert_shows(&shown, &["min is what limits UDP", "net.ipv4.udp_rmem_min"]);
+    let of_udp = shown.iter().find(|line| line.contains("UDP") && line.contains("MiB"));
+    assert!(of_udp.is_none_or(|line| !line.contains("above pressure")), "{shown:#?}");
+}
+
 #[test]
 fn each_pane_shows_what_it_is_for() {
     let mut app = app(machine());

@@ -41,6 +41,10 @@ pub(super) fn memory(observed: &Observed) -> Table {
         "memory is off by up to +- that CPUs hold back; pressure inside a control group is apart"
             .to_owned(),
     );
+    table.notes.push(
+        "min is what limits UDP: above it a socket gets no more than net.ipv4.udp_rmem_min"
+            .to_owned(),
+    );
     table
 }
 
@@ -74,6 +78,7 @@ fn level(protocol: &ProtocolMemory) -> Cell {
     let word = |level| match level {
         Level::UpToMin => "below min",
         Level::UpToPressure => "above min",
+        Level::Limited => "limited: above min",
         Level::UpToMax => "above pressure",
         Level::AboveMax => "above max",
     };

@@ -8,10 +8,11 @@ use rustix::time::{ClockId, clock_getres};
 
 use super::cpu::{self, AllCpus};
 use super::watch::{Seen, Watch};
-use super::{CpuLoad, DeviceLoss, Evidence, MachineMemory, ProtocolLoad, Setting, XdpLoss};
+use super::xdp::{self, XdpSeen};
+use super::{CpuLoad, DeviceLoss, Evidence, HugePagePool, MachineMemory, ProtocolLoad, Setting};
 use crate::netlink::Direction;
 use crate::netns::{self, Namespace, Namespaces};
-use crate::proc::{Meminfo, ProtocolMemory};
+use crate::proc::{Hugepages, Meminfo, ProtocolMemory};
 use crate::sample::{
     LinkGrowth, NamespaceChoice, NamespaceSample, Rates, Sample, Sampler, SourceReport, XdpGrowth,
     XdpSocketSample,
@@ -22,8 +23,15 @@ use crate::tune::place::is_initial;
 use crate::tune::rules::KEYS_OF_RULES;
 use crate::tune::{Basis, Reach};
 
-/// Looks at sockets in an interval; what a socket holds between two is not seen.
+/// Looks at sockets in an interval at least; what a socket holds between two is not seen.
 const LOOKS: u32 = 10;
+/// Longest time between two looks, unless they are costly: what is lost in one pause of a program is told
+/// apart from what is lost in the next by a look in between.
+const SPACING: Duration = Duration::from_millis(100);
+/// A look takes this part of the time at most, as its divisor.
+const SHARE_OF_TIME: u32 = 20;
+/// How often it is asked for an early end.
+const PATIENCE: Duration = Duration::from_millis(100);
 /// Processes that are named as holders of memory.
 const HOLDERS: usize = 5;
 /// Sources of a sample that rules depend on.
@@ -68,31 +76,51 @@ pub fn collect(
     let mut sampler = Sampler::new(root.clone(), choice, HOLDERS);
     let mut watch = Watch::default();
     let cpus_before = cpu::read(root);
+    let (stalled_before, stalled_from) = (cpu::stalled_us(root), Instant::now());
     let before = sampler.sample()?;
-    let begin = Instant::now();
-    for at in 0..=LOOKS {
+    let end = Instant::now() + lookout.interval;
+    let mut is_last = false;
+    loop {
+        let begin = Instant::now();
         inside(place.as_ref(), || watch.look(root))??;
-        let due = begin + lookout.interval * (at + 1) / LOOKS;
-        while at < LOOKS && !is_over() && Instant::now() < due {
-            let patience = due.saturating_duration_since(Instant::now());
-            std::thread::sleep(patience.min(Duration::from_millis(100)));
+        if is_last {
+            break;
         }
+        let wait = spacing(lookout.interval, begin.elapsed());
+        let due = (Instant::now() + wait).min(end);
+        // Asked at least once, and the last look is the one at the end.
+        let mut is_stopped = is_over();
+        while !is_stopped && Instant::now() < due {
+            std::thread::sleep(due.saturating_duration_since(Instant::now()).min(PATIENCE));
+            is_stopped = is_over();
+        }
+        is_last = is_stopped || Instant::now() >= end;
     }
     let after = sampler.sample()?;
+    let xdp = inside(place.as_ref(), || xdp_seen(root, &before, &after))?;
     let basis = basis(root, &after)?;
     let mut evidence = idle(root)?;
     evidence.settings = settings(root, place.as_ref())?;
     evidence.is_initial_netns = inside(place.as_ref(), || is_initial(root))?;
     evidence.add_samples(&before, &after);
     evidence.add_cpu_times(&cpus_before, &cpu::read(root));
+    evidence.add_stalls(stalled_before, cpu::stalled_us(root), stalled_from.elapsed());
+    evidence.huge_pages = huge_pages(root);
     let Seen { tcp, udp, optmem, mut not_known } = watch.finish(root);
     (evidence.tcp, evidence.udp, evidence.optmem) = (tcp, udp, optmem);
     evidence.not_known.append(&mut not_known);
+    (evidence.xdp, evidence.umems) = (xdp.lost, xdp.holders);
+    evidence.not_known.extend(xdp.not_known);
     if place.is_none() {
         evidence.link_bits_per_s = link_bits_per_s(root, &after);
     }
     evidence.note_settings();
     Ok((evidence, basis))
+}
+
+/// The time from a look that took `cost` to the next one.
+fn spacing(interval: Duration, cost: Duration) -> Duration {
+    (interval / LOOKS).min(SPACING).max(cost.saturating_mul(SHARE_OF_TIME))
 }
 
 /// Runs `work` in the namespace that is looked at.
@@ -143,6 +171,23 @@ fn texts(root: &Root) -> BTreeMap<&'static str, String> {
         Some((key.name, text.strip_suffix('\n').unwrap_or(&text).to_owned()))
     });
     read.collect()
+}
+
+/// What AF_XDP sockets lost and hold, in the calling thread's network namespace.
+fn xdp_seen(root: &Root, before: &Sample, after: &Sample) -> XdpSeen {
+    let Some(now) = after.namespaces.first() else { return XdpSeen::default() };
+    let rates = Rates::between(before, after);
+    let grown = rates.as_ref().and_then(|rates| rates.namespaces.first());
+    xdp::look(root, now, grown.map_or(&[], |grown| &grown.xdp_sockets))
+}
+
+/// The machine's smallest huge pages: what any UMEM can be in.
+fn huge_pages(root: &Root) -> Option<HugePagePool> {
+    let all = Hugepages::read(root).ok()?;
+    let of_machine = all.pools.iter().filter(|pool| pool.node.is_none());
+    let pool = of_machine.min_by_key(|pool| pool.page_bytes)?;
+    let takeable = all.takeable(pool.page_bytes, None);
+    Some(HugePagePool { page_bytes: pool.page_bytes, total: pool.total, takeable })
 }
 
 fn basis(root: &Root, sample: &Sample) -> Reading<Basis> {
@@ -206,12 +251,6 @@ impl Evidence {
             losses.filter(|loss| loss.rx_missed + loss.rx_fifo + loss.rx_hw_drops > 0).collect();
         let gap = now.xdp_sockets.gap.iter().map(|why| format!("some AF_XDP sockets: {why}"));
         self.not_known.extend(gap);
-        let lost = grown.xdp_sockets.iter().map(|socket| XdpLoss {
-            inode: socket.inode,
-            rx_ring_full: socket.rx_ring_full.unwrap_or(0),
-            fill_ring_empty: socket.rx_fill_ring_empty_descs.unwrap_or(0),
-        });
-        self.xdp = lost.filter(|loss| loss.rx_ring_full + loss.fill_ring_empty > 0).collect();
         let earlier = before.namespaces.first().map_or(&[][..], |it| &it.xdp_sockets.all);
         self.not_known.extend(uncounted(earlier, &now.xdp_sockets.all, &grown.xdp_sockets));
         let processes = now.sockets.as_ref().map_or(&[][..], |sockets| &sockets.processes);
@@ -237,6 +276,22 @@ impl Evidence {
             let (Some(earlier), Some(later)) = both else { continue };
             load.rounds = later.rounds(earlier);
             load.softirq_percent = later.softirq_percent(earlier);
+        }
+    }
+
+    /// Adds how long tasks waited for a CPU. That it is not told matters where a round of polling is longer
+    /// than by default.
+    fn add_stalls(&mut self, before: Reading<u64>, after: Reading<u64>, elapsed: Duration) {
+        match (before, after) {
+            (Ok(before), Ok(after)) => {
+                let stalled_us = u128::from(after.saturating_sub(before));
+                let share = (stalled_us * 100).checked_div(elapsed.as_micros());
+                self.cpu_stall_percent = share.and_then(|share| u64::try_from(share).ok());
+            }
+            (Err(why), _) | (_, Err(why)) => {
+                let matters = !self.longer_rounds().is_empty();
+                self.not_known.extend(matters.then(|| format!("how long tasks wait: {why}")));
+            }
         }
     }
 
@@ -334,6 +389,35 @@ mod tests {
                 source.reason = Some("softnet: denied".to_owned());
             }
         }
+    }
+
+    /// Has failed with: the missing source told always, or never.
+    #[test]
+    fn waiting_tasks_matter_where_rounds_are_long() {
+        let root = Root::at(format!("{}/tests/fixtures/6.18", env!("CARGO_MANIFEST_DIR")));
+        let ten = Duration::from_secs(10);
+        let missing = || Err(Unavailable::absent("/proc/pressure/cpu", "x"));
+        let of = |budget: &str, before, after| {
+            let mut evidence = idle(&root).unwrap();
+            let setting = Setting { text: budget.to_owned(), reach: Reach::Global };
+            evidence.settings.insert("net.core.netdev_budget".to_owned(), setting);
+            evidence.add_stalls(before, after, ten);
+            (evidence.cpu_stall_percent, evidence.not_known.len())
+        };
+        assert_eq!(of("300", Ok(5), Ok(5_000_005)), (Some(50), 0));
+        assert_eq!(of("301", Ok(5), Ok(5)), (Some(0), 0));
+        assert_eq!(of("300", missing(), Ok(5)), (None, 0));
+        assert_eq!(of("301", missing(), Ok(5)), (None, 1));
+        assert_eq!(of("301", Ok(5), missing()), (None, 1));
+    }
+
+    /// Has failed with: the looks' cost left out.
+    #[test]
+    fn looks_are_as_dense_as_they_are_cheap() {
+        let ms = Duration::from_millis;
+        assert_eq!(spacing(ms(500), ms(0)), ms(50));
+        assert_eq!(spacing(ms(10_000), ms(5)), ms(100));
+        assert_eq!(spacing(ms(10_000), ms(6)), ms(120));
     }
 
     /// Has failed with: the last sample's sources alone.

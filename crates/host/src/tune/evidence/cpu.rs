@@ -1,4 +1,5 @@
-//! How busy each CPU is with softirqs: `/proc/stat`, `/proc/softirqs`.
+//! How busy each CPU is with softirqs, and how long tasks wait for one: `/proc/stat`, `/proc/softirqs`,
+//! `/proc/pressure/cpu`.
 //!
 //! ```text
 //!  cpu0 2007080 39024 251645 1319593 10415 0 49525 4430 0 0     user nice system idle iowait irq softirq
@@ -9,6 +10,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::proc::Pressure;
 use crate::source::{Reading, Root, Unavailable, read_with};
 
 /// A CPU's times and rounds, since boot.
@@ -47,6 +49,16 @@ pub(super) fn read(root: &Root) -> Reading<AllCpus> {
         }
     }
     Ok(AllCpus { by_cpu, gap })
+}
+
+/// For how long some task that could run had no CPU, since boot, in microseconds.
+///
+/// # Errors
+/// The kernel does not keep it (`CONFIG_PSI`, `psi=0`).
+pub(super) fn stalled_us(root: &Root) -> Reading<u64> {
+    let pressure = Pressure::read(root, "cpu")?;
+    let some = pressure.some.map(|some| some.total_us);
+    some.ok_or_else(|| Unavailable::absent("/proc/pressure/cpu", "no line `some`"))
 }
 
 impl CpuTimes {

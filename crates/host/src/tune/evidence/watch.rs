@@ -2,6 +2,9 @@
 //!
 //! A socket that was not there at the first look counted from zero meanwhile. One that is gone before
 //! the last look keeps what was seen of it.
+//!
+//! What a reader lost in one pause is what was dropped from look to look while drops grew or its buffer
+//! stayed more than half full: a pause ends when a look finds neither. Two pauses between two looks are one.
 
 use std::collections::BTreeMap;
 
@@ -44,6 +47,18 @@ struct Watched {
     looks: u32,
     looks_unread: u32,
     optmem_peak_bytes: u32,
+    pauses: Pauses,
+}
+
+/// Datagrams that were dropped in the pauses of a reader.
+#[derive(Debug, Clone, Copy, Default)]
+struct Pauses {
+    /// Its counter at the last look.
+    counted: u32,
+    /// In the one that goes on.
+    drops: u32,
+    /// In the one that lost most.
+    worst_drops: u32,
 }
 
 /// A socket's counters.
@@ -83,16 +98,20 @@ impl Watch {
             return;
         }
         let base = if self.looks == 1 { Totals::of(socket) } else { Totals::default() };
+        let pauses = Pauses { counted: base.drops, ..Pauses::default() };
         let watched = self.sockets.entry(socket.cookie).or_insert(Watched {
             base,
             last: *socket,
             looks: 0,
             looks_unread: 0,
             optmem_peak_bytes: 0,
+            pauses,
         });
         watched.last = *socket;
         watched.looks += 1;
-        watched.looks_unread += u32::from(is_mostly_unread(&memory));
+        let is_unread = is_mostly_unread(&memory);
+        watched.looks_unread += u32::from(is_unread);
+        watched.pauses.add(memory.drops, is_unread);
         watched.optmem_peak_bytes = watched.optmem_peak_bytes.max(memory.optmem_bytes);
     }
 
@@ -234,9 +253,23 @@ impl Watched {
             label: held.label,
             rcvbuf_bytes: self.last.memory.unwrap_or_default().rcvbuf_bytes.into(),
             drops: self.drops(),
+            worst_pause_drops: self.pauses.worst_drops.into(),
             looks: self.looks,
             looks_unread: self.looks_unread,
         }
+    }
+}
+
+impl Pauses {
+    /// Adds a look: the counter of drops, and whether the reader lets lie what came.
+    fn add(&mut self, counted: u32, is_unread: bool) {
+        let grown = counted.wrapping_sub(self.counted);
+        self.counted = counted;
+        self.drops = match grown > 0 || is_unread {
+            true => self.drops.saturating_add(grown),
+            false => 0,
+        };
+        self.worst_drops = self.worst_drops.max(self.drops);
     }
 }
 
@@ -268,4 +301,29 @@ fn largest<'a>(
     all.sort_by_key(|watched| (std::cmp::Reverse(figure(watched)), watched.last.cookie));
     all.truncate(KEPT);
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn worst(counted: u32, looks: &[(u32, bool)]) -> u32 {
+        let mut pauses = Pauses { counted, ..Pauses::default() };
+        looks.iter().for_each(|(counted, is_unread)| pauses.add(*counted, *is_unread));
+        pauses.worst_drops
+    }
+
+    /// Has failed with: all drops in one pause; a pause that only growth keeps up; the last pause for the
+    /// worst; a difference that does not wrap.
+    #[test]
+    fn a_pause_is_what_drops_without_a_look_that_finds_it_over() {
+        assert_eq!(worst(7, &[(7, true), (7, false)]), 0, "nothing was dropped");
+        // Twenty pauses of fifty, each over before the next one.
+        let twenty: Vec<_> = (1..=20).flat_map(|at| [(at * 50, true), (at * 50, false)]).collect();
+        assert_eq!(worst(0, &twenty), 50);
+        assert_eq!(worst(10, &[(20, true), (50, false), (50, false), (60, true)]), 40);
+        // Nothing came in between, and nobody read.
+        assert_eq!(worst(0, &[(5, true), (5, true), (9, true)]), 9);
+        assert_eq!(worst(u32::MAX - 1, &[(3, true), (3, false)]), 5);
+    }
 }

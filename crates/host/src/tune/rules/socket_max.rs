@@ -7,8 +7,12 @@
 //! a reader that is always behind no buffer helps, and none is proposed.
 //!
 //! ```text
-//!   want = (buffer + datagrams dropped x truesize) / 2       rmem_max, before the kernel doubles it
+//!   packets/s x pause = what the buffer held + what was dropped in the worst pause
+//!   want = (buffer + dropped in the worst pause x truesize) / 2      rmem_max, before the kernel doubles it
 //! ```
+//! Pauses that follow each other need no more room than the worst one: the reader empties the buffer in
+//! between.
+//!
 //! The kernel charges truesize, not payload: 2304 bytes for a datagram of up to 1500, measured on kernel
 //! 6.18. Source: `sk_setsockopt` in net/core/sock.c, `__udp_enqueue_schedule_skb` in net/ipv4/udp.c.
 
@@ -62,8 +66,9 @@ fn readers(evidence: &Evidence, judgement: &mut Judgement) {
         value: scalar(value),
         evidence: evidence_lines,
         formula: format!(
-            "({} + {} dropped x {TRUESIZE_BYTES}) / 2 = {wish}, in steps of {STEP_BYTES}",
-            worst.rcvbuf_bytes, worst.drops
+            "packets/s x pause x truesize / 2: ({} + {} dropped in the worst pause x \
+             {TRUESIZE_BYTES}) / 2 = {wish}, in steps of {STEP_BYTES}",
+            worst.rcvbuf_bytes, worst.worst_pause_drops
         ),
         bound,
         confidence: match worst.is_rcvbuf_locked {
@@ -183,10 +188,15 @@ fn senders(evidence: &Evidence, judgement: &mut Judgement) {
     }
     let wish = wmem_max.saturating_mul(2);
     let (value, bound) = bounded(wish, &[(LARGEST_BYTES, "64 MiB".to_owned())]);
+    if value <= wmem_max {
+        let what = format!("net.core.wmem_max is not raised: its bound allows no more, {bound}");
+        let advice = "in its program: leave SO_SNDBUF out, and it grows up to tcp_wmem[2]";
+        return judgement.advise(RULE, what, lines, vec![advice.to_owned()]);
+    }
     judgement.proposals.push(Proposal {
         rule: RULE,
         key: "net.core.wmem_max",
-        value: scalar(value.max(wmem_max)),
+        value: scalar(value),
         evidence: lines,
         formula: format!("2 x {wmem_max} = {wish}"),
         bound,
@@ -196,12 +206,13 @@ fn senders(evidence: &Evidence, judgement: &mut Judgement) {
 
 fn drops(evidence: &Evidence, reader: &UdpReader) -> String {
     let drops = grew(evidence, "drops", reader.drops);
-    format!("{}: {drops}, rcvbuf {}", reader.label, reader.rcvbuf_bytes)
+    let (label, worst, rcvbuf) = (&reader.label, reader.worst_pause_drops, reader.rcvbuf_bytes);
+    format!("{label}: {drops}, {worst} in the worst pause, rcvbuf {rcvbuf}")
 }
 
-/// The buffer that would have held what was dropped, in truesize.
+/// The buffer that would have held what came in the worst pause, in truesize.
 fn wanted(reader: &UdpReader) -> u64 {
-    reader.rcvbuf_bytes.saturating_add(reader.drops.saturating_mul(TRUESIZE_BYTES))
+    reader.rcvbuf_bytes.saturating_add(reader.worst_pause_drops.saturating_mul(TRUESIZE_BYTES))
 }
 
 fn round_up(bytes: u64) -> u64 {

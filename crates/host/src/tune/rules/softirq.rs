@@ -6,7 +6,9 @@
 //! ```
 //! The backlog is a queue for packets of RPS, loopback and tunnels; a device's driver with NAPI does not
 //! use it. A round of polling ends by packets or by time, whichever is first, so both are raised or neither.
-//! A CPU without time left gets none by a longer round.
+//! A CPU without time left gets none by a longer round. And while one goes on, no task runs there: where
+//! tasks wait for a CPU half of the time, rounds that are longer than by default are told, with the way
+//! back, and are not made longer still.
 //!
 //! Source: `enqueue_to_backlog`, `net_rx_action` in net/core/dev.c, kernel 6.18.
 
@@ -21,6 +23,11 @@ const BUDGET_DEFAULT: u64 = 300;
 const SQUEEZES_MIN: u64 = 10;
 /// From this time in softirqs on a CPU has no headroom, in percent.
 const BUSY_PERCENT: u64 = 80;
+/// From this share of the time on in which a task waits for a CPU, tasks starve, in percent.
+const STALLED_PERCENT: u64 = 50;
+/// Less time in softirqs keeps nobody waiting, in percent.
+const SOFTIRQ_MIN_PERCENT: u64 = 10;
+const BUDGET_KEYS: [&str; 2] = ["net.core.netdev_budget", "net.core.netdev_budget_usecs"];
 
 pub(super) fn backlog(evidence: &Evidence, _: &Ask) -> Judgement {
     let rule = "R-BACKLOG";
@@ -68,7 +75,10 @@ pub(super) fn backlog(evidence: &Evidence, _: &Ask) -> Judgement {
 
 pub(super) fn budget(evidence: &Evidence, ask: &Ask) -> Judgement {
     let rule = "R-BUDGET";
-    let mut judgement = Judgement::default();
+    let mut judgement = starved(evidence);
+    if !judgement.findings.is_empty() {
+        return judgement;
+    }
     let is_squeezed = |cpu: &&CpuLoad| {
         let rounds = cpu.rounds.unwrap_or(u64::MAX);
         cpu.time_squeeze >= SQUEEZES_MIN && cpu.time_squeeze.saturating_mul(100) > rounds
@@ -77,7 +87,9 @@ pub(super) fn budget(evidence: &Evidence, ask: &Ask) -> Judgement {
     if squeezed.is_empty() {
         return judgement;
     }
-    let lines: Vec<String> = squeezed.iter().map(|cpu| squeeze(evidence, cpu)).collect();
+    let mut lines: Vec<String> = squeezed.iter().map(|cpu| squeeze(evidence, cpu)).collect();
+    let share = evidence.cpu_stall_percent.filter(|share| *share >= STALLED_PERCENT);
+    lines.extend(share.map(|share| stalled(evidence, share)));
     let is_busy = |cpu: &&CpuLoad| cpu.softirq_percent.is_none_or(|share| share >= BUSY_PERCENT);
     if squeezed.iter().any(is_busy) {
         let what = "rounds of polling end with work left, and the CPU has no time left either";
@@ -90,8 +102,7 @@ pub(super) fn budget(evidence: &Evidence, ask: &Ask) -> Judgement {
         judgement.find(rule, what, lines);
         return judgement;
     }
-    let keys = ["net.core.netdev_budget", "net.core.netdev_budget_usecs"];
-    let [Some(packets), Some(time_us)] = keys.map(|key| evidence.number(key)) else {
+    let [Some(packets), Some(time_us)] = BUDGET_KEYS.map(|key| evidence.number(key)) else {
         return judgement;
     };
     let bounds = [
@@ -103,10 +114,10 @@ pub(super) fn budget(evidence: &Evidence, ask: &Ask) -> Judgement {
     // Both or neither: the bound of one holds back the other too.
     let binding = match (budget.0 > packets, usecs.0 > time_us) {
         (true, true) => None,
-        (false, _) => Some(format!("{}: {}", keys[0], budget.1)),
-        (true, false) => Some(format!("{}: {}", keys[1], usecs.1)),
+        (false, _) => Some(format!("{}: {}", BUDGET_KEYS[0], budget.1)),
+        (true, false) => Some(format!("{}: {}", BUDGET_KEYS[1], usecs.1)),
     };
-    let all = [(keys[0], packets, budget), (keys[1], time_us, usecs)];
+    let all = [(BUDGET_KEYS[0], packets, budget), (BUDGET_KEYS[1], time_us, usecs)];
     for (key, now, (value, bound)) in all {
         judgement.proposals.push(Proposal {
             rule,
@@ -115,10 +126,46 @@ pub(super) fn budget(evidence: &Evidence, ask: &Ask) -> Judgement {
             evidence: lines.clone(),
             formula: format!("2 x {now} = {}, both together", now.saturating_mul(2)),
             bound: binding.clone().unwrap_or(bound),
-            confidence: Confidence::Medium,
+            // Longer rounds keep those waiting who wait already.
+            confidence: if share.is_some() { Confidence::Low } else { Confidence::Medium },
         });
     }
     judgement
+}
+
+/// Tells tasks that wait for a CPU while rounds of polling are longer than by default.
+fn starved(evidence: &Evidence) -> Judgement {
+    let mut judgement = Judgement::default();
+    let longer = evidence.longer_rounds();
+    let share = evidence.cpu_stall_percent.filter(|share| *share >= STALLED_PERCENT);
+    let softirq = |cpu: &CpuLoad| cpu.softirq_percent;
+    let busiest = evidence.cpus.iter().max_by_key(|cpu| softirq(cpu));
+    let busiest = busiest.filter(|cpu| softirq(cpu) >= Some(SOFTIRQ_MIN_PERCENT));
+    let (Some(share), Some(busiest), false) = (share, busiest, longer.is_empty()) else {
+        return judgement;
+    };
+    let mut lines = vec![stalled(evidence, share)];
+    lines.push(format!("cpu {}: {} % softirq", busiest.cpu, softirq(busiest).unwrap_or(0)));
+    lines
+        .extend(longer.iter().map(|(key, now, default)| format!("{key} {now}, default {default}")));
+    let back = longer.iter().map(|(key, _, default)| format!("sysctl -w {key}={default}"));
+    let what = "tasks wait for a CPU, and rounds of polling are longer than by default";
+    judgement.advise("R-BUDGET", what, lines, back.collect());
+    judgement
+}
+
+fn stalled(evidence: &Evidence, share: u64) -> String {
+    format!("/proc/pressure/cpu some: {share} % of {}", seconds(evidence))
+}
+
+impl Evidence {
+    /// What makes a round of polling longer than by default: the setting, its value and its default.
+    pub(in crate::tune) fn longer_rounds(&self) -> Vec<(&'static str, u64, u64)> {
+        let defaults = [BUDGET_DEFAULT, self.two_ticks_us];
+        let all = BUDGET_KEYS.into_iter().zip(defaults);
+        let longer = all.filter_map(|(key, default)| Some((key, self.number(key)?, default)));
+        longer.filter(|(_, now, default)| now > default).collect()
+    }
 }
 
 fn squeeze(evidence: &Evidence, cpu: &CpuLoad) -> String {

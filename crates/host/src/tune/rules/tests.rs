@@ -2,13 +2,14 @@
 //!
 //! Have failed with: a BDP of bits for bytes, the bound of `tcp_mem` in pages, a proposal below what there
 //! is, `rmem_max` not halved, a limit of three quarters met by the error bar alone, the flow limit's drops
-//! taken for the backlog's, the time of a round raised without its packets.
+//! taken for the backlog's, the time of a round raised without its packets, all drops of a reader in place
+//! of those of its worst pause.
 
 use super::super::Reach;
 use super::super::SetBy;
 use super::super::evidence::{
-    CpuLoad, DeviceLoss, Evidence, MachineMemory, OptmemUser, ProtocolLoad, Setting, TcpFlow,
-    UdpReader, XdpLoss,
+    CpuLoad, DeviceLoss, Evidence, HugePagePool, MachineMemory, OptmemUser, ProtocolLoad, Setting,
+    TcpFlow, UdpReader, UmemHolder, XdpLoss,
 };
 use super::*;
 use crate::proc::TransportProtocol;
@@ -195,7 +196,8 @@ fn a_fixed_buffer_gets_room_for_what_was_dropped() {
         label: "udp".to_owned(),
         is_rcvbuf_locked: Some(true),
         rcvbuf_bytes: 8 << 20,
-        drops: 1000,
+        drops: 20_000,
+        worst_pause_drops: 1000,
         looks: 11,
         looks_unread: 10,
     };
@@ -210,11 +212,24 @@ fn a_fixed_buffer_gets_room_for_what_was_dropped() {
     let room = one(of(24, &|_| ()));
     // (8388608 + 1000 x 2304) / 2 = 5346304, which is 1305.25 pages.
     assert_eq!((number(&room), room.bound.as_str()), (1306 * 4096, ""));
-    assert_eq!(room.formula, "(8388608 + 1000 dropped x 2304) / 2 = 5349376, in steps of 4096");
-    let most = one(of(512, &|reader| reader.drops = 1 << 40));
+    assert_eq!(
+        room.formula,
+        "packets/s x pause x truesize / 2: (8388608 + 1000 dropped in the worst pause x 2304) / 2 = \
+         5349376, in steps of 4096"
+    );
+    assert_eq!(
+        room.evidence,
+        ["udp: drops +20000 in 10.0 s, 1000 in the worst pause, rcvbuf 8388608"]
+    );
+    // How many pauses there were is all one.
+    let many = one(of(24, &|reader| reader.drops = u64::MAX));
+    assert_eq!(many.value, room.value);
+    let least = one(of(24, &|reader| reader.worst_pause_drops = 1));
+    assert_eq!(number(&least), (4 << 20) + 4096);
+    let most = one(of(512, &|reader| reader.worst_pause_drops = 1 << 40));
     assert_eq!((number(&most), most.bound.as_str()), (16 << 20, "4 x of now = 16777216"));
     // udp_mem[0] of 1 GiB is some 94 MB: a 32nd of it is below what there is.
-    let poor = of(1, &|reader| reader.drops = 1 << 40);
+    let poor = of(1, &|reader| reader.worst_pause_drops = 1 << 40);
     assert_eq!((poor.proposals.len(), poor.findings.len()), (0, 1));
     assert!(poor.findings[0].what.contains("udp_mem[0] / 16 / 2"), "{poor:?}");
     assert_eq!(
@@ -243,11 +258,43 @@ fn a_fixed_buffer_gets_room_for_what_was_dropped() {
     );
 }
 
+/// Has failed with: a proposal of what there is.
+#[test]
+fn a_fixed_send_buffer_at_the_bound_is_told_and_not_raised() {
+    let of = |wmem_max: u64| {
+        let mut evidence = idle(24);
+        evidence.settings.get_mut("net.core.wmem_max").unwrap().text = wmem_max.to_string();
+        evidence.tcp.push(TcpFlow {
+            label: "flow".to_owned(),
+            locks: Some(BufferLocks { is_rcvbuf_locked: false, is_sndbuf_locked: true }),
+            sndbuf_bytes: wmem_max * 2,
+            busy_us: 100,
+            sndbuf_limited_us: 10,
+            ..TcpFlow::default()
+        });
+        socket_max::socket_max(&evidence, &Ask::default())
+    };
+    assert_eq!(number(&one(of((64 << 20) - 1))), 64 << 20);
+    for most in [64 << 20, (64 << 20) + 1, 512 << 20] {
+        let judgement = of(most);
+        assert_eq!((judgement.proposals.len(), judgement.findings.len()), (0, 1), "{most}");
+        let finding = &judgement.findings[0];
+        assert!(finding.what.contains("64 MiB = 67108864"), "{finding:?}");
+        assert!(finding.advice[0].contains("leave SO_SNDBUF out"), "{finding:?}");
+    }
+}
+
 /// Has failed with: the counters of full buffers not looked at.
 #[test]
 fn drops_for_another_reason_are_no_want_of_room() {
     let mut evidence = idle(24);
-    let reader = UdpReader { rcvbuf_bytes: 8 << 20, drops: 5, looks: 2, ..UdpReader::default() };
+    let reader = UdpReader {
+        rcvbuf_bytes: 8 << 20,
+        drops: 5,
+        worst_pause_drops: 5,
+        looks: 2,
+        ..UdpReader::default()
+    };
     evidence.udp.push(reader);
     for name in ["UdpInCsumErrors", "TcpInSegs"] {
         evidence.grown.insert(name.to_owned(), 4);
@@ -370,8 +417,13 @@ fn with_settings(mut evidence: Evidence, of: impl Fn(u64) -> u64) -> Evidence {
     }
     let number = |key| evidence.number(key).unwrap();
     let (rmem_max, optmem_max) = (number("net.core.rmem_max"), number("net.core.optmem_max"));
-    let reader =
-        UdpReader { rcvbuf_bytes: rmem_max * 2, drops: 100, looks: 11, ..UdpReader::default() };
+    let reader = UdpReader {
+        rcvbuf_bytes: rmem_max * 2,
+        drops: 100,
+        worst_pause_drops: 100,
+        looks: 11,
+        ..UdpReader::default()
+    };
     let receiver = receiver(&evidence);
     let sender = TcpFlow {
         sndbuf_bytes: evidence.triple("net.ipv4.tcp_wmem").unwrap()[2],
@@ -388,22 +440,66 @@ fn with_settings(mut evidence: Evidence, of: impl Fn(u64) -> u64) -> Evidence {
     evidence
 }
 
-/// What is proposed can be applied: a machine below the kernel's defaults is no worse off.
-#[test]
-fn every_change_of_a_plan_passes_the_refusals() {
-    let basis = super::super::Basis {
+fn basis() -> super::super::Basis {
+    super::super::Basis {
         kernel_release: "6.18.0".to_owned(),
         boot_id: "x".to_owned(),
         netns_inode: 1,
         made_at_s: 2,
-    };
+    }
+}
+
+/// Settings from nothing to more than any bound: a proposal that changes nothing is a finding, whichever
+/// rule made it, and each setting of the rules is met both ways.
+///
+/// Has failed with: a plan that takes each proposal for a change; a proposal compared by its text.
+#[test]
+fn what_changes_nothing_is_no_change() {
+    let mut settled = std::collections::BTreeSet::new();
+    let mut raised = std::collections::BTreeSet::new();
+    for gib in [1, 24, 512] {
+        for times in [1, 2, 3, 4, 5, 8, 17, 64, 100, 256] {
+            let mut evidence = with_settings(busy(gib), |it| (it * times).min(i32::MAX as u64));
+            // However large the limits are, memory was refused.
+            for name in ["TcpExtTCPMemoryPressures", "UdpMemErrors"] {
+                evidence.grown.insert(name.to_owned(), 1);
+            }
+            for ask in [Ask::default(), path(10_000_000_000, 30_000)] {
+                let plan = super::super::plan(&evidence, &ask, basis(), &SetBy::default());
+                for change in &plan.changes {
+                    let of = |text: &str| Value::parse(text.as_bytes());
+                    assert_ne!(of(&change.proposed), of(&change.current), "{change:#?}");
+                    raised.insert(change.key.clone());
+                }
+                for finding in plan.findings.iter().filter(|finding| finding.rule == "R-NOOP") {
+                    let words: Vec<_> = finding.what.split(", because ").collect();
+                    let [what, why] = words[..] else { panic!("{finding:?}") };
+                    let key = what.strip_prefix("no change of ").unwrap();
+                    assert!(!why.is_empty() && KEYS_OF_RULES.contains(&key), "{finding:?}");
+                    assert!(plan.changes.iter().all(|change| change.key != key), "{finding:?}");
+                    settled.insert(key.to_owned());
+                }
+            }
+        }
+    }
+    let all: std::collections::BTreeSet<String> = KEYS_OF_RULES.map(str::to_owned).into();
+    assert_eq!(raised, all);
+    // These two rules say themselves that their bound allows no more.
+    let told = ["net.core.rmem_max", "net.core.wmem_max"];
+    let others = all.iter().filter(|key| !told.contains(&key.as_str())).cloned().collect();
+    assert_eq!(settled, others);
+}
+
+/// What is proposed can be applied: a machine below the kernel's defaults is no worse off.
+#[test]
+fn every_change_of_a_plan_passes_the_refusals() {
     // Below the defaults, at them, above, and odd.
     let settings: [fn(u64) -> u64; 4] = [|it| it / 4, |it| it, |it| it + it / 8, |it| it / 7];
     for gib in [1, 24, 512] {
         for (at, of) in settings.into_iter().enumerate() {
             let evidence = with_settings(busy(gib), of);
             for ask in [Ask::default(), path(10_000_000_000, 30_000)] {
-                let plan = super::super::plan(&evidence, &ask, basis.clone(), &SetBy::default());
+                let plan = super::super::plan(&evidence, &ask, basis(), &SetBy::default());
                 assert!(plan.changes.len() >= 4, "{gib} GiB, {at}: {plan:#?}");
                 for change in &plan.changes {
                     let refused = super::super::refusal(change, Some(&evidence.machine));
@@ -478,6 +574,140 @@ fn a_round_gets_packets_and_time_together() {
     assert_eq!(of(CpuLoad { rounds: None, ..squeezed }, 300, 8000, None), (vec![], 0));
 }
 
+/// Has failed with: tasks that wait told whatever the rounds are; as sure of longer rounds while they wait;
+/// the share of softirqs not asked for; longer rounds made longer still.
+#[test]
+fn rounds_are_not_longer_where_tasks_wait_for_a_cpu() {
+    let of = |packets: u64, time_us: u64, stall, softirq_percent| {
+        let mut evidence = idle(24);
+        evidence.cpu_stall_percent = stall;
+        evidence.cpus.push(CpuLoad {
+            cpu: 3,
+            time_squeeze: 11,
+            rounds: Some(1000),
+            softirq_percent,
+            ..CpuLoad::default()
+        });
+        for (key, now) in
+            [("net.core.netdev_budget", packets), ("net.core.netdev_budget_usecs", time_us)]
+        {
+            let setting = Setting { text: now.to_string(), reach: Reach::Global };
+            evidence.settings.insert(key.to_owned(), setting);
+        }
+        softirq::budget(&evidence, &Ask::default())
+    };
+    let both = of(600, 16_000, Some(50), Some(10));
+    assert_eq!((both.proposals.len(), both.findings.len()), (0, 1));
+    assert_eq!(
+        both.findings[0].advice,
+        ["sysctl -w net.core.netdev_budget=300", "sysctl -w net.core.netdev_budget_usecs=8000"]
+    );
+    assert_eq!(
+        both.findings[0].evidence,
+        [
+            "/proc/pressure/cpu some: 50 % of 10.0 s",
+            "cpu 3: 10 % softirq",
+            "net.core.netdev_budget 600, default 300",
+            "net.core.netdev_budget_usecs 16000, default 8000"
+        ]
+    );
+    let one_of_them = of(300, 8001, Some(99), Some(70));
+    assert_eq!(one_of_them.findings[0].advice, ["sysctl -w net.core.netdev_budget_usecs=8000"]);
+    // Others take the CPUs: the rounds are not what tasks wait for.
+    let others = of(600, 16_000, Some(99), Some(9));
+    assert_eq!((others.proposals.len(), others.findings.len()), (2, 0));
+    // What is at its default may be made longer, if that is less sure to help.
+    for (stall, confidence) in [(49, Confidence::Medium), (50, Confidence::Low)] {
+        let at_default = of(300, 8000, Some(stall), Some(70));
+        assert_eq!((at_default.proposals.len(), at_default.findings.len()), (2, 0));
+        assert!(at_default.proposals.iter().all(|it| it.confidence == confidence));
+        let tells = at_default.proposals[0].evidence.iter().any(|it| it.contains("pressure/cpu"));
+        assert_eq!(tells, stall == 50);
+    }
+    for stall in [Some(49), None] {
+        assert_eq!(of(600, 16_000, stall, Some(70)).findings, [], "they do not wait");
+    }
+    assert_eq!(of(600, 16_000, Some(49), Some(70)).proposals.len(), 2);
+}
+
+/// Has failed with: the device's ring left out; a bound met by its equal.
+#[test]
+fn a_fill_ring_holds_what_is_under_way() {
+    let of = |fill, device_ring| {
+        let mut evidence = idle(24);
+        evidence.xdp.push(XdpLoss {
+            inode: 5,
+            fill_ring_empty: 7,
+            rx_ring_at_least: Some(2048),
+            fill_ring_at_most: fill,
+            device: Some("eth7".to_owned()),
+            device_ring,
+            ..XdpLoss::default()
+        });
+        let mut judgement = zero_copy::zero_copy(&evidence, &Ask::default());
+        assert_eq!((judgement.proposals.len(), judgement.findings.len()), (0, 1));
+        let finding = judgement.findings.remove(0);
+        (finding.evidence, finding.advice.join(" "))
+    };
+    let (lines, advice) = of(Some(2048), Some(512));
+    assert_eq!(
+        lines,
+        [
+            "rx_fill_ring_empty_descs +7 in 10.0 s",
+            "fill ring 2048 entries, rx ring 2048, the rx ring of eth7 512"
+        ]
+    );
+    assert!(advice.contains("--fill-ring 4096"), "{advice}");
+    let (lines, advice) = of(Some(2560), Some(512));
+    assert!(lines.len() == 1 && advice.contains("filled sooner"), "{lines:?}, {advice}");
+    assert_eq!(of(Some(2048), None).0.len(), 1, "a veth has no ring");
+    assert_eq!(of(Some(1024), None).0[1], "fill ring 1024 entries, rx ring 2048");
+    assert_eq!(of(None, Some(512)).0.len(), 1);
+}
+
+/// Has failed with: its own memory for its user's; the goal not asked for; the pool's free pages left out.
+#[test]
+fn a_umem_is_told_by_its_limit_and_its_pages() {
+    let holder = UmemHolder {
+        label: "fast 74".to_owned(),
+        umem_bytes: 6 << 20,
+        user_umem_bytes: 6 << 20,
+        locked_limit_bytes: Some(8 << 20),
+        ..UmemHolder::default()
+    };
+    let of = |change: &dyn Fn(&mut UmemHolder), goal| {
+        let mut evidence = idle(24);
+        evidence.huge_pages = Some(HugePagePool { page_bytes: 2 << 20, total: 5, takeable: 1 });
+        let mut holder = holder.clone();
+        change(&mut holder);
+        evidence.umems.push(holder);
+        let judgement = zero_copy::zero_copy(&evidence, &Ask { goal, ..Ask::default() });
+        assert_eq!(judgement.proposals, []);
+        judgement.findings
+    };
+    assert_eq!(of(&|_| (), None), [], "three quarters");
+    let high = of(&|holder| holder.user_umem_bytes += 1, None);
+    assert_eq!(high.len(), 1);
+    assert!(high[0].evidence[0].contains("6291457 bytes, RLIMIT_MEMLOCK 8388608"), "{high:?}");
+    assert!(high[0].advice[0].contains("LimitMEMLOCK=12583936"), "{high:?}");
+    assert!(high[0].advice[0].contains("ulimit -l 12289"), "{high:?}");
+    assert_eq!(of(&|holder| holder.locked_limit_bytes = None, None), []);
+
+    let small = |holder: &mut UmemHolder| holder.small_page_bytes = 4096;
+    for goal in [None, Some(Goal::Throughput), Some(Goal::Latency)] {
+        assert_eq!(of(&small, goal), []);
+    }
+    let told = of(&small, Some(Goal::ZeroCopy));
+    assert!(told[0].what.contains("fast 74") && told[0].evidence[0].contains("4096 of 6291456"));
+    // Three pages, of which one is to be had.
+    let command = "echo 7 > /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
+    assert!(told[0].advice[1].starts_with(command), "{told:?}");
+    assert!(!told[0].evidence[0].contains("likely"));
+    let guessed =
+        of(&|holder| (holder.small_page_bytes, holder.is_guess) = (1, true), Some(Goal::ZeroCopy));
+    assert!(guessed[0].evidence[0].contains("likely"));
+}
+
 #[test]
 fn notifications_get_room_for_twice_as_many() {
     let of = |gib, peak_bytes, now: u64| {
@@ -504,7 +734,8 @@ fn rings_and_queues_are_advised_only() {
     let loss =
         DeviceLoss { name: "eth7".to_owned(), rx_missed: 3, rx_queues: 2, ..DeviceLoss::default() };
     evidence.devices.push(loss);
-    evidence.xdp.push(XdpLoss { inode: 5, rx_ring_full: 1, fill_ring_empty: 1 });
+    let lost = XdpLoss { inode: 5, rx_ring_full: 1, fill_ring_empty: 1, ..XdpLoss::default() };
+    evidence.xdp.push(lost);
     let queues = queues::queues(&evidence, &Ask::default());
     let advice = queues.findings[0].advice.join("\n");
     assert!(

@@ -1,4 +1,4 @@
-//! R-ZC: room for the notifications of `MSG_ZEROCOPY`, and the rings of AF_XDP.
+//! R-ZC: room for the notifications of `MSG_ZEROCOPY`, and the rings and memory of AF_XDP.
 //!
 //! Each send that the kernel does not copy is answered by a notification, whose packet head is allocated
 //! with the send and counts as ancillary memory of the socket until the program has read it. A send that
@@ -10,11 +10,18 @@
 //! ```
 //! Filters and options of a socket count there too, and cannot be told apart from outside.
 //!
-//! Source: `sock_omalloc` in net/core/sock.c, `msg_zerocopy_realloc` in net/core/skbuff.c, kernel 6.18.
+//! Of AF_XDP nothing is written, and told is
+//!
+//! ```text
+//!   packets lost for an empty fill ring      fill ring < rx ring + the device's: frames are there, not offered
+//!   UMEMs of a user > 3/4 of RLIMIT_MEMLOCK  the next one may be refused with ENOBUFS
+//!   a UMEM in small pages                    for --goal zero-copy only: it costs no packet
+//! ```
+//! Source: `xdp_umem_account_pages` in net/xdp/xdp_umem.c, `sock_omalloc` in net/core/sock.c, `msg_zerocopy_realloc` in net/core/skbuff.c, kernel 6.18.
 
-use super::{Ask, Judgement, Proposal, bounded, grew, scalar};
+use super::{Ask, Goal, Judgement, Proposal, bounded, grew, scalar};
 use crate::tune::Confidence;
-use crate::tune::evidence::{Evidence, OptmemUser};
+use crate::tune::evidence::{Evidence, OptmemUser, UmemHolder, XdpLoss};
 
 const RULE: &str = "R-ZC";
 const KEY: &str = "net.core.optmem_max";
@@ -23,16 +30,26 @@ const NOTIFICATION_BYTES: u64 = 832;
 const LARGEST_BYTES: u64 = 16 << 20;
 const SHARE_OF_MEMORY: u64 = 1024;
 
-pub(super) fn zero_copy(evidence: &Evidence, _: &Ask) -> Judgement {
+pub(super) fn zero_copy(evidence: &Evidence, ask: &Ask) -> Judgement {
     let mut judgement = Judgement::default();
     notifications(evidence, &mut judgement);
     for socket in &evidence.xdp {
         let what = format!("AF_XDP socket:[{}] lost packets", socket.inode);
         if socket.fill_ring_empty > 0 {
-            let line = grew(evidence, "rx_fill_ring_empty_descs", socket.fill_ring_empty);
-            let advice = "its fill ring at least as large as its rx ring and the device's together, \
-                and filled sooner: netmem respond --fill-ring N --frames M";
-            judgement.advise(RULE, what.clone(), vec![line], vec![advice.to_owned()]);
+            let mut lines =
+                vec![grew(evidence, "rx_fill_ring_empty_descs", socket.fill_ring_empty)];
+            let advice = match too_small_fill_ring(socket) {
+                Some((line, advice)) => {
+                    lines.push(line);
+                    advice
+                }
+                None => {
+                    "its fill ring at least as large as its rx ring and the device's together, \
+                    and filled sooner: netmem respond --fill-ring N --frames M"
+                        .to_owned()
+                }
+            };
+            judgement.advise(RULE, what.clone(), lines, vec![advice]);
         }
         if socket.rx_ring_full > 0 {
             let line = grew(evidence, "rx_ring_full", socket.rx_ring_full);
@@ -40,7 +57,77 @@ pub(super) fn zero_copy(evidence: &Evidence, _: &Ask) -> Judgement {
             judgement.advise(RULE, what, vec![line], vec![advice.to_owned()]);
         }
     }
+    for holder in &evidence.umems {
+        locked_memory(holder, &mut judgement);
+        if ask.goal == Some(Goal::ZeroCopy) && holder.small_page_bytes > 0 {
+            small_pages(evidence, holder, &mut judgement);
+        }
+    }
     judgement
+}
+
+/// That a fill ring has no room for what is under way, and what would have.
+fn too_small_fill_ring(socket: &XdpLoss) -> Option<(String, String)> {
+    let (rx, fill) = (socket.rx_ring_at_least?, socket.fill_ring_at_most?);
+    // A device without rings of its own takes frames one by one.
+    let needed = u64::from(rx) + u64::from(socket.device_ring.unwrap_or(0));
+    if u64::from(fill) >= needed {
+        return None;
+    }
+    let device = match (&socket.device, socket.device_ring) {
+        (Some(device), Some(entries)) => format!(", the rx ring of {device} {entries}"),
+        _ => String::new(),
+    };
+    let line = format!("fill ring {fill} entries, rx ring {rx}{device}");
+    let enough = needed.next_power_of_two();
+    let advice = format!(
+        "a fill ring of {enough} entries, and as many frames: netmem respond --fill-ring {enough}"
+    );
+    Some((line, advice))
+}
+
+/// What a user's UMEMs take of what may be locked.
+fn locked_memory(holder: &UmemHolder, judgement: &mut Judgement) {
+    let Some(limit) = holder.locked_limit_bytes else { return };
+    let used = holder.user_umem_bytes;
+    if used.saturating_mul(4) <= limit.saturating_mul(3) {
+        return;
+    }
+    let (label, likely) = (&holder.label, likely(holder));
+    let lines = vec![
+        format!("UMEM of its user's processes {used} bytes{likely}, RLIMIT_MEMLOCK {limit}"),
+        "not counted if it was registered with CAP_IPC_LOCK, which nothing tells".to_owned(),
+    ];
+    let what = format!("{label}: another UMEM may be refused for want of locked memory (ENOBUFS)");
+    let wanted = used.saturating_mul(2).next_multiple_of(1024);
+    let advice = vec![format!(
+        "LimitMEMLOCK={wanted} of its service, or ulimit -l {} before it, or CAP_IPC_LOCK",
+        wanted / 1024
+    )];
+    judgement.advise(RULE, what, lines, advice);
+}
+
+/// A UMEM in small pages, and the pages that it needs.
+fn small_pages(evidence: &Evidence, holder: &UmemHolder, judgement: &mut Judgement) {
+    let (label, small, all) = (&holder.label, holder.small_page_bytes, holder.umem_bytes);
+    let line = format!("{small} of {all} bytes of UMEM in small pages{}", likely(holder));
+    let mut advice = vec!["of a netmem command: netmem tune hugepages -- COMMAND".to_owned()];
+    advice.extend(evidence.huge_pages.map(|pool| {
+        let page_bytes = pool.page_bytes.max(1);
+        let missing = all.div_ceil(page_bytes).saturating_sub(pool.takeable);
+        let (pages, kilobytes) = (pool.total.saturating_add(missing), page_bytes / 1024);
+        let file = format!("/sys/kernel/mm/hugepages/hugepages-{kilobytes}kB/nr_hugepages");
+        match missing {
+            0 => format!("{file} has enough: its program asks for none"),
+            _ => format!("echo {pages} > {file}, before its program starts"),
+        }
+    }));
+    let what = format!("{label}: its packets are not in huge pages");
+    judgement.advise(RULE, what, vec![line], advice);
+}
+
+fn likely(holder: &UmemHolder) -> &'static str {
+    if holder.is_guess { " (likely: no source tells where it is)" } else { "" }
 }
 
 fn notifications(evidence: &Evidence, judgement: &mut Judgement) {
