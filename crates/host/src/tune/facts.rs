@@ -160,32 +160,6 @@ pub const NO_SETTINGS: &[(&str, &str)] = &[
 /// Settings of the table that are to read only, whoever asks.
 pub(crate) const READ_ONLY: [&str; 2] = ["net.ipv4.tcp_ehash_entries", "net.ipv4.udp_hash_entries"];
 
-/// Settings that take each of several writes to a file that is opened once, so that the last one counts; of
-/// all others the first one does.
-///
-/// Those that proc_douintvec and proc_dou8vec_minmax read: they leave the position in the file where it is,
-/// and so do not see that a write is not the first (kernel/sysctl.c, 6.18).
-pub const LAST_WRITE: &[&str] = &[
-    "net.ipv4.fib_sync_mem",
-    "net.ipv4.tcp_app_win",
-    "net.ipv4.tcp_autocorking",
-    "net.ipv4.tcp_backlog_ack_defer",
-    "net.ipv4.tcp_child_ehash_entries",
-    "net.ipv4.tcp_fack",
-    "net.ipv4.tcp_min_tso_segs",
-    "net.ipv4.tcp_moderate_rcvbuf",
-    "net.ipv4.tcp_mtu_probing",
-    "net.ipv4.tcp_notsent_lowat",
-    "net.ipv4.tcp_orphan_retries",
-    "net.ipv4.tcp_sack",
-    "net.ipv4.tcp_shrink_window",
-    "net.ipv4.tcp_syncookies",
-    "net.ipv4.tcp_timestamps",
-    "net.ipv4.tcp_tso_win_divisor",
-    "net.ipv4.tcp_window_scaling",
-    "net.ipv4.udp_child_hash_entries",
-];
-
 const PLAIN: Fact = Fact {
     key: "",
     mistakes: &[],

@@ -14,7 +14,7 @@
 //! that it refuses ends the write with `EINVAL`, and those before it are set (`proc_dointvec_minmax`,
 //! `proc_douintvec_minmax`, `proc_doulongvec_minmax` in kernel/sysctl.c, 6.18). Of several writes to a file
 //! that is opened once, as by `{ echo 1; echo 2; } > file`, most take the first and drop the others, which
-//! succeed; those in [`LAST_WRITE`](super::facts::LAST_WRITE) take each.
+//! succeed; those of unsigned numbers take each.
 //!
 //! Pure: text and a [`Machine`] in, verdicts out.
 

@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::command::UNKNOWN;
 use super::events::{Event, Kind, Opened, Trouble};
+use super::output::LAST_WRITE;
 use super::{Judgement, Subject, Verdict, reads};
 use crate::sysctl::{Arity, Key, Machine, Unit, Value};
-use crate::tune::facts::{Bounds, Fact, LAST_WRITE, NO_SETTINGS, READ_ONLY, size, spelled};
+use crate::tune::facts::{Bounds, Fact, NO_SETTINGS, READ_ONLY, size, spelled};
 
 /// Largest window that TCP can announce, in bytes (RFC 7323).
 const LARGEST_WINDOW_BYTES: i128 = 1 << 30;
