@@ -4,6 +4,8 @@
 
 #[path = "bodies/layers.rs"]
 pub mod layers;
+#[path = "bodies/lint.rs"]
+pub mod lint;
 #[path = "bodies/maps.rs"]
 pub mod maps;
 #[path = "bodies/netlink.rs"]
@@ -21,8 +23,9 @@ pub mod wire_views;
 pub type Body = fn(&[u8]);
 
 /// Every target: its name, which is also its corpus' folder, and its body.
-pub const TARGETS: [(&str, Body); 6] = [
+pub const TARGETS: [(&str, Body); 7] = [
     ("layers", layers::run),
+    ("lint", lint::run),
     ("maps", maps::run),
     ("netlink", netlink::run),
     ("proc", proc::run),

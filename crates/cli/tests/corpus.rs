@@ -16,6 +16,7 @@
 //!   ports of later fragments and short headers in the filter's parse; a network that prints as another.
 //! - proc: blocks of an order to which smaller ones add; sizes of caches that overflow; a description
 //!   taken from behind the CPUs where an interrupt is not counted by CPU.
+//! - lint: a panic at a number in arithmetic that has no digits or too many; by changes only.
 #![allow(clippy::unwrap_used, reason = "a test: an error where none may be is a failure")]
 #![allow(clippy::print_stderr, reason = "what was tried, and what failed, is told to a person")]
 

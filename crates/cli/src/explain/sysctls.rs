@@ -186,8 +186,8 @@ static KEYS: &[Key] = &[
         aliases: "tcp_rmem, sysctl_tcp_rmem, TCP接收内存, TCP三元组内存调优, 三元组",
         what: "Least, first and largest receive buffer of a TCP socket, in bytes; 4096 131072 and \
             33554432 since 6.16, 6291456 before, less on small machines. The kernel grows a buffer \
-            up to the third by itself unless the program set SO_RCVBUF. The article's 16777216 \
-            lowers the largest on kernels from 6.16 on; it is of the network namespace.",
+            up to the third by itself unless the program set SO_RCVBUF. 16777216, a largest that is \
+            often copied, lowers it on kernels from 6.16 on. It is of the network namespace.",
         kernel: IP,
         now: [Now::Sysctl("net.ipv4.tcp_rmem")],
     },
@@ -206,7 +206,8 @@ static KEYS: &[Key] = &[
         what: "Low, pressure and high limits of the memory of all TCP sockets together, in pages \
             and not in bytes; by default about 4.7, 6.3 and 9.4 % of the free memory at boot. \
             Above the second buffers shrink, above the third memory is refused. It is one triple \
-            for the machine, and the article's numbers would be 32, 48 and 64 GiB.",
+            for the machine. 8388608 12582912 16777216, numbers that are often copied, would be \
+            32, 48 and 64 GiB with pages of 4 KiB.",
         kernel: IP,
         now: [Now::Sysctl("net.ipv4.tcp_mem")],
     },
@@ -297,7 +298,7 @@ static KEYS: &[Key] = &[
         name: "net.ipv4.udp_rmem_min",
         aliases: "udp_rmem_min",
         what: "Receive buffer in bytes that each UDP socket may use even above udp_mem[0]; one \
-            page by default. It is one number: of three, as the article writes, the kernel takes \
+            page by default. It is one number: of three, as scripts often write, the kernel takes \
             the first and says nothing. It is of the network namespace.",
         kernel: IP,
         now: [Now::Sysctl("net.ipv4.udp_rmem_min")],

@@ -1,23 +1,32 @@
 //! What a tuning script or a file of settings would really do, write by write.
 //!
 //! ```text
-//!   text --shell--> commands, lines of settings --events--> writes, reads --judge, reads--> verdicts
+//!   text --shell--> commands, lines of settings --blocks--> groups, loops
+//!        --events, loops--> writes, reads --judge, reads--> verdicts
 //! ```
 //! A text is a shell script, a file as sysctl.conf(5) has it, or both in one: a line `net.x.y = 1` is no
 //! command, so nobody has to say which. What a shell would do to a value before the kernel sees it is done
 //! here as far as the text tells: quotes, here-documents, pipes into tee(1), variables that have one literal
-//! value. Nothing is run. A value that the text does not tell gives [`Judgement::Unknown`], never a guess.
+//! value, arithmetic with them, loops over words. Nothing is run. A value that the text does not tell gives [`Judgement::Unknown`], never a guess.
 //!
 //! The kernel's part: a file of `/proc/sys` that holds one number takes the first of three and says nothing;
 //! one that holds three takes one, and keeps the other two; neither checks an order or a unit. A number
 //! that it refuses ends the write with `EINVAL`, and those before it are set (`proc_dointvec_minmax`,
-//! `proc_douintvec_minmax`, `proc_doulongvec_minmax` in kernel/sysctl.c, 6.18).
+//! `proc_douintvec_minmax`, `proc_doulongvec_minmax` in kernel/sysctl.c, 6.18). Of several writes to a file
+//! that is opened once, as by `{ echo 1; echo 2; } > file`, most take the first and drop the others, which
+//! succeed; those of unsigned numbers take each.
 //!
 //! Pure: text and a [`Machine`] in, verdicts out.
 
+mod arithmetic;
+mod blocks;
+mod command;
 mod events;
 mod judge;
+mod loops;
+mod output;
 mod print;
+mod program;
 mod reads;
 mod shell;
 #[cfg(test)]

@@ -5,13 +5,19 @@
 //! script.
 //! Behaviour of sysctl(8): procps 4.0.
 
+use std::cell::Cell;
+
+use super::blocks::{self, Node};
+use super::command::{DEEPEST, Direction, Redirect, Simple, UNKNOWN, is_setting};
+use super::output::{self, Output, Pipe};
 use super::print::{echoed, printed};
+use super::program::{is_silent, program, sets_something_else, slashed};
 use super::reads;
-use super::shell::{self, Item, Part, Simple, UNKNOWN, is_setting};
-use super::variables::{Variables, assignment, literal, without_keywords};
+use super::shell;
+use super::variables::Variables;
 
 /// What keeps a write from being made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Trouble {
     /// `sysctl -w key = value`: three arguments where one is wanted.
     SpacesAroundEquals,
@@ -19,8 +25,19 @@ pub(super) enum Trouble {
     RedirectedBySudo,
 }
 
+/// A file that is open while several writes are made to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Opened {
+    /// Which of all that the text opens.
+    pub(super) number: usize,
+    /// Whether this write is made whatever else happens.
+    pub(super) is_certain: bool,
+    /// Whether something may be written before it that the text does not tell.
+    pub(super) is_behind_unknown: bool,
+}
+
 /// One thing that is done.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     Write {
         /// As it is written, with dots or slashes.
@@ -29,11 +46,13 @@ pub(super) enum Kind {
         trouble: Option<Trouble>,
         /// Numbers that the shell has made arguments of their own.
         strays: Vec<String>,
+        /// What else is written while the file is open.
+        opened: Option<Opened>,
     },
     Read {
         path: String,
-        /// The words of the command, and of the one that filters what it prints.
-        words: Vec<String>,
+        /// Whether the command, or the one that filters what it prints, is about caches of packets.
+        is_of_skbuff: bool,
     },
     Other {
         text: String,
@@ -41,58 +60,67 @@ pub(super) enum Kind {
 }
 
 /// What a line does.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Event {
     pub(super) line: usize,
     pub(super) kind: Kind,
 }
 
-/// What a command prints, on which line it begins, and whether its lines are lines of the script.
-#[derive(Debug, Clone)]
-struct Output {
-    line: usize,
-    text: String,
-    has_lines: bool,
-}
-
-/// What goes through a pipe: the text where it is known, and the read that it is from.
-#[derive(Debug, Default)]
-struct Pipe {
-    output: Option<Output>,
-    read: Option<usize>,
-}
-
-/// All that a text does, by line.
+/// All that a text does, in the order in which it is done.
 pub(super) fn of(text: &str) -> Vec<Event> {
     let text = text.replace(UNKNOWN, "\u{fffd}");
-    let items = shell::items(&text, 1, 0);
-    let mut script = Script { variables: Variables::of(&items), events: Vec::new() };
-    script.all(&items, 0);
-    script.events.sort_by_key(|event| event.line);
+    let in_vain = Cell::new(0);
+    let items = shell::items(&text, 1, 0, &in_vain);
+    let variables = Variables::of(&items);
+    let mut script = Script { variables, events: Vec::new(), repeated: 0, opened: 0, in_vain };
+    script.run(&blocks::tree(items), 0);
+    // A text in a variable may have more lines than there are behind the command that runs it.
+    let last = text.lines().count().max(1);
+    for event in &mut script.events {
+        event.line = event.line.min(last);
+    }
     script.events
 }
 
-struct Script {
-    variables: Variables,
-    events: Vec<Event>,
+pub(super) struct Script {
+    pub(super) variables: Variables,
+    pub(super) events: Vec<Event>,
+    /// What the rounds of loops have cost so far.
+    pub(super) repeated: usize,
+    /// How many files were opened for several writes.
+    opened: usize,
+    /// What looking for brackets that do not close has cost so far, in letters.
+    in_vain: Cell<usize>,
 }
 
 impl Script {
-    fn all(&mut self, items: &[Item], depth: usize) {
+    /// Does what nodes do; what they print, or [`None`] in it for what is not known.
+    pub(super) fn run(&mut self, nodes: &[Node], depth: usize) -> Vec<Output> {
         let mut pipe = Pipe::default();
-        for item in items {
-            pipe = match item {
-                Item::Setting { line, text } => {
-                    let (line, text) = (*line, text.clone());
-                    self.settings(&Output { line, text, has_lines: true });
-                    Pipe::default()
+        let mut all = Vec::new();
+        for node in nodes {
+            let (next, command) = match node {
+                Node::Setting { line, text } => {
+                    self.settings(&Output::lines(*line, text.clone()), None);
+                    pipe = Pipe::default();
+                    continue;
                 }
-                Item::Command(command) => {
-                    let next = self.command(command, pipe, depth);
-                    if command.piped { next } else { Pipe::default() }
-                }
+                Node::Command(command) => (self.command(command, pipe, depth), command),
+                Node::Block(block) => (self.block(block, depth), &block.tail),
             };
+            pipe = Pipe::default();
+            if command.piped {
+                pipe = next;
+            } else if !command.is_diverted {
+                let line = command.line;
+                let outputs = next.outputs.unwrap_or_else(|| vec![Output::unknown(line)]);
+                all.extend(outputs.into_iter().map(|output| Output {
+                    is_certain: output.is_certain && !command.is_conditional,
+                    ..output
+                }));
+            }
         }
+        all
     }
 
     fn push(&mut self, line: usize, kind: Kind) {
@@ -101,11 +129,12 @@ impl Script {
 
     fn write(&mut self, line: usize, key: &str, value: &str, trouble: Option<Trouble>) {
         let (key, value) = (key.trim().to_owned(), value.trim().to_owned());
-        self.push(line, Kind::Write { key, value, trouble, strays: Vec::new() });
+        let strays = Vec::new();
+        self.push(line, Kind::Write { key, value, trouble, strays, opened: None });
     }
 
     /// Lines of settings, as they stand in a file or go into one.
-    fn settings(&mut self, output: &Output) {
+    fn settings(&mut self, output: &Output, trouble: Option<Trouble>) {
         for (index, line) in output.text.lines().enumerate() {
             let number = output.line + if output.has_lines { index } else { 0 };
             let has_unknown_name = line.split('=').next().is_some_and(|key| key.contains(UNKNOWN));
@@ -113,44 +142,44 @@ impl Script {
                 is_setting(line) || (has_unknown_name && !line.trim_start().starts_with('#'))
             }) {
                 let key = key.trim();
-                self.write(number, key.strip_prefix('-').unwrap_or(key), value, None);
+                self.write(number, key.strip_prefix('-').unwrap_or(key), value, trouble);
             }
         }
     }
 
     fn command(&mut self, command: &Simple, pipe: Pipe, depth: usize) -> Pipe {
-        let words = without_keywords(&command.words);
-        if let Some("for" | "case" | "select" | "function") = words.first().and_then(literal) {
-            return Pipe::default();
-        }
         self.variables.begin_command();
-        let fields: Vec<_> = words.iter().flat_map(|word| self.variables.fields(word)).collect();
+        let fields: Vec<_> =
+            command.words.iter().flat_map(|word| self.variables.fields(word)).collect();
         let (is_sudo, fields) = program(&fields);
+        if fields.is_empty() {
+            command.words.iter().for_each(|word| self.variables.assign_in_round(word));
+        }
         let name = fields.first().map_or("", |name| name.rsplit('/').next().unwrap_or(name));
-        let body = command.body.as_ref().map(|body| Output {
-            line: body.line,
-            text: self.variables.whole(&body.text),
-            has_lines: true,
-        });
-        let input = body.or(pipe.output);
+        let body = command
+            .body
+            .as_ref()
+            .map(|body| vec![Output::lines(body.line, self.variables.whole(&body.text))]);
+        let input = body.or(pipe.outputs);
         let line = command.line;
         let before = self.events.len();
-        let mut output = None;
+        let mut outputs = is_silent(name).then(Vec::new);
         match name {
-            "echo" | "printf" => {
-                let text = if name == "echo" { echoed(fields) } else { printed(fields) };
-                output = Some(Output { line, text, has_lines: false });
-            }
-            "cat" if fields.len() == 1 => output = input,
+            "echo" => outputs = Some(vec![echoed(line, fields)]),
+            "printf" => outputs = Some(vec![printed(line, fields)]),
+            "cat" if fields.len() == 1 => outputs = input,
             "tee" => {
                 for path in fields.iter().skip(1).filter(|path| !path.starts_with('-')) {
-                    self.target(line, path, input.as_ref(), None);
+                    self.piped(line, path, input.as_deref());
                 }
-                output = input;
+                outputs = input;
             }
-            "sysctl" => self.sysctl(line, fields, input.as_ref()),
+            "sysctl" => self.sysctl(line, fields, input.as_deref().unwrap_or_default()),
+            "export" | "local" | "readonly" | "declare" | "typeset" => {
+                command.words.iter().for_each(|word| self.variables.assign_in_round(word));
+            }
             "sh" | "bash" | "dash" | "ash" | "ksh" | "zsh" | "su" | "eval" | "watch" => {
-                self.inner(line, name, fields, depth);
+                outputs = self.inner(line, name, fields, depth);
             }
             _ if sets_something_else(name, fields) => {
                 self.push(line, Kind::Other { text: fields.join(" ") });
@@ -158,15 +187,76 @@ impl Script {
             _ => self.filtered(fields, pipe.read),
         }
         self.reads(command, name, fields);
-        let is_shells = is_sudo && output.is_some() && name != "tee";
-        let trouble = is_shells.then_some(Trouble::RedirectedBySudo);
-        for redirect in command.redirects.iter().filter(|redirect| redirect.writes) {
-            let path = self.variables.whole(&redirect.target);
-            self.target(line, &path, output.as_ref(), trouble);
-        }
+        let is_shells = is_sudo && outputs.is_some() && name != "tee";
+        self.redirected(command, outputs.as_deref(), is_shells);
         let is_read = |event: &Event| matches!(event.kind, Kind::Read { .. });
         let read = self.events[before..].iter().position(is_read).map(|index| before + index);
-        Pipe { output, read }
+        let is_kept = command.redirects.iter().any(|to| to.direction == Direction::Output);
+        Pipe { outputs: if is_kept { Some(Vec::new()) } else { outputs }, read }
+    }
+
+    /// What a command or a group prints goes where its redirections say.
+    pub(super) fn redirected(
+        &mut self,
+        command: &Simple,
+        outputs: Option<&[Output]>,
+        is_shells: bool,
+    ) {
+        for redirect in &command.redirects {
+            if redirect.direction == Direction::Output {
+                let path = self.variables.whole(&redirect.target);
+                match outputs {
+                    Some([_, _, ..]) => self.several(&path, outputs.unwrap_or_default()),
+                    _ => {
+                        let output = outputs.and_then(<[_]>::first);
+                        let trouble = is_shells.then_some(Trouble::RedirectedBySudo);
+                        let line = output.filter(|_| command.words.is_empty());
+                        let line = line.map_or(command.line, |output| output.line);
+                        self.target(line, &path, output, trouble);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Several texts go to a file that is opened once, each by a write of its own.
+    fn several(&mut self, path: &str, outputs: &[Output]) {
+        let Some(key) = path.strip_prefix("/proc/sys/") else {
+            for output in output::joined(outputs) {
+                self.target(output.line, path, Some(&output), None);
+            }
+            return;
+        };
+        self.opened += 1;
+        let number = self.opened;
+        let has_told = outputs.iter().any(|output| output.is_told);
+        let mut is_behind_unknown = false;
+        for output in outputs {
+            if !output.is_told && has_told {
+                is_behind_unknown = true;
+                continue;
+            }
+            let is_certain = output.is_certain;
+            self.write(output.line, key, &output.text, None);
+            if let Some(Event { kind: Kind::Write { opened, .. }, .. }) = self.events.last_mut() {
+                *opened = Some(Opened { number, is_certain, is_behind_unknown });
+            }
+            if !output.is_told {
+                return;
+            }
+            is_behind_unknown |= output.text.contains(UNKNOWN);
+        }
+    }
+
+    /// What tee(1) reads goes to a file, in as many writes as it makes reads.
+    fn piped(&mut self, line: usize, path: &str, outputs: Option<&[Output]>) {
+        match outputs {
+            Some([_, _, ..]) if path.starts_with("/proc/sys/") => {
+                self.target(line, path, None, None);
+            }
+            Some([_, _, ..]) => self.several(path, outputs.unwrap_or_default()),
+            _ => self.target(line, path, outputs.and_then(<[_]>::first), None),
+        }
     }
 
     /// A text goes to a file.
@@ -183,24 +273,25 @@ impl Script {
             self.write(line, key, value, trouble);
         } else if path.contains("sysctl") && path.ends_with(".conf") {
             if let Some(output) = output {
-                self.settings(output);
+                self.settings(output, trouble);
             }
         } else if path.starts_with("/sys/") || path.starts_with("/proc/") {
             self.push(line, Kind::Other { text: format!("write to {path}") });
         }
     }
 
-    fn sysctl(&mut self, line: usize, fields: &[String], input: Option<&Output>) {
+    fn sysctl(&mut self, line: usize, fields: &[String], input: &[Output]) {
         let arguments = fields.get(1..).unwrap_or_default();
         let is_load = |word: &String| word.starts_with("-p") || word.starts_with("--load");
         if arguments.iter().any(|word| is_load(word) || word == "-f" || word == "--system") {
             let is_input = |word: &String| matches!(&word[..], "-" | "-p-" | "/dev/stdin");
-            if let Some(input) = input.filter(|_| arguments.iter().any(is_input)) {
-                self.settings(input);
+            if arguments.iter().any(is_input) {
+                output::joined(input).iter().for_each(|output| self.settings(output, None));
             }
             return;
         }
         let before = self.events.len();
+        let is_of_skbuff = fields.iter().any(|word| word.contains("skbuff"));
         for word in arguments {
             let has_said = self.events.len() > before;
             let is_option = word.len() > 1 && word.starts_with('-');
@@ -213,7 +304,7 @@ impl Script {
                 Some((key, value)) => self.write(line, key, value, None),
                 None if is_name => {
                     let path = format!("/proc/sys/{}", slashed(word));
-                    self.push(line, Kind::Read { path, words: fields.to_vec() });
+                    self.push(line, Kind::Read { path, is_of_skbuff });
                 }
                 None if has_said => self.stray(word),
                 None => {}
@@ -228,7 +319,8 @@ impl Script {
         {
             let key = path.trim_start_matches("/proc/sys/").to_owned();
             let trouble = Some(Trouble::SpacesAroundEquals);
-            *kind = Kind::Write { key, value: value.to_owned(), trouble, strays: Vec::new() };
+            let (value, strays) = (value.to_owned(), Vec::new());
+            *kind = Kind::Write { key, value, trouble, strays, opened: None };
         }
     }
 
@@ -240,13 +332,20 @@ impl Script {
             if trouble.is_none() {
                 strays.push(word.to_owned());
             } else {
-                *value = format!("{value} {word}").trim().to_owned();
+                value.push_str(if value.is_empty() { "" } else { " " });
+                value.push_str(word);
             }
         }
     }
 
-    /// A script in a command's argument.
-    fn inner(&mut self, line: usize, name: &str, fields: &[String], depth: usize) {
+    /// A script in a command's argument, and what it prints.
+    fn inner(
+        &mut self,
+        line: usize,
+        name: &str,
+        fields: &[String],
+        depth: usize,
+    ) -> Option<Vec<Output>> {
         let text = match name {
             "eval" => fields[1..].join(" "),
             "watch" => {
@@ -262,109 +361,40 @@ impl Script {
                 at.and_then(|at| fields.get(at + 1)).cloned().unwrap_or_default()
             }
         };
-        if depth < shell::DEEPEST && !text.is_empty() {
-            let items = shell::items(&text, line, depth + 1);
-            self.all(&items, depth + 1);
+        if depth >= DEEPEST || text.is_empty() {
+            return None;
         }
+        let items = shell::items(&text, line, depth + 1, &self.in_vain);
+        Some(self.run(&blocks::tree(items), depth + 1))
     }
 
     /// Files below /proc and /sys that a command looks at.
-    fn reads(&mut self, command: &Simple, name: &str, fields: &[String]) {
+    pub(super) fn reads(&mut self, command: &Simple, name: &str, fields: &[String]) {
         let quiet = [
             "[", "[[", "test", "echo", "printf", "tee", "sysctl", "mount", "umount", "watch",
             "eval", "dirname", "basename",
         ];
         let is_quiet = quiet.contains(&name) || name.is_empty();
         let named = fields.iter().skip(1).filter(|_| !is_quiet).cloned();
-        let inputs: Vec<_> = command.redirects.iter().filter(|redirect| !redirect.writes).collect();
+        let is_input = |redirect: &&Redirect| redirect.direction == Direction::Input;
+        let inputs = command.redirects.iter().filter(is_input);
         let inputs: Vec<_> =
-            inputs.iter().map(|redirect| self.variables.whole(&redirect.target)).collect();
+            inputs.map(|redirect| self.variables.whole(&redirect.target)).collect();
+        let is_of_skbuff = fields.iter().any(|word| word.contains("skbuff"));
         for path in named.chain(inputs) {
             let is_statistic = path.starts_with(UNKNOWN) && reads::statistic(&path).is_some();
             if path.starts_with("/proc/") || path.starts_with("/sys/") || is_statistic {
-                self.push(command.line, Kind::Read { path, words: fields.to_vec() });
+                self.push(command.line, Kind::Read { path, is_of_skbuff });
             }
         }
     }
 
     /// A command that filters what the one before it read.
     fn filtered(&mut self, fields: &[String], read: Option<usize>) {
-        if let Some(Event { kind: Kind::Read { words, .. }, .. }) =
+        if let Some(Event { kind: Kind::Read { is_of_skbuff, .. }, .. }) =
             read.and_then(|read| self.events.get_mut(read))
         {
-            words.extend_from_slice(fields);
+            *is_of_skbuff |= fields.iter().any(|word| word.contains("skbuff"));
         }
     }
-}
-
-/// A command behind what only says as whom, where and how it runs; and whether that is by sudo.
-fn program(fields: &[String]) -> (bool, &[String]) {
-    let mut is_sudo = false;
-    let mut rest = fields;
-    while let Some((first, behind)) = rest.split_first() {
-        let name = first.rsplit('/').next().unwrap_or(first);
-        let is_option = |word: &&String| {
-            word.starts_with('-') || word.trim_end_matches('s').bytes().all(|b| b.is_ascii_digit())
-        };
-        rest = match name {
-            "sudo" | "doas" => {
-                is_sudo = true;
-                let with_user = ["-u", "-g", "--user", "--group"];
-                match behind {
-                    [option, _, command @ ..] if with_user.contains(&&option[..]) => command,
-                    _ => &behind[behind.iter().take_while(is_option).count()..],
-                }
-            }
-            "env" | "nice" | "nohup" | "command" | "exec" | "busybox" | "stdbuf" | "timeout" => {
-                &behind[behind.iter().take_while(is_option).count()..]
-            }
-            "ip" if matches!(behind, [a, b, ..] if a == "netns" && b == "exec") => {
-                behind.get(3..).unwrap_or_default()
-            }
-            _ if assignment(&vec![Part::Text(first.clone())]).is_some() => behind,
-            _ => break,
-        };
-    }
-    (is_sudo, rest)
-}
-
-/// Whether a command sets something that is no file of /proc/sys.
-fn sets_something_else(name: &str, fields: &[String]) -> bool {
-    let has = |words: &[&str]| fields.iter().any(|field| words.contains(&&field[..]));
-    match name {
-        "ethtool" => has(&[
-            "-G",
-            "-K",
-            "-C",
-            "-L",
-            "-X",
-            "-A",
-            "-N",
-            "-U",
-            "-s",
-            "--set-ring",
-            "--offload",
-            "--features",
-            "--coalesce",
-            "--set-channels",
-            "--rxfh",
-            "--pause",
-            "--config-ntuple",
-            "--change",
-            "--set-priv-flags",
-        ]),
-        "ip" => {
-            has(&["set"]) && has(&["txqueuelen", "txqlen", "mtu", "gso_max_size", "gro_max_size"])
-        }
-        "ifconfig" => has(&["txqueuelen", "mtu"]),
-        "tc" => has(&["add", "replace", "change", "del", "delete"]),
-        "tuned-adm" => has(&["profile"]),
-        _ => false,
-    }
-}
-
-/// A name with dots as a path; one with slashes stays.
-fn slashed(name: &str) -> String {
-    let is_dotted = name.find(['.', '/']).is_some_and(|at| name.as_bytes()[at] == b'.');
-    if is_dotted { name.replace('.', "/") } else { name.to_owned() }
 }

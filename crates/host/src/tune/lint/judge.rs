@@ -4,8 +4,11 @@
 //! further reasons. The order is that in which the kernel meets them: what it refuses, what has no effect,
 //! what it takes of the text, and then what that means.
 
-use super::events::{Event, Kind, Trouble};
-use super::shell::UNKNOWN;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::command::UNKNOWN;
+use super::events::{Event, Kind, Opened, Trouble};
+use super::output::LAST_WRITE;
 use super::{Judgement, Subject, Verdict, reads};
 use crate::sysctl::{Arity, Key, Machine, Unit, Value};
 use crate::tune::facts::{Bounds, Fact, NO_SETTINGS, READ_ONLY, size, spelled};
@@ -21,52 +24,73 @@ const LARGEST_SHARE: i128 = 4;
 /// Tells what the text does not.
 const NOT_TOLD: &str = "*";
 
-/// Judges all events of a text.
+/// Where it is documented what several writes to one open file do.
+const WRITES_CITATION: &str = "Documentation/admin-guide/sysctl/kernel.rst (sysctl_writes_strict), \
+                               kernel/sysctl.c (proc_first_pos_non_zero_ignore)";
+/// The kernel since which the position in a file counts.
+const WRITES_ARE_STRICT_SINCE: (u32, u32) = (4, 5);
+
+/// Judges all events of a text, given in the order in which they are done; the verdicts are by line.
 pub(super) fn all(events: &[Event], machine: &Machine) -> Vec<Verdict> {
     let written = events.iter().filter_map(|event| match &event.kind {
         Kind::Write { key, .. } => Some(dotted(key)),
         _ => None,
     });
-    let statistics = events.iter().filter_map(|event| match &event.kind {
-        Kind::Read { path, .. } => reads::statistic(path).map(str::to_owned),
+    let mut statistics = events.iter().filter_map(|event| match &event.kind {
+        Kind::Read { path, .. } => reads::statistic(path),
         _ => None,
     });
-    let judge = Judge { machine, written: written.collect(), statistics: statistics.collect() };
-    events.iter().map(|event| judge.verdict(event)).collect()
+    let has_others = statistics.any(|name| reads::OTHERS.contains(&name));
+    let written = written.collect();
+    let mut judge = Judge { machine, written, has_others, taken: BTreeMap::new() };
+    let mut verdicts: Vec<_> = events.iter().map(|event| judge.verdict(event)).collect();
+    verdicts.sort_by_key(|verdict| verdict.line);
+    verdicts
 }
 
 /// What the verdicts are made from.
 struct Judge<'a> {
     machine: &'a Machine,
     /// All settings that the text writes.
-    written: Vec<String>,
-    /// All interface statistics that it looks at.
-    statistics: Vec<String>,
+    written: BTreeSet<String>,
+    /// Whether it looks at the statistics beside rx_dropped.
+    has_others: bool,
+    /// The line of the write that counts, of files that are open for several.
+    taken: BTreeMap<usize, usize>,
 }
 
 /// What is found about a write, the first of it the verdict.
 type Found = Vec<(Judgement, String)>;
 
 impl Judge<'_> {
-    fn verdict(&self, event: &Event) -> Verdict {
+    fn verdict(&mut self, event: &Event) -> Verdict {
         let line = event.line;
         match &event.kind {
-            Kind::Write { key, value, trouble, strays } => {
+            Kind::Write { key, value, trouble, strays, opened } => {
                 let name = dotted(key);
                 let known = Key::named(&name);
-                let found = match trouble {
-                    Some(trouble) => vec![(Judgement::NoEffect, trouble_text(*trouble).to_owned())],
-                    None => self.write(&name, known, value, strays),
+                let dropped = opened.zip(known).and_then(|(opened, key)| self.dropped(opened, key));
+                let is_dropped = dropped.is_some();
+                let found = match (trouble, dropped) {
+                    (Some(trouble), _) => {
+                        vec![(Judgement::NoEffect, trouble_text(*trouble).to_owned())]
+                    }
+                    (None, Some(dropped)) => vec![dropped],
+                    (None, None) => self.write(&name, known, value, strays),
                 };
-                let citation = known.map(|key| key.citation);
+                if let (Some(opened), Some(key), false) = (opened, known, is_dropped) {
+                    self.takes(*opened, key, value, line);
+                }
+                let citation =
+                    known.map(|key| if is_dropped { WRITES_CITATION } else { key.citation });
                 let value = (!value.contains(UNKNOWN)).then(|| value.clone());
                 let target = shown(&name);
                 made(Verdict { value, citation, ..blank(line, Subject::Write, target) }, found)
             }
-            Kind::Read { path, words } => {
+            Kind::Read { path, is_of_skbuff } => {
                 let (verdict, reason, citation) = match path.strip_prefix("/proc/sys/") {
                     Some(key) => of_setting(&dotted(key)),
-                    None => reads::judge(path, words, &self.statistics),
+                    None => reads::judge(path, *is_of_skbuff, self.has_others),
                 };
                 let blank = blank(line, Subject::Read, shown(path));
                 made(Verdict { citation, ..blank }, vec![(verdict, reason)])
@@ -76,6 +100,39 @@ impl Judge<'_> {
                 let blank = blank(line, Subject::Other, shown(text));
                 made(blank, vec![(Judgement::Unknown, what)])
             }
+        }
+    }
+
+    /// What is said of a write behind another one to the same open file.
+    ///
+    /// The position in the file moves by what was written, and number readers take nothing behind the
+    /// beginning: proc_dointvec and its like, and proc_doulongvec. proc_douintvec leaves the position.
+    fn dropped(&self, opened: Opened, key: &Key) -> Option<(Judgement, String)> {
+        let (major, minor) = WRITES_ARE_STRICT_SINCE;
+        if LAST_WRITE.contains(&key.name) || !self.machine.since(major, minor) {
+            return None;
+        }
+        if let Some(line) = self.taken.get(&opened.number) {
+            let what = format!(
+                "dropped, and the write succeeds: the file is opened once, and the kernel takes what is \
+                 written first, on line {line}"
+            );
+            return Some((Judgement::NoEffect, what));
+        }
+        opened.is_behind_unknown.then(|| {
+            let what = "the file is opened once, and the kernel takes what is written first, which the \
+                        text does not tell";
+            (Judgement::Unknown, what.to_owned())
+        })
+    }
+
+    /// Notes a write that counts: a refused one leaves the position where it is.
+    fn takes(&mut self, opened: Opened, key: &Key, value: &str, line: usize) {
+        let capacity = if key.arity == Arity::Triple { 3 } else { 1 };
+        let is_refused = || Taken::of(value, capacity, Bounds::of(key.name)).refused.is_some();
+        let is_number = key.arity != Arity::Text;
+        if opened.is_certain && !value.contains(UNKNOWN) && !(is_number && is_refused()) {
+            self.taken.insert(opened.number, line);
         }
     }
 
@@ -265,9 +322,7 @@ impl Judge<'_> {
             }
         }
         let other = "net.core.netdev_budget_usecs";
-        if key.name == "net.core.netdev_budget"
-            && found.is_empty()
-            && !self.written.iter().any(|name| name == other)
+        if key.name == "net.core.netdev_budget" && found.is_empty() && !self.written.contains(other)
         {
             let what = "alone it may change nothing: netdev_budget_usecs, which the text leaves, ends the \
                         round of polling first; raise both or neither";

@@ -1,21 +1,24 @@
 //! What echo and printf(1) print.
 
-use super::shell::UNKNOWN;
+use super::command::UNKNOWN;
+use super::output::Output;
 
 /// A text longer than this goes nowhere.
 const LONGEST_TEXT: usize = 1 << 16;
 
-/// What echo prints, without its last newline.
-pub(super) fn echoed(fields: &[String]) -> String {
+/// What echo prints.
+pub(super) fn echoed(line: usize, fields: &[String]) -> Output {
     let is_flag = |word: &&String| matches!(&word[..], "-n" | "-e" | "-E" | "-ne" | "-en");
     let flags = fields.iter().skip(1).take_while(is_flag);
     let is_escaped = flags.clone().any(|flag| flag.contains('e'));
-    let text = fields[(1 + flags.count()).min(fields.len())..].join(" ");
-    if is_escaped { unescaped(&text) } else { text }
+    let text = fields[(1 + flags.clone().count()).min(fields.len())..].join(" ");
+    let text = if is_escaped { unescaped(&text) } else { text };
+    let ends_line = !flags.into_iter().any(|flag| flag.contains('n')) || text.ends_with('\n');
+    Output { ends_line, ..Output::text(line, text) }
 }
 
 /// What printf(1) prints: the format once, and again while arguments are left.
-pub(super) fn printed(fields: &[String]) -> String {
+pub(super) fn printed(line: usize, fields: &[String]) -> Output {
     let mut arguments = fields.iter().skip(1).skip_while(|word| *word == "--").peekable();
     let format = unescaped(arguments.next().map_or("", |format| format));
     let mut out = String::new();
@@ -34,7 +37,8 @@ pub(super) fn printed(fields: &[String]) -> String {
             }
         }
         if !has_taken || arguments.peek().is_none() || out.len() > LONGEST_TEXT {
-            return out;
+            let ends_line = out.ends_with('\n');
+            return Output { ends_line, ..Output::text(line, out) };
         }
     }
 }

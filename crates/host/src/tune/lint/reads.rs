@@ -10,6 +10,9 @@ pub(super) type Said = (Judgement, String, Option<&'static str>);
 
 const STATISTICS: &str = "Documentation/networking/statistics.rst";
 
+/// Statistics without which rx_dropped is not all that was lost.
+pub(super) const OTHERS: [&str; 2] = ["rx_missed_errors", "rx_nohandler"];
+
 /// A file, or the beginning of a path that ends in `/`; what is to be known of it; where it stands.
 type Row = (&'static str, Judgement, &'static str, Option<&'static str>);
 
@@ -65,13 +68,13 @@ const FILES: &[Row] = &[
     ("/proc/meminfo", Fine, "the whole machine", Some("Documentation/filesystems/proc.rst")),
 ];
 
-/// Judges a look at a file. `words` are those of the command and of its filter; `statistics` are all
-/// names of interface statistics that the script looks at.
-pub(super) fn judge(path: &str, words: &[String], statistics: &[String]) -> Said {
+/// Judges a look at a file. `is_of_skbuff`: the command or its filter is about caches of packets;
+/// `has_others`: the script looks at [`OTHERS`] too.
+pub(super) fn judge(path: &str, is_of_skbuff: bool, has_others: bool) -> Said {
     if let Some(statistic) = statistic(path) {
-        return of_statistic(statistic, statistics);
+        return of_statistic(statistic, has_others);
     }
-    if path == "/proc/slabinfo" && words.iter().any(|word| word.contains("skbuff")) {
+    if path == "/proc/slabinfo" && is_of_skbuff {
         let what = "caches that the kernel merges with others of their size are not listed by name: \
                     skbuff_fclone_cache and skbuff_ext_cache often are not there; /sys/kernel/slab/NAME is \
                     a link to what each is merged with, and data of packets is elsewhere (kmalloc-*, \
@@ -99,14 +102,12 @@ pub(super) fn judge(path: &str, words: &[String], statistics: &[String]) -> Said
 /// The name of the interface statistic that a path is of.
 pub(super) fn statistic(path: &str) -> Option<&str> {
     let is_of_interface = path.starts_with("/sys/class/net/") || !path.starts_with('/');
-    let name = path.rsplit(['/', super::shell::UNKNOWN]).next()?;
+    let name = path.rsplit(['/', super::command::UNKNOWN]).next()?;
     let is_name = name.starts_with("rx_") || name.starts_with("tx_");
     (is_of_interface && is_name).then_some(name)
 }
 
-fn of_statistic(name: &str, all: &[String]) -> Said {
-    let others = ["rx_missed_errors", "rx_nohandler"];
-    let has_others = all.iter().any(|name| others.contains(&&name[..]));
+fn of_statistic(name: &str, has_others: bool) -> Said {
     if name == "rx_dropped" && !has_others {
         let what = "not all lost packets: what the card has no buffer for is in rx_missed_errors, what no \
                     protocol takes in rx_nohandler, and more is in `ethtool -S` and the queues' statistics \

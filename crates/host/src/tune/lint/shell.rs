@@ -2,70 +2,22 @@
 //!
 //! What is understood: quotes, comments, joined lines, operators, redirections, here-documents and
 //! here-strings, variables, and commands inside `$( )` and backticks, which become commands of their own.
-//! What is not understood is skipped and never refused. A NUL stands in a text for what nobody knows.
+//! Arithmetic is kept as it stands.
+//! What is not understood is skipped and never refused.
 //! Behaviour: POSIX.1-2017 chapter 2 (Shell Command Language), and bash(1).
 
-use super::print::unescaped;
-use super::variables::braced;
+use std::cell::Cell;
 
-/// Stands for a piece of text that is not known.
-pub(super) const UNKNOWN: char = '\0';
-/// How deep commands are followed into commands.
-pub(super) const DEEPEST: usize = 6;
+use super::command::{
+    Body, DEEPEST, Direction, Item, Part, Redirect, Simple, UNKNOWN, Word, is_setting, literal,
+};
+use super::print::unescaped;
+use super::variables::{braced, without_keywords};
 
 /// How many letters a command inside a word may have.
 const LONGEST_INNER: usize = 1 << 12;
-
-/// A piece of a word.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Part {
-    Text(String),
-    /// A variable, its default where `${x:-default}` gives one, and whether it stands in quotes.
-    Variable {
-        name: String,
-        default: Option<String>,
-        quoted: bool,
-    },
-}
-
-/// A word, in its pieces.
-pub(super) type Word = Vec<Part>;
-
-/// What a command reads from the script itself.
-#[derive(Debug, Clone)]
-pub(super) struct Body {
-    pub(super) line: usize,
-    pub(super) text: Word,
-}
-
-/// A redirection to or from a file.
-#[derive(Debug, Clone)]
-pub(super) struct Redirect {
-    pub(super) writes: bool,
-    pub(super) target: Word,
-}
-
-/// A command without operators.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Simple {
-    pub(super) line: usize,
-    pub(super) words: Vec<Word>,
-    pub(super) redirects: Vec<Redirect>,
-    pub(super) body: Option<Body>,
-    /// Whether the next one reads what this one prints.
-    pub(super) piped: bool,
-}
-
-/// One thing that the text says.
-#[derive(Debug, Clone)]
-pub(super) enum Item {
-    Command(Simple),
-    /// A line as sysctl.conf(5) has it.
-    Setting {
-        line: usize,
-        text: String,
-    },
-}
+/// How many letters of a text may be looked at for brackets that do not close; behind that none does.
+const ALL_IN_VAIN: usize = 4 << 20;
 
 /// A here-document that begins behind the end of this line.
 #[derive(Debug)]
@@ -77,50 +29,43 @@ struct Pending {
     is_quoted: bool,
 }
 
-/// Reads a script that begins on `line`, `depth` commands deep.
-pub(super) fn items(text: &str, line: usize, depth: usize) -> Vec<Item> {
+/// Reads a script that begins on `line`, `depth` commands deep; `in_vain` counts over all of a text.
+pub(super) fn items(text: &str, line: usize, depth: usize, in_vain: &Cell<usize>) -> Vec<Item> {
     if depth > DEEPEST {
         return Vec::new();
     }
-    Lexer::new(text, line, depth).run()
+    Lexer::new(text, line, depth, in_vain).run()
 }
 
-/// Whether a line sets something as sysctl.conf(5) has it: it is no command, because of its dots.
-pub(super) fn is_setting(line: &str) -> bool {
-    let line = line.trim_start();
-    let Some((key, _)) = line.strip_prefix('-').unwrap_or(line).split_once('=') else {
-        return false;
-    };
-    let key = key.trim();
-    let folder = key.split(['.', '/']).next().unwrap_or_default();
-    let is_name = |c: char| c.is_ascii_alphanumeric() || "._/-*:".contains(c);
-    let folders = ["net", "vm", "kernel", "fs", "dev", "user", "debug", "abi", "sunrpc", "crypto"];
-    folders.contains(&folder) && folder.len() < key.len() && key.chars().all(is_name)
-}
-
-struct Lexer {
+struct Lexer<'a> {
     text: Vec<char>,
     at: usize,
     line: usize,
     depth: usize,
+    /// Letters that were looked at for brackets that do not close.
+    in_vain: &'a Cell<usize>,
     items: Vec<Item>,
     /// Commands inside words; they follow the others.
     inner: Vec<Item>,
     current: Simple,
+    /// The number in front of a redirection.
+    descriptor: Option<char>,
     /// In the order of their commands.
     pending: Vec<Pending>,
 }
 
-impl Lexer {
-    fn new(text: &str, line: usize, depth: usize) -> Self {
+impl<'a> Lexer<'a> {
+    fn new(text: &str, line: usize, depth: usize, in_vain: &'a Cell<usize>) -> Self {
         Self {
             text: text.chars().collect(),
             at: 0,
             line,
             depth,
+            in_vain,
             items: Vec::new(),
             inner: Vec::new(),
             current: Simple::default(),
+            descriptor: None,
             pending: Vec::new(),
         }
     }
@@ -142,21 +87,19 @@ impl Lexer {
                 ' ' | '\t' | '\r' => self.skip(1),
                 '#' => self.skip_line(),
                 '\\' if self.peek(1) == Some('\n') => self.skip(2),
-                ';' | '(' | ')' => {
+                ';' => {
                     self.end(false);
+                    self.skip(1);
+                }
+                '(' => self.open(),
+                ')' => {
+                    self.end(false);
+                    self.begin();
+                    self.current.is_end = true;
                     self.skip(1);
                 }
                 '&' if self.peek(1) == Some('>') => self.skip(1),
-                '&' => {
-                    self.end(false);
-                    self.skip(1);
-                }
-                '|' => {
-                    let is_pipe = self.peek(1) != Some('|');
-                    self.end(is_pipe);
-                    let second = matches!(self.peek(1), Some('|' | '&'));
-                    self.skip(1 + usize::from(second));
-                }
+                '&' | '|' => self.joint(letter),
                 '<' | '>' => self.redirect(),
                 _ => self.command_word(),
             }
@@ -165,6 +108,41 @@ impl Lexer {
         self.bodies();
         self.items.append(&mut self.inner);
         self.items
+    }
+
+    /// An operator of `&` or `|`.
+    fn joint(&mut self, letter: char) {
+        let is_double = self.peek(1) == Some(letter);
+        self.end(letter == '|' && !is_double);
+        let is_long = is_double || (letter == '|' && self.peek(1) == Some('&'));
+        self.current.is_conditional = is_double;
+        self.skip(1 + usize::from(is_long));
+    }
+
+    /// `(`: a subshell, a function's brackets, an array, or `(( ))`.
+    fn open(&mut self) {
+        let words = without_keywords(&self.current.words);
+        let is_start = words.is_empty() || words.first().and_then(literal) == Some("for");
+        if is_start && self.peek(1) == Some('(') {
+            let (at, line) = (self.at, self.line);
+            let inner = self.enclosed('(', ')');
+            if inner.starts_with('(') && inner.ends_with(')') {
+                let words = ["let", &inner].map(|text| vec![Part::Text(text.to_owned())]);
+                let counted = Simple { line, words: words.into(), ..Simple::default() };
+                return self.items.push(Item::Command(counted));
+            }
+            (self.at, self.line) = (at, line);
+        }
+        if self.at > 0
+            && self.text[self.at - 1] == '='
+            && let Some(word) = self.current.words.last_mut()
+        {
+            text_of(word).push(UNKNOWN);
+        }
+        self.end(false);
+        let is_conditional = std::mem::take(&mut self.current).is_conditional;
+        self.items.push(Item::Open { is_conditional });
+        self.skip(1);
     }
 
     fn peek(&self, ahead: usize) -> Option<char> {
@@ -217,8 +195,10 @@ impl Lexer {
         let is_empty = command.words.is_empty() && command.redirects.is_empty();
         let has_body = command.body.is_some()
             || self.pending.last().is_some_and(|pending| pending.item == self.items.len());
-        if !is_empty || has_body {
+        if !is_empty || has_body || command.is_end {
             self.items.push(Item::Command(Simple { piped, ..command }));
+        } else {
+            self.current.is_conditional = command.is_conditional;
         }
     }
 
@@ -229,7 +209,6 @@ impl Lexer {
     }
 
     fn command_word(&mut self) {
-        self.begin();
         let start = self.at;
         let word = self.word();
         if self.at == start {
@@ -238,13 +217,21 @@ impl Lexer {
             return;
         }
         let is_number = self.text[start..self.at].iter().all(char::is_ascii_digit);
-        if !(is_number && matches!(self.peek(0), Some('<' | '>'))) {
-            self.current.words.push(word);
+        if is_number && matches!(self.peek(0), Some('<' | '>')) {
+            self.descriptor = self.text[start..self.at].last().copied();
+            return;
         }
+        if self.current.is_end {
+            // It ends the brackets, and this begins what follows.
+            self.end(false);
+        }
+        self.begin();
+        self.current.words.push(word);
     }
 
     fn redirect(&mut self) {
         self.begin();
+        let descriptor = self.descriptor.take();
         let ahead: String = (0..3).filter_map(|ahead| self.peek(ahead)).collect();
         if ahead.starts_with("<(") || ahead.starts_with(">(") {
             self.skip(1);
@@ -260,7 +247,11 @@ impl Lexer {
             self.skip(2);
             self.here_document();
         } else {
-            let writes = ahead.starts_with('>');
+            let direction = match (ahead.chars().next(), descriptor) {
+                (Some('<'), _) => Direction::Input,
+                (_, None | Some('1')) => Direction::Output,
+                _ => Direction::Aside,
+            };
             self.skip(1);
             if matches!(self.peek(0), Some('>' | '|')) {
                 self.skip(1);
@@ -269,8 +260,11 @@ impl Lexer {
             self.skip(is_descriptor.into());
             self.blanks();
             let target = self.word();
-            if !is_descriptor && !target.is_empty() {
-                self.current.redirects.push(Redirect { writes, target });
+            if is_descriptor {
+                let is_same = literal(&target) == Some("1");
+                self.current.is_diverted |= direction == Direction::Output && !is_same;
+            } else if !target.is_empty() {
+                self.current.redirects.push(Redirect { direction, target });
             }
         }
     }
@@ -291,6 +285,7 @@ impl Lexer {
         let text = |part: &Part| match part {
             Part::Text(text) => text.clone(),
             Part::Variable { name, .. } => format!("${name}"),
+            Part::Arithmetic(_) => String::new(),
         };
         let delimiter: String = word.iter().map(text).collect();
         let item = self.items.len();
@@ -318,7 +313,7 @@ impl Lexer {
             let text = if pending.is_quoted {
                 vec![Part::Text(text)]
             } else {
-                let mut body = Self::new(&text, line, self.depth);
+                let mut body = Self::new(&text, line, self.depth, self.in_vain);
                 let word = body.until(None);
                 self.inner.append(&mut body.inner);
                 word
@@ -403,7 +398,8 @@ impl Lexer {
         let (start, line) = (self.at, self.line);
         let mut depth = 0_usize;
         let mut quote = None;
-        while let Some(letter) = self.next().filter(|_| self.at - start < LONGEST_INNER) {
+        let longest = LONGEST_INNER.min(ALL_IN_VAIN.saturating_sub(self.in_vain.get()));
+        while let Some(letter) = self.next().filter(|_| self.at - start < longest) {
             match quote {
                 Some(mark) if letter == mark => quote = None,
                 Some('"') if letter == '\\' => self.skip(1),
@@ -418,6 +414,7 @@ impl Lexer {
                 return self.text[start + 1..self.at - 1].iter().collect();
             }
         }
+        self.in_vain.set(self.in_vain.get() + self.at - start);
         (self.at, self.line) = (start + 1, line);
         String::new()
     }
@@ -425,7 +422,19 @@ impl Lexer {
     /// Reads commands that stand inside a word.
     fn follow(&mut self, text: &str) {
         let first = self.line.saturating_sub(text.matches('\n').count());
-        self.inner.append(&mut items(text, first, self.depth + 1));
+        self.inner.push(Item::Inside);
+        self.inner.append(&mut items(text, first, self.depth + 1, self.in_vain));
+    }
+
+    /// Reads what stands in `$(( ))`, with the inner brackets.
+    fn arithmetic(&mut self, text: &str) -> Option<Part> {
+        let text = text.strip_prefix('(')?.strip_suffix(')')?;
+        let first = self.line.saturating_sub(text.matches('\n').count());
+        let depth = Some(self.depth + 1).filter(|depth| *depth <= DEEPEST)?;
+        let mut inside = Self::new(text, first, depth, self.in_vain);
+        let word = inside.until(None);
+        self.inner.append(&mut inside.inner);
+        Some(Part::Arithmetic(word))
     }
 
     /// Reads what begins with `$` or a backtick.
@@ -438,9 +447,10 @@ impl Lexer {
         match self.peek(0) {
             Some('(') => {
                 let inner = self.enclosed('(', ')');
-                if !inner.starts_with('(') {
-                    self.follow(&inner);
+                if let Some(part) = self.arithmetic(&inner) {
+                    return word.push(part);
                 }
+                self.follow(&inner);
                 text_of(word).push(UNKNOWN);
             }
             Some('{') => {

@@ -8,9 +8,18 @@
 //! words; tee ignored; sudo's redirection as good; a here-document's lines one too far; other statistics
 //! overlooked; printf's format used once; keywords as commands; `-` as a part of a name; commands inside
 //! words out of order.
+//!
+//! Of arithmetic: octal as decimal; a division by 0 as 0, and so an unknown variable; `let` and `++`
+//! overlooked; an array as its first word; operators of one level from right to left, and of two levels as
+//! one. Of groups: a refused write as the one that counts; each write dropped where the last one counts; the
+//! position on kernels that did not look at it; a choice, and what is behind `&&`, as certain; a pattern of
+//! a choice as the end of a subshell; errors, `>&2` and what goes to another file as printed; an unknown
+//! print before a write overlooked; pieces on another line. Of loops: a variable that changes in them;
+//! rounds told twice; rounds without end; 65 words; a list in braces as a word; `*` for slashes only; what one round made in
+//! the next.
 #![allow(clippy::unwrap_used, reason = "tests: what cannot go on, panics")]
 
-use std::fs;
+use std::{fs, io::Write};
 
 use proptest::{collection::vec, prelude::*, sample::select};
 
@@ -312,6 +321,179 @@ fn lab_the_kernel_takes_and_refuses_what_is_predicted() {
     assert!(tried.as_ref().unwrap() > &500, "{tried:?}");
 }
 
+/// What several writes to one open file do, the kernel does in a namespace of its own, and lint says so.
+#[test]
+fn lab_of_several_writes_the_one_that_is_told_counts() {
+    const NAME: &str = "lab_of_several_writes_the_one_that_is_told_counts";
+    if let Some(reason) = missing_privilege() {
+        return skip(NAME, &reason);
+    }
+    let tried = NetNs::create().unwrap().run(|| {
+        let mut tried = Vec::new();
+        for key in own_settings() {
+            let path = file(key);
+            let bounds = Bounds::of(key.name);
+            let is_taken = |number: &i128| (bounds.min..=bounds.max).contains(number);
+            let Ok(first) = fs::read_to_string(&path) else { continue };
+            let pairs = [[1, 0], [2, 3], [20_000, 20_001]];
+            let Some([one, two]) = pairs.iter().find(|pair| pair.iter().all(is_taken)) else {
+                continue;
+            };
+            let mut open = fs::OpenOptions::new().write(true).open(&path).unwrap();
+            // A refused one does not count; then two that are not.
+            if open.write(b"x\n").is_ok()
+                || open.write(format!("{one}\n").as_bytes()).is_err()
+                || open.write(format!("{two}\n").as_bytes()).is_err()
+            {
+                continue;
+            }
+            let now = numbers(&fs::read_to_string(&path).unwrap())[0];
+            fs::write(&path, &first).unwrap();
+            let script = format!("{{ echo x; echo {one}; echo {two}; }} > {path}");
+            let verdicts = lint(&script, &MACHINE);
+            let is_dropped =
+                |verdict: &Verdict| verdict.reasons.iter().any(|why| why.contains("dropped, and"));
+            let dropped: Vec<_> = verdicts.iter().map(is_dropped).collect();
+            assert_eq!(dropped, [false, false, now == *one], "{}: {now}", key.name);
+            let has_last = output::LAST_WRITE.contains(&key.name);
+            assert_eq!(now, if has_last { *two } else { *one }, "{}", key.name);
+            tried.push(has_last);
+        }
+        tried
+    });
+    let tried = tried.unwrap();
+    let last = tried.iter().filter(|has_last| **has_last).count();
+    assert!(last >= 10 && tried.len() - last >= 8, "{tried:?}");
+}
+
+#[test]
+fn of_a_file_that_is_opened_once_the_first_write_counts() {
+    let path = "/proc/sys/net/core/somaxconn";
+    let text = format!("{{\n echo 5000\n echo 6000\n}} > {path}");
+    let verdicts = lint(&text, &MACHINE);
+    assert_eq!(brief(&text), [(2, "fine"), (3, "no-effect")], "{verdicts:?}");
+    assert!(verdicts[1].reasons[0].contains("on line 2"), "{verdicts:?}");
+    assert!(verdicts[1].citation.unwrap().contains("sysctl_writes_strict"), "{verdicts:?}");
+    assert_eq!(verdicts[1].value.as_deref(), Some("6000"));
+    // Kernels that took each.
+    let old = Machine { kernel: (4, 4), ..MACHINE };
+    assert_eq!(lint(&text, &old)[1].verdict, Judgement::Fine);
+    let first_only = ["fine", "no-effect"];
+    for (script, expected) in [
+        ("( echo 5000; echo 6000 ) > F", &first_only[..]),
+        ("f() { echo 5000; echo 6000; } > F", &first_only),
+        ("for n in 5000 6000; do echo $n; done >> F", &first_only),
+        ("for n in 5000 5000; do echo 6000; done > F", &["fine"]),
+        ("{ ( echo 5000 ); { echo 6000; }; } > F", &first_only),
+        ("{ echo 5000 2>/dev/null && echo 6000; } > F", &first_only),
+        // What may not be written before it, or goes elsewhere.
+        ("if [ x ]; then echo 5000; else echo 6000; fi > F", &["fine", "fine"]),
+        ("case x in a) echo 5000;; b|c) echo 6000;; esac > F", &["fine", "fine"]),
+        ("{ true && echo 5000; echo 6000; } > F", &["fine", "fine"]),
+        ("{ [ -f y ] || echo 5000; echo 6000; } > F", &["fine", "fine"]),
+        ("{ echo 5000 > /dev/null; echo 6000; } > F", &["fine"]),
+        ("{ echo text >&2; echo 6000; } > F", &["fine"]),
+        ("{ echo 5000 | nproc; echo 6000; } > F", &["unknown"]),
+        ("{ a=b; [ -f y ]; echo 6000; } > F", &["fine"]),
+        ("{ echo 5000; echo 6000; } > F.x", &["unknown", "unknown"]),
+        // What is not known.
+        ("{ nproc; echo 6000; } > F", &["unknown"]),
+        ("{ echo $X; echo 6000; } > F", &["unknown", "unknown"]),
+        ("{ nproc; date; } > F", &["unknown"]),
+        ("{ echo 5000; echo 6000; } | tee F", &["unknown"]),
+        ("{ echo 5000; } | tee F", &["fine"]),
+        ("(echo 5000) | tee F", &["fine"]),
+        ("while true; do echo 5000; done > F", &["fine"]),
+        ("echo 5 2> F", &[]),
+    ] {
+        let script = script.replace('F', path);
+        let given: Vec<_> = brief(&script).into_iter().map(|(_, verdict)| verdict).collect();
+        assert_eq!(given, expected, "{script}");
+    }
+}
+
+#[test]
+fn loops_over_words_have_a_verdict_for_each() {
+    let targets = |text: &str| -> Vec<_> {
+        let told = |verdict: Verdict| match verdict.value {
+            Some(value) => format!("{}={value}", verdict.target),
+            None => verdict.target,
+        };
+        lint(text, &MACHINE).into_iter().map(told).collect()
+    };
+    let one = "net.core.rmem_max=5";
+    for (text, expected) in [
+        ("for k in r w; do sysctl net.core.${k}mem_max=5; done", &[one, "net.core.wmem_max=5"][..]),
+        ("for k in r w\ndo\nsysctl net.core.${k}mem_max=5\ndone", &[one, "net.core.wmem_max=5"]),
+        (
+            "L='r w'; for k in $L; do sysctl net.core.${k}mem_max=5; done",
+            &[one, "net.core.wmem_max=5"],
+        ),
+        (
+            "for k in r w; do p=core.${k}mem_max; sysctl net.$p=5; done",
+            &[one, "net.core.wmem_max=5"],
+        ),
+        (
+            "for v in 1 2; do sysctl net.core.rmem_max=$((v * 5)); done",
+            &[one, "net.core.rmem_max=10"],
+        ),
+        (
+            "for k in /proc/sys/net/core/[rw]mem_max; do echo 5 > $k; done",
+            &["net.core.[rw]mem_max=5"],
+        ),
+        (
+            "for k in /proc/sys/net/core/*mem_max; do echo 5 > $k; done",
+            &["net.core.rmem_max=5", "net.core.wmem_max=5", "net.core.optmem_max=5"],
+        ),
+        ("for i in 1 2; do sysctl net.core.rmem_max=5; done", &[one]),
+        // What is not known: what changes it, a list that is made, too many.
+        ("for k in r w; do k=x$k; sysctl net.core.${k}_max=5; done", &["net.core.*_max=5"]),
+        ("for k in $(ls); do sysctl net.core.$k=5; done", &["net.core.*=5"]),
+        ("for k in *; do sysctl net.core.$k=5; done", &["net.core.*=5"]),
+        ("for k in {a,b}; do sysctl net.core.$k=5; done", &["net.core.*=5"]),
+        ("for k; do sysctl net.core.$k=5; done", &["net.core.*=5"]),
+        ("for ((k=0; k<3; k++)); do sysctl net.core.$k=5; done", &["net.core.*=5"]),
+        ("for k in a b; do :; done; sysctl net.core.$k=5", &["net.core.*=5"]),
+        ("k=a; for k in a b; do :; done; sysctl net.core.$k=5", &["net.core.*=5"]),
+    ] {
+        let (mut given, mut expected) = (targets(text), expected.to_vec());
+        given.sort();
+        expected.sort_unstable();
+        assert_eq!(given, expected, "{text}");
+    }
+    let many = |words: usize| {
+        let words: String = (0..words).map(|word| format!(" {word}")).collect();
+        targets(&format!("for n in{words}; do sysctl net.core.rmem_max=$n; done")).len()
+    };
+    assert_eq!((many(64), many(65)), (64, 1));
+}
+
+#[test]
+fn arithmetic_of_what_is_known_is_known() {
+    for (text, value) in [
+        ("sysctl net.core.rmem_max=$((16*1024*1024))", Some("16777216")),
+        ("M=24; sysctl net.core.rmem_max=$(( M / 2 ))", Some("12")),
+        ("M=24; sysctl net.core.rmem_max=\"$(( $M << ${N:-1} ))\"", Some("48")),
+        ("A=3; B=$((A + 1)); sysctl net.core.rmem_max=$((B * $((B))))", Some("16")),
+        ("cat > /etc/sysctl.conf <<E\nnet.core.rmem_max = $((2+3))0\nE", Some("50")),
+        ("sysctl net.core.rmem_max=$((1/0))", None),
+        ("sysctl net.core.rmem_max=$((N + 1))", None),
+        ("sysctl net.core.rmem_max=$(($(nproc) + 1))", None),
+        ("sysctl net.core.rmem_max=$(($1 + 1))", None),
+        ("sysctl net.core.rmem_max=$(((1 + 1))", None),
+        ("M=1; M=2; sysctl net.core.rmem_max=$((M))", None),
+        ("M=1; let M=M+1; sysctl net.core.rmem_max=$M", None),
+        ("M=1; ((M *= 4)); sysctl net.core.rmem_max=$M", None),
+        ("M=1; : $((M += 4)); sysctl net.core.rmem_max=$M", None),
+        ("M=(1 2); sysctl net.core.rmem_max=$M", None),
+        ("M=1; if ((M > 0)); then sysctl net.core.rmem_max=$M; fi", Some("1")),
+    ] {
+        let verdict = only(text, &MACHINE);
+        assert_eq!(verdict.value.as_deref(), value, "{text}");
+        assert_eq!(verdict.verdict == Judgement::Unknown, value.is_none(), "{text}");
+    }
+}
+
 /// Words that scripts are made of, among them those that open what must be closed.
 fn pieces() -> impl Strategy<Value = String> {
     let words = vec![
@@ -371,6 +553,27 @@ fn pieces() -> impl Strategy<Value = String> {
         "watch",
         "sudo",
         "-p",
+        "for A in a b; do",
+        "in 1 2",
+        "done >",
+        "{",
+        "(",
+        "if",
+        "then",
+        "fi",
+        "case $A in",
+        "a)",
+        ";;",
+        "esac",
+        "while",
+        "$((",
+        "))",
+        "$A / 0",
+        "1 << 20",
+        "let A++",
+        "||",
+        "2>&1",
+        ">&2",
     ];
     vec(select(words), 0..40).prop_map(|words| words.join(" ").replace(" \n ", "\n"))
 }
@@ -381,11 +584,12 @@ fn is_sound(text: &str) {
     for verdict in &verdicts {
         assert!((1..=lines).contains(&verdict.line), "{verdict:?}\n{text:?}");
         assert!(!verdict.reasons.is_empty(), "{verdict:?}\n{text:?}");
-        assert!(!verdict.target.contains(shell::UNKNOWN), "{verdict:?}\n{text:?}");
+        assert!(!verdict.target.contains(command::UNKNOWN), "{verdict:?}\n{text:?}");
         let is_write = verdict.subject == Subject::Write;
         assert!(is_write || verdict.value.is_none(), "{verdict:?}\n{text:?}");
     }
     assert!(verdicts.is_sorted_by_key(|verdict| verdict.line), "{text:?}");
+    assert_eq!(verdicts, lint(text, &MACHINE), "{text:?}");
 }
 
 proptest! {
@@ -436,7 +640,53 @@ fn what_doubles_or_stays_open_ends() {
     assert!(lengths.iter().all(|length| *length <= 65 << 10), "{:?}", lengths.first());
     assert!(lengths.iter().sum::<usize>() <= 20 << 20);
     assert!(lengths.len() == 20_000 && lengths[0] > 60_000);
+    // Loops in loops, of which each goes through all of the next.
+    let loops: String = (0..20).map(|n| format!("for a{n} in 1 2 3 4 5 6 7 8; do ")).collect();
+    let text = format!("{loops}echo $a19 > /proc/sys/net/core/somaxconn{}", "; done".repeat(20));
+    let known = lint(&text, &MACHINE);
+    // Each word, and what is beyond the bound.
+    assert!((1..=9).contains(&known.len()), "{known:?}");
+    let long = format!("for a in {}; do echo {}; done", "x ".repeat(60), "y".repeat(1 << 20));
+    assert_eq!(lint(&long, &MACHINE), []);
+    for opener in ["{ ", "( ", "if ", "for a in b; do ", "case a in ", "(( ", "$((1+", "} ) done "]
+    {
+        lint(&opener.repeat(50_000), &MACHINE);
+    }
     let inner =
         format!("{}echo 1 > /proc/sys/net/core/rmem_max{}", "$(".repeat(40), ")".repeat(40));
     assert!(lint(&inner, &MACHINE).len() <= 1);
+}
+
+/// What this thread has used of a CPU, in hundredths of a second, whatever else runs (proc_pid_stat(5)).
+fn cpu_ticks() -> u64 {
+    let stat = fs::read_to_string("/proc/thread-self/stat").unwrap();
+    let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_ascii_whitespace().collect();
+    fields[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum()
+}
+
+/// The time grows as the text does, whatever stands often in one line.
+#[test]
+fn one_very_long_line_is_read_soon() {
+    for (start, piece) in [
+        ("cat ", "/proc/slabinfo "),
+        ("cat ", "/proc/net/snmp "),
+        ("cat ", "/sys/class/net/eth0/statistics/rx_dropped "),
+        ("cat ", "< /proc/slabinfo "),
+        ("sysctl -w ", "net.core.netdev_budget=600 "),
+        ("sysctl net.core.rmem_max ", "net.core.rmem_max "),
+        ("sysctl net.core.rmem_max = ", "1 "),
+        ("echo $((", "1+"),
+        ("echo ", "$((1+"),
+        ("echo ", "$(${"),
+        ("sh -c '", "$(("),
+        ("", "for a in 1 2; do "),
+        ("{ ", "echo 1; "),
+    ] {
+        let line = format!("{start}{}", piece.repeat((1 << 20) / piece.len()));
+        let begun = cpu_ticks();
+        lint(&line, &MACHINE);
+        // Two fifths of a second at most where this was written.
+        let ticks = cpu_ticks() - begun;
+        assert!(ticks < 200, "{start}{piece}: {ticks} hundredths of a second");
+    }
 }

@@ -2,11 +2,13 @@
 //!
 //! A variable is known that has one literal value in the whole script. One with two values has none here,
 //! because which one counts is decided when it runs; nor has one that is read, counted or added to.
+//! In the rounds of a loop over words its variable has one of them, and so has what is made from it.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use super::shell::{Item, Part, UNKNOWN, Word};
+use super::arithmetic;
+use super::command::{Item, Part, Simple, UNKNOWN, Word, assignment, is_name, literal};
 
 /// A value longer than this is not known: no setting comes near it.
 const LONGEST_VALUE: usize = 4096;
@@ -14,10 +16,17 @@ const LONGEST_VALUE: usize = 4096;
 const LONGEST_EXPANSION: usize = 64 << 10;
 const ALL_EXPANSIONS: usize = 16 << 20;
 
+/// [`UNKNOWN`] as a text.
+const NOT_KNOWN: &str = "\0";
+
 /// Each variable that is assigned, with its value where that is known.
 #[derive(Debug, Default)]
 pub(super) struct Variables {
     known: BTreeMap<String, Option<String>>,
+    /// How often each is assigned.
+    times: BTreeMap<String, usize>,
+    /// What loops give to variables while they run, the innermost last.
+    scopes: Vec<BTreeMap<String, Option<String>>>,
     /// What the variables of this command, and of all so far, have become in bytes.
     expanded: Cell<usize>,
     all_expanded: Cell<usize>,
@@ -29,11 +38,59 @@ impl Variables {
         let mut known = Self::default();
         for item in items {
             if let Item::Command(command) = item {
-                known.begin_command();
-                known.add(without_keywords(&command.words));
+                known.command(command);
             }
         }
         known
+    }
+
+    /// Adds what a command assigns.
+    pub(super) fn command(&mut self, command: &Simple) {
+        self.begin_command();
+        let words = without_keywords(&command.words);
+        self.add(words);
+        for word in words {
+            self.counted(word);
+        }
+    }
+
+    /// Begins a loop's round, in which a variable has a value of its own.
+    pub(super) fn begin_round(&mut self, name: &str, value: Option<String>) {
+        self.scopes.push(BTreeMap::from([(name.to_owned(), value)]));
+    }
+
+    /// Ends the round.
+    pub(super) fn end_round(&mut self) {
+        self.scopes.pop();
+    }
+
+    /// Whether a command assigns this variable.
+    pub(super) fn assigns(&self, name: &str) -> bool {
+        self.times.contains_key(name)
+    }
+
+    /// Takes an assignment in a loop: if it is the only one of its variable, it counts from here on.
+    pub(super) fn assign_in_round(&mut self, word: &Word) {
+        let Some((name, value, is_added)) = assignment(word) else { return };
+        if is_added || self.scopes.is_empty() || self.times.get(&name) != Some(&1) {
+            return;
+        }
+        let value = Some(self.whole(&value)).filter(|value| is_known(value));
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.insert(name, value);
+        }
+    }
+
+    /// What changes in the arithmetic of a word is not known.
+    fn counted(&mut self, word: &Word) {
+        for part in word {
+            if let Part::Arithmetic(inner) = part {
+                for name in arithmetic::changed(&plain(inner)) {
+                    self.assign(name, None);
+                }
+                self.counted(inner);
+            }
+        }
     }
 
     /// Begins to count what the variables of a command become.
@@ -48,7 +105,9 @@ impl Variables {
             "for" | "select" => {
                 let name = words.get(1).and_then(literal).unwrap_or_default();
                 let value = match words.get(3..) {
-                    Some([only]) => Some(self.whole(only)).filter(|text| !text.contains(' ')),
+                    Some([only]) => {
+                        Some(self.whole(only)).filter(|text| !text.contains([' ', '{']))
+                    }
                     _ => None,
                 };
                 self.assign(name, value);
@@ -56,6 +115,13 @@ impl Variables {
             "read" | "getopts" | "mapfile" | "readarray" => {
                 for name in words[1..].iter().filter_map(literal) {
                     self.assign(name, None);
+                }
+            }
+            "let" => {
+                for word in &words[1..] {
+                    for name in arithmetic::changed(&plain(word)) {
+                        self.assign(name, None);
+                    }
                 }
             }
             _ => {
@@ -74,7 +140,8 @@ impl Variables {
 
     /// Adds an assignment; a second one that differs makes the value unknown.
     fn assign(&mut self, name: &str, value: Option<String>) {
-        let value = value.filter(|value| !value.contains(UNKNOWN) && value.len() <= LONGEST_VALUE);
+        let value = value.filter(|value| is_known(value));
+        *self.times.entry(name.to_owned()).or_default() += 1;
         match self.known.get_mut(name) {
             Some(before) if *before != value => *before = None,
             Some(_) => {}
@@ -85,7 +152,8 @@ impl Variables {
     }
 
     fn value(&self, name: &str, default: Option<&String>) -> Option<String> {
-        let value = match self.known.get(name) {
+        let bound = self.scopes.iter().rev().find_map(|scope| scope.get(name));
+        let value = match bound.or_else(|| self.known.get(name)) {
             Some(value) => value.as_ref(),
             None => default,
         }?;
@@ -99,6 +167,13 @@ impl Variables {
         Some(value.clone())
     }
 
+    /// What arithmetic gives.
+    fn computed(&self, word: &Word) -> Option<String> {
+        let text = Some(self.whole(word)).filter(|text| !text.contains(UNKNOWN))?;
+        let value = arithmetic::value(&text, &|name| self.value(name, None))?;
+        Some(value.to_string())
+    }
+
     /// A word or a text that the shell does not divide.
     pub(super) fn whole(&self, word: &Word) -> String {
         let mut text = String::new();
@@ -106,6 +181,10 @@ impl Variables {
             match part {
                 Part::Text(piece) => text.push_str(piece),
                 Part::Variable { name, default, .. } => match self.value(name, default.as_ref()) {
+                    Some(value) => text.push_str(&value),
+                    None => text.push(UNKNOWN),
+                },
+                Part::Arithmetic(inner) => match self.computed(inner) {
                     Some(value) => text.push_str(&value),
                     None => text.push(UNKNOWN),
                 },
@@ -124,8 +203,11 @@ impl Variables {
                     match self.value(name, default.as_ref()) {
                         Some(value) if *quoted => fields.push(&value),
                         Some(value) => fields.split(&value),
-                        None => fields.push(UNKNOWN.encode_utf8(&mut [0; 4])),
+                        None => fields.push(NOT_KNOWN),
                     }
+                }
+                Part::Arithmetic(inner) => {
+                    fields.push(self.computed(inner).as_deref().unwrap_or(NOT_KNOWN));
                 }
             }
         }
@@ -133,12 +215,25 @@ impl Variables {
     }
 }
 
+fn is_known(value: &str) -> bool {
+    !value.contains(UNKNOWN) && value.len() <= LONGEST_VALUE
+}
+
+/// The text of an expression, its variables as names.
+fn plain(word: &Word) -> String {
+    let text = |part: &Part| match part {
+        Part::Text(text) => text.clone(),
+        Part::Variable { name, .. } => name.clone(),
+        Part::Arithmetic(_) => " ".to_owned(),
+    };
+    word.iter().map(text).collect()
+}
+
 /// What stands in `${ }`: a name, or a name with a literal default.
 pub(super) fn braced(inner: &str, quoted: bool) -> Option<Part> {
-    let is_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
-    let end = inner.find(|letter| !is_name(letter)).unwrap_or(inner.len());
+    let is_letter = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    let end = inner.find(|letter| !is_letter(letter)).unwrap_or(inner.len());
     let (name, rest) = inner.split_at(end);
-    let starts_right = name.starts_with(|letter: char| !letter.is_ascii_digit());
     let default = match rest {
         "" => None,
         _ => {
@@ -148,35 +243,7 @@ pub(super) fn braced(inner: &str, quoted: bool) -> Option<Part> {
         }
     };
     let default = default.map(str::to_owned);
-    starts_right.then(|| Part::Variable { name: name.to_owned(), default, quoted })
-}
-
-/// A word that assigns: its name, what it assigns, and whether that is added to what is there.
-pub(super) fn assignment(word: &Word) -> Option<(String, Word, bool)> {
-    let (Part::Text(text), rest) = word.split_first()? else { return None };
-    let (name, value) = text.split_once('=')?;
-    let (name, is_added) = match name.strip_suffix('+') {
-        Some(name) => (name, true),
-        None => (name, false),
-    };
-    let is_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
-    if name.is_empty()
-        || !name.chars().all(is_name)
-        || name.starts_with(|c: char| c.is_ascii_digit())
-    {
-        return None;
-    }
-    let mut value: Word = vec![Part::Text(value.to_owned())];
-    value.extend_from_slice(rest);
-    Some((name.to_owned(), value, is_added))
-}
-
-/// The text of a word that has no variable.
-pub(super) fn literal(word: &Word) -> Option<&str> {
-    match word.as_slice() {
-        [Part::Text(text)] => Some(text),
-        _ => None,
-    }
+    is_name(name).then(|| Part::Variable { name: name.to_owned(), default, quoted })
 }
 
 /// A command behind what only says when it runs.

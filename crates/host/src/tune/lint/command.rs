@@ -1,0 +1,125 @@
+//! What a script is made of: words in their pieces, redirections, commands, and lines of settings.
+
+/// Stands for a piece of text that is not known.
+pub(super) const UNKNOWN: char = '\0';
+/// How deep commands are followed into commands.
+pub(super) const DEEPEST: usize = 6;
+
+/// A piece of a word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Part {
+    Text(String),
+    /// A variable, its default where `${x:-default}` gives one, and whether it stands in quotes.
+    Variable {
+        name: String,
+        default: Option<String>,
+        quoted: bool,
+    },
+    /// What stands in `$(( ))`.
+    Arithmetic(Word),
+}
+
+/// A word, in its pieces.
+pub(super) type Word = Vec<Part>;
+
+/// What a command reads from the script itself.
+#[derive(Debug, Clone)]
+pub(super) struct Body {
+    pub(super) line: usize,
+    pub(super) text: Word,
+}
+
+/// What a redirection is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    Input,
+    /// What the command prints.
+    Output,
+    /// Another descriptor, as that of errors.
+    Aside,
+}
+
+/// A redirection to or from a file.
+#[derive(Debug, Clone)]
+pub(super) struct Redirect {
+    pub(super) direction: Direction,
+    pub(super) target: Word,
+}
+
+/// A command without operators.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Simple {
+    pub(super) line: usize,
+    pub(super) words: Vec<Word>,
+    pub(super) redirects: Vec<Redirect>,
+    pub(super) body: Option<Body>,
+    /// Whether the next one reads what this one prints.
+    pub(super) piped: bool,
+    /// Whether it ends a `( )`, and has what stands behind that.
+    pub(super) is_end: bool,
+    /// Whether it runs only if the one before it did, or did not.
+    pub(super) is_conditional: bool,
+    /// Whether it prints to another descriptor: `>&2`.
+    pub(super) is_diverted: bool,
+}
+
+/// One thing that the text says.
+#[derive(Debug, Clone)]
+pub(super) enum Item {
+    Command(Simple),
+    /// A line as sysctl.conf(5) has it.
+    Setting {
+        line: usize,
+        text: String,
+    },
+    /// `(`.
+    Open {
+        is_conditional: bool,
+    },
+    /// What follows stood in words before it: whatever is open is none of it.
+    Inside,
+}
+
+/// The text of a word that has no variable.
+pub(super) fn literal(word: &Word) -> Option<&str> {
+    match word.as_slice() {
+        [Part::Text(text)] => Some(text),
+        _ => None,
+    }
+}
+
+/// A word that assigns: its name, what it assigns, and whether that is added to what is there.
+pub(super) fn assignment(word: &Word) -> Option<(String, Word, bool)> {
+    let (Part::Text(text), rest) = word.split_first()? else { return None };
+    let (name, value) = text.split_once('=')?;
+    let (name, is_added) = match name.strip_suffix('+') {
+        Some(name) => (name, true),
+        None => (name, false),
+    };
+    if !is_name(name) {
+        return None;
+    }
+    let mut value: Word = vec![Part::Text(value.to_owned())];
+    value.extend_from_slice(rest);
+    Some((name.to_owned(), value, is_added))
+}
+
+/// Whether a variable may have this name.
+pub(super) fn is_name(text: &str) -> bool {
+    let is_letter = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    text.starts_with(|letter: char| is_letter(letter) && !letter.is_ascii_digit())
+        && text.chars().all(is_letter)
+}
+
+/// Whether a line sets something as sysctl.conf(5) has it: it is no command, because of its dots.
+pub(super) fn is_setting(line: &str) -> bool {
+    let line = line.trim_start();
+    let Some((key, _)) = line.strip_prefix('-').unwrap_or(line).split_once('=') else {
+        return false;
+    };
+    let key = key.trim();
+    let folder = key.split(['.', '/']).next().unwrap_or_default();
+    let is_name = |c: char| c.is_ascii_alphanumeric() || "._/-*:".contains(c);
+    let folders = ["net", "vm", "kernel", "fs", "dev", "user", "debug", "abi", "sunrpc", "crypto"];
+    folders.contains(&folder) && folder.len() < key.len() && key.chars().all(is_name)
+}
