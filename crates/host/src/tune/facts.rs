@@ -3,18 +3,12 @@
 //!
 //! Read by [`lint`](super::lint) and by whoever explains a setting, so that both say the same.
 //! Source: Documentation/networking/ip-sysctl.rst, Documentation/admin-guide/sysctl/net.rst,
-//! kernel/sysctl.c, net/ipv4/sysctl_net_ipv4.c, net/core/sysctl_net_core.c, kernel 6.18. The bounds of
-//! settings of a network namespace are tested against the kernel that runs, those of global ones on 7.3.
+//! kernel/sysctl.c, net/ipv4/sysctl_net_ipv4.c, net/core/sysctl_net_core.c, kernel 6.18.
 
-use std::fmt;
+mod bounds;
 
+pub use self::bounds::Bounds;
 use crate::sysctl::{Machine, Unit};
-
-/// Most memory of compiled BPF programs (`bpf_jit_limit_max`), at most: the addresses for modules. On x86-64
-/// they are what the kernel's image leaves of 2032 MiB: 1520 MiB, or 1008 where the image may be anywhere
-/// (`MODULES_VADDR` in arch/x86/include/asm/pgtable_64_types.h); elsewhere they are not known.
-const BPF_JIT_LIMIT_MAX: i128 =
-    if cfg!(target_arch = "x86_64") { 1520 << 20 } else { i64::MAX as i128 };
 
 /// What is known of one setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,116 +26,10 @@ pub struct Fact {
     pub less_is_less: bool,
 }
 
-/// Numbers that the kernel takes for a setting; others are refused with `EINVAL`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(clippy::exhaustive_structs, reason = "two ends")]
-pub struct Bounds {
-    /// The smallest.
-    pub min: i128,
-    /// The largest.
-    pub max: i128,
-    /// Whether of those between only powers of two are taken.
-    pub only_powers_of_two: bool,
-}
-
 impl Fact {
     /// What is known of a setting, by its name with dots.
     pub fn named(key: &str) -> Option<&'static Self> {
         FACTS.iter().find(|fact| fact.key == key)
-    }
-}
-
-impl Bounds {
-    /// The numbers that each element of a setting may have: those that are known, else those of an `int`.
-    pub fn of(key: &str) -> Self {
-        Self::known(key).unwrap_or_else(|| Self::between(i32::MIN.into(), i32::MAX.into()))
-    }
-
-    /// Does the kernel take that number?
-    pub fn contains(&self, number: i128) -> bool {
-        let is_power_of_two = || u128::try_from(number).is_ok_and(u128::is_power_of_two);
-        (self.min..=self.max).contains(&number) && (!self.only_powers_of_two || is_power_of_two())
-    }
-
-    const fn between(min: i128, max: i128) -> Self {
-        Self { min, max, only_powers_of_two: false }
-    }
-
-    /// The numbers that each element of a setting may have, where they are known.
-    ///
-    /// Bounds that depend on other settings are not among them: `ipfrag_high_thresh` may not be below
-    /// `ipfrag_low_thresh`.
-    pub fn known(key: &str) -> Option<Self> {
-        let of = |min, max| Some(Self::between(min, max));
-        let (int, byte) = (i128::from(i32::MAX), i128::from(u8::MAX));
-        match key.strip_prefix("net.").unwrap_or(key) {
-            "ipv4.tcp_mem"
-            | "ipv4.udp_mem"
-            | "ipv4.ipfrag_high_thresh"
-            | "ipv4.ipfrag_low_thresh"
-            | "ipv6.ip6frag_high_thresh"
-            | "ipv6.ip6frag_low_thresh" => of(0, u64::MAX.into()),
-            "core.bpf_jit_limit" => of(1, BPF_JIT_LIMIT_MAX),
-            // A mebibyte, in pages of 4 KiB.
-            "core.mem_pcpu_rsv" => of(256, int),
-            "core.dev_weight"
-            | "core.dev_weight_rx_bias"
-            | "core.dev_weight_tx_bias"
-            | "core.gro_normal_batch" => of(1, int),
-            "core.busy_poll" | "core.busy_read" | "core.skb_defer_max" => of(0, int),
-            "core.high_order_alloc_disable" => of(0, 1),
-            "core.max_skb_frags" => of(1, 17),
-            "core.rps_sock_flow_entries" => of(0, 1 << 29),
-            "core.flow_limit_table_len" => {
-                Some(Self { only_powers_of_two: true, ..Self::between(1, 1 << 30) })
-            }
-            "ipv4.fib_sync_mem" => of(64 << 10, 64 << 20),
-            "ipv4.neigh.default.gc_thresh1"
-            | "ipv4.neigh.default.gc_thresh2"
-            | "ipv4.neigh.default.gc_thresh3"
-            | "ipv4.neigh.default.unres_qlen_bytes"
-            | "ipv6.neigh.default.gc_thresh1"
-            | "ipv6.neigh.default.gc_thresh2"
-            | "ipv6.neigh.default.gc_thresh3"
-            | "ipv6.neigh.default.unres_qlen_bytes" => of(0, int),
-            // What fits into an int by the truesize of an Ethernet frame; other kernels' is another.
-            "ipv4.neigh.default.unres_qlen" | "ipv6.neigh.default.unres_qlen" => of(0, int / 2112),
-            "ipv4.tcp_notsent_lowat" => of(0, u32::MAX.into()),
-            "ipv4.tcp_rmem" | "ipv4.tcp_wmem" | "ipv4.udp_rmem_min" | "ipv4.udp_wmem_min" => {
-                of(1, int)
-            }
-            // SOCK_MIN_RCVBUF and SOCK_MIN_SNDBUF.
-            "core.rmem_default" | "core.rmem_max" => of(2304, int),
-            "core.wmem_default" | "core.wmem_max" => of(4608, int),
-            "core.optmem_max" | "core.somaxconn" | "ipv4.ipfrag_max_dist" => of(0, int),
-            "ipv4.tcp_limit_output_bytes"
-            | "ipv4.tcp_max_tw_buckets"
-            | "ipv4.tcp_max_syn_backlog"
-            | "unix.max_dgram_qlen" => of(i32::MIN.into(), int),
-            "ipv4.tcp_shrink_window" | "ipv4.tcp_autocorking" | "ipv4.tcp_backlog_ack_defer" => {
-                of(0, 1)
-            }
-            "ipv4.tcp_app_win" => of(0, 31),
-            "ipv4.tcp_adv_win_scale" => of(-31, 31),
-            "ipv4.tcp_min_tso_segs" => of(1, byte),
-            "ipv4.tcp_moderate_rcvbuf"
-            | "ipv4.tcp_window_scaling"
-            | "ipv4.tcp_mtu_probing"
-            | "ipv4.tcp_orphan_retries"
-            | "ipv4.tcp_syncookies"
-            | "ipv4.tcp_tso_win_divisor"
-            | "ipv4.tcp_timestamps"
-            | "ipv4.tcp_sack"
-            | "ipv4.tcp_fack" => of(0, byte),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Bounds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} to {}", self.min, self.max)?;
-        f.write_str(if self.only_powers_of_two { ", powers of two" } else { "" })
     }
 }
 

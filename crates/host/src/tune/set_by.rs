@@ -86,7 +86,7 @@ pub(super) fn is_read(folder: &Path, file: &Path) -> bool {
     };
     let place = FOLDERS.iter().position(|place| file.parent() == Some(&folder.join(place)));
     let is_hidden = |before: &&str| folder.join(before).join(name).symlink_metadata().is_ok();
-    place.is_some_and(|at| !FOLDERS[..at].iter().any(|before| is_hidden(&before)))
+    place.is_some_and(|at| !FOLDERS[..at].iter().any(is_hidden))
 }
 
 /// The lines that set a setting behind those of `file`, so that they win, with its name:
