@@ -1,8 +1,8 @@
 //! `netmem tune plan` beside real limits, in namespaces of their own: each leads to its proposal, and with
-//! the proposed value the limit is gone.
+//! that applied by `netmem tune apply` the limit is gone. Rolled back, all is as it was.
 //!
 //! No global setting is written: where one is proposed, the same room is given to one socket by
-//! `SO_RCVBUFFORCE`. Others may use the machine meanwhile, so global counters may move, and what is
+//! `SO_RCVBUFFORCE` (in the emulated machines of `cargo xtask vm` it is applied: `tune_machine`). Others may use the machine meanwhile, so global counters may move, and what is
 //! proposed for them is not judged here.
 #![allow(clippy::unwrap_used, reason = "tests: what cannot go on, panics")]
 
@@ -14,6 +14,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    path::PathBuf,
     process::{Child, Command, Output, Stdio},
     sync::{
         Arc,
@@ -112,6 +113,47 @@ fn setting(key: &str) -> String {
 
 fn set(key: &str, value: &str) {
     fs::write(format!("/proc/sys/{}", key.replace('.', "/")), value).unwrap();
+}
+
+/// A proposed value, applied by the command in the thread's namespace; rolled back with this value.
+struct Applied {
+    folder: PathBuf,
+    key: &'static str,
+    before: String,
+}
+
+impl Applied {
+    /// Of the plan only that change: others' are for what else the machine does.
+    fn of(made: &Value, key: &'static str) -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("netmem-plan-applied-{}-{number}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        fs::create_dir(&folder).unwrap();
+        let mut alone = made.clone();
+        alone["changes"] = vec![change(made, key).clone()].into();
+        fs::write(folder.join("plan.json"), alone.to_string()).unwrap();
+        let applied = Self { folder, key, before: setting(key) };
+        let plan = applied.folder.join("plan.json");
+        let output = applied.tune("apply", &[plan.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let (now, proposed) = (setting(key), change(made, key)["proposed"].as_str().unwrap());
+        assert!(now.split_whitespace().eq(proposed.split_whitespace()), "{now:?}");
+        applied
+    }
+
+    fn roll_back(self) {
+        let output = self.tune("rollback", &[]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert_eq!(setting(self.key), self.before);
+        fs::remove_dir_all(&self.folder).unwrap();
+    }
+
+    fn tune(&self, what: &str, words: &[&str]) -> Output {
+        let mut command = Command::new(netmem());
+        command.args(["tune", what]).args(words).arg("--state").arg(self.folder.join("state"));
+        command.stdin(Stdio::null()).output().unwrap()
+    }
 }
 
 /// Has failed with: proposals of `--goal` alone.
@@ -288,9 +330,11 @@ fn lab_a_full_optmem_gets_room() {
             let optmem = change(&made, "net.core.optmem_max");
             assert_eq!((&optmem["rule"], &optmem["reach"]), (&"R-ZC".into(), &"namespace".into()));
             assert_eq!(optmem["default"], "131072");
-            set("net.core.optmem_max", optmem["proposed"].as_str().unwrap());
+            let applied = Applied::of(&made, "net.core.optmem_max");
             let (_socket, refused) = send_without_copies(Ipv4Addr::new(192, 0, 2, 78), 40);
             assert_eq!(refused, 0, "{optmem}");
+            applied.roll_back();
+            assert_eq!(setting("net.core.optmem_max"), "20480");
         })
         .unwrap();
 }
@@ -510,9 +554,11 @@ fn lab_a_receiver_at_its_limit_gets_what_the_path_takes() {
     let changes = at_sender["changes"].to_string();
     assert!(!changes.contains("tcp_rmem"), "{changes}");
 
-    wire.server.run(|| set("net.ipv4.tcp_rmem", rmem["proposed"].as_str().unwrap())).unwrap();
+    let applied = wire.server.run(|| Applied::of(&made, "net.ipv4.tcp_rmem")).unwrap();
     let flow = Flow::start(&wire, 5002);
     thread::sleep(Duration::from_secs(1));
     let after = flow.bytes_in(time);
     assert!(after > before * 2, "{before} bytes before, {after} after");
+    drop(flow);
+    wire.server.run(|| applied.roll_back()).unwrap();
 }
