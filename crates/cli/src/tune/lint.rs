@@ -38,8 +38,13 @@ const LONGEST_BYTES: u64 = 4 << 20;
 /// When the file or the machine cannot be read, or the output takes no more.
 pub fn run(args: &TuneLintArgs, out: &mut dyn Write) -> Result<Outcome, Failure> {
     let source = args.file.display().to_string();
-    let refused = |what: String| Failure::usage(format!("lint {source}: {what}"));
-    let text = read(&args.file).map_err(|error| refused(cause(&error)))?;
+    let text = read(&args.file).map_err(|error| {
+        let what = format!("lint {source}: {}", cause(&error));
+        match error.kind() {
+            io::ErrorKind::PermissionDenied => Failure::missing(what),
+            _ => Failure::usage(what),
+        }
+    })?;
     let machine = Machine::read(&Root::live())
         .map_err(|why| Failure::missing(format!("lint {source}: {why}")))?;
     let report = Report::of(&source, &text, &machine);

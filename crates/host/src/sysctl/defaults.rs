@@ -10,6 +10,7 @@
 //! Source: `tcp_init_mem`, `tcp_init` in net/ipv4/tcp.c, `udp_init` in net/ipv4/udp.c, include/net/sock.h,
 //! kernel 6.18; 5.15 and later, with changes at the versions named.
 
+use rustix::time::{ClockId, clock_getres};
 use serde::Serialize;
 
 use super::Value;
@@ -30,6 +31,8 @@ pub struct Machine {
     pub kernel: (u32, u32),
     /// Buckets of the hash of TCP connections; `None` before 6.1, which does not tell.
     pub tcp_hash_buckets: Option<u64>,
+    /// Two ticks of the kernel's clock, in microseconds; `None` where it is not this machine's.
+    pub two_ticks_us: Option<u64>,
 }
 
 impl Machine {
@@ -49,6 +52,7 @@ impl Machine {
             page_bytes: page_size_bytes(root)?,
             kernel: read_with(&release, Self::parse_release)?,
             tcp_hash_buckets: buckets,
+            two_ticks_us: root.is_live().then(two_ticks_us),
         })
     }
 
@@ -130,6 +134,10 @@ pub(super) fn route_max_size(machine: &Machine) -> Option<Value> {
     number(if machine.since(6, 3) { i32::MAX.into() } else { 4096 })
 }
 
+pub(super) fn netdev_budget_usecs(machine: &Machine) -> Option<Value> {
+    number(machine.two_ticks_us?.try_into().ok()?)
+}
+
 pub(super) fn page(machine: &Machine) -> Option<Value> {
     number(machine.page_bytes.try_into().ok()?)
 }
@@ -148,6 +156,12 @@ fn limits(limit: u64) -> Option<Value> {
     Some(Value::Triple([min, limit, min.checked_mul(2)?]))
 }
 
+/// The coarse clock moves once a tick.
+fn two_ticks_us() -> u64 {
+    let tick = clock_getres(ClockId::MonotonicCoarse);
+    u64::try_from(tick.tv_nsec).unwrap_or(0) / 1000 * 2
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,6 +171,7 @@ mod tests {
         page_bytes: 4096,
         kernel: (6, 18),
         tcp_hash_buckets: Some(262_144),
+        two_ticks_us: Some(8000),
     };
 
     fn text(value: Option<Value>) -> String {

@@ -9,9 +9,9 @@
 use super::Arity::{Scalar, Text, Triple};
 use super::Unit::{Bool, Bytes, Choice, Count, Microseconds, Packets, Pages, Seconds};
 use super::defaults::{
-    half_of_tcp_hash, mem_pcpu_rsv, number, optmem_max, page, route_max_size, skb_defer_max,
-    socket_default, socket_max, tcp_limit_output_bytes, tcp_max_syn_backlog, tcp_mem, tcp_rmem,
-    tcp_wmem, udp_mem, unknown,
+    half_of_tcp_hash, mem_pcpu_rsv, netdev_budget_usecs, number, optmem_max, page, route_max_size,
+    skb_defer_max, socket_default, socket_max, tcp_limit_output_bytes, tcp_max_syn_backlog,
+    tcp_mem, tcp_rmem, tcp_wmem, udp_mem, unknown,
 };
 use super::{Key, Unit};
 use crate::proc::Scope::{Global, Namespace};
@@ -69,7 +69,7 @@ keys! {
         default (|_| number(300)) "300"
         "Most packets that a CPU takes in one round of polling all its devices."
     "net.core.netdev_budget_usecs" Scalar Microseconds, Global NET_SYSCTL
-        default (unknown) "two ticks of the kernel's clock: 8000 at 250 Hz, 2000 at 1000 Hz"
+        default (netdev_budget_usecs) "two ticks of the kernel's clock: 8000 at 250 Hz, 2000 at 1000 Hz"
         "Most time of one round of polling; it ends the round whatever is left of netdev_budget."
     "net.core.dev_weight" Scalar Packets, Global NET_SYSCTL
         default (|_| number(64)) "64"
@@ -359,6 +359,7 @@ mod tests {
             page_bytes: 4096,
             kernel: (6, 18),
             tcp_hash_buckets: Some(1 << 16),
+            two_ticks_us: Some(8000),
         };
         let computed = KEYS.iter().filter_map(|key| Some((key, key.default(&machine)?)));
         let computed: Vec<_> = computed.collect();

@@ -128,6 +128,7 @@ pub const FACTS: &[Fact] = &[
         key: "net.core.netdev_budget_usecs",
         mistakes: &[
             "It and netdev_budget end a round, whichever comes first. Raise both or neither.",
+            "Since 6.14 less than two ticks of the kernel's clock is refused.",
         ],
         ..LIMIT
     },
@@ -462,6 +463,7 @@ mod tests {
             page_bytes: 4096,
             kernel: (6, 18),
             tcp_hash_buckets: None,
+            two_ticks_us: None,
         };
         assert_eq!(spelled(&[8_388_608], Unit::Pages, &machine), "8388608 pages (32 GiB)");
         assert_eq!(spelled(&[1, 2048], Unit::Bytes, &machine), "1 2048 bytes (1 B, 2 KiB)");

@@ -107,6 +107,7 @@ mod tests {
             page_bytes: 4096,
             kernel: (6, 18),
             tcp_hash_buckets: None,
+            two_ticks_us: None,
         };
         let gib = 1 << 30;
         let memory =

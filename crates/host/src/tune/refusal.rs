@@ -215,6 +215,7 @@ mod tests {
         page_bytes: 4096,
         kernel: (6, 18),
         tcp_hash_buckets: Some(262_144),
+        two_ticks_us: Some(8000),
     };
 
     fn of(key: &str, current: &str, proposed: &str) -> Option<String> {
@@ -241,7 +242,8 @@ mod tests {
             ("net.core.flow_limit_table_len", "9000", "powers of two"),
             ("net.core.rmem_max", "212992", "lower than 4194304, the kernel's default"),
             ("net.ipv4.tcp_rmem", "8192 87380 16777216", "lower than 4096 131072 33554432"),
-            ("net.core.netdev_budget_usecs", "2000", "the current value"),
+            ("net.core.netdev_budget_usecs", "2000", "lower than 8000, the kernel's default"),
+            ("net.core.bpf_jit_limit", "2000", "the current value"),
             ("net.ipv4.udp_wmem_min", "8192", "no effect"),
             ("net.ipv4.tcp_adv_win_scale", "2", "no effect"),
             ("net.ipv4.tcp_sack", "0", "0 turns it off: several losses"),

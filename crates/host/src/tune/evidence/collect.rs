@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rustix::time::{ClockId, clock_getres};
-
 use super::cpu::{self, AllCpus};
 use super::watch::{Seen, Watch};
 use super::xdp::{self, XdpSeen};
@@ -140,10 +138,7 @@ fn idle(root: &Root) -> Reading<Evidence> {
         hugetlb_bytes: meminfo.hugetlb_bytes.unwrap_or(0),
     };
     let mut evidence = Evidence::idle(Machine::read(root)?, memory);
-    // The coarse clock moves once a tick.
-    let tick = clock_getres(ClockId::MonotonicCoarse);
-    let tick_us = u64::try_from(tick.tv_nsec).unwrap_or(0) / 1000;
-    evidence.two_ticks_us = tick_us * 2;
+    evidence.two_ticks_us = evidence.machine.two_ticks_us.unwrap_or(evidence.two_ticks_us);
     Ok(evidence)
 }
 

@@ -37,6 +37,7 @@ const MACHINE: Machine = Machine {
     page_bytes: 4096,
     kernel: (6, 18),
     tcp_hash_buckets: Some(262_144),
+    two_ticks_us: Some(8000),
 };
 
 const ARTICLE: &str = include_str!("../../../tests/fixtures/tune/article.sh");

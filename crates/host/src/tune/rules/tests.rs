@@ -25,6 +25,7 @@ fn idle(gib: u64) -> Evidence {
         page_bytes: 4096,
         kernel: (6, 18),
         tcp_hash_buckets: Some(1 << 16),
+        two_ticks_us: Some(8000),
     };
     let memory =
         MachineMemory { total_bytes: gib * GIB, available_bytes: gib * GIB / 2, hugetlb_bytes: 0 };
