@@ -125,10 +125,10 @@ pub(super) static ENTRIES: &[Entry] = &[
             no_autobind, sysctl_wmem_offset, sysctl_rmem_offset, sk_type, SOCK_STREAM, SOCK_DGRAM, \
             struct sock, TCP, UDP, RAW",
         what: "The table of a protocol: its counter of memory, its pressure flag, its limits \
-            (sysctl_mem) and its functions. tcp_prot as printed in the article lacks \
-            memory_allocated, per_cpu_fw_alloc, sockets_allocated and sysctl_mem, without which \
-            nothing is accounted. /proc/net/protocols shows them in rows; those of TCP, TCPv6 and \
-            MPTCP repeat one counter and must not be summed.",
+            (sysctl_mem) and its functions. Without memory_allocated, per_cpu_fw_alloc, \
+            sockets_allocated and sysctl_mem, which shortened listings leave out, nothing is \
+            accounted. /proc/net/protocols shows them in rows; those of TCP, TCPv6 and MPTCP \
+            repeat one counter and must not be summed.",
         kernel: "include/net/sock.h, net/ipv4/tcp_ipv4.c, net/core/sock.c",
         api: &[],
         commands: "netmem top",

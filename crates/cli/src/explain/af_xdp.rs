@@ -49,7 +49,7 @@ pub(super) static ENTRIES: &[Entry] = &[
             divided into chunks of 2048 or 4096 bytes, pinned and mapped for DMA once when it is \
             registered. A chunk is at most a small page, also on huge pages, so longer packets \
             take several. Since 5.10 its fill and completion rings belong to a pool per interface \
-            and queue (xsk_buff_pool), not to xdp_umem as the article has it.",
+            and queue (xsk_buff_pool), and not to xdp_umem any more.",
         kernel: "net/xdp/xdp_umem.c, net/xdp/xsk_buff_pool.c, include/net/xdp_sock.h",
         api: api![netmem::mem::Region, netmem::mem::Pool, netmem::mem::PoolConfig],
         commands: "netmem list, netmem maps",
@@ -181,8 +181,8 @@ pub(super) static ENTRIES: &[Entry] = &[
             XDP_FLAGS_SKB_MODE, XDP_FLAGS_DRV_MODE, 回退, 通用模式",
         what: "Native (XDP_DRV) runs the program in the driver, before a sk_buff exists; generic \
             (XDP_SKB) runs it later, on a sk_buff, and works with every interface. Both copy \
-            packets for AF_XDP unless zero copy was bound, and generic mode is much slower. The \
-            article has them the wrong way round: DRV is native and SKB is generic.",
+            packets for AF_XDP unless zero copy was bound, and generic mode is much slower. They \
+            are easily taken the wrong way round: DRV is native and SKB is generic.",
         kernel: "net/core/dev.c, include/uapi/linux/if_link.h",
         api: api![netmem::xdp::XdpMode],
         commands: "netmem list, netmem doctor",
@@ -211,7 +211,7 @@ pub(super) static ENTRIES: &[Entry] = &[
             rx_dropped, rx_invalid_descs, tx_invalid_descs, and since 5.9 rx_ring_full, \
             rx_fill_ring_empty_descs and tx_ring_empty_descs. Other processes see them by the \
             socket diagnosis of kernels with CONFIG_XDP_SOCKETS_DIAG. Transmitted minus completed \
-            is what is in flight, not what was lost as the article has it.",
+            is what is in flight, not what was lost.",
         kernel: "net/xdp/xsk.c, net/xdp/xsk_diag.c",
         api: api![netmem::xdp::Statistics, netmem_host::netlink::SocketStatistics],
         commands: "netmem list, netmem respond",

@@ -1,4 +1,4 @@
-//! Words of the kernel's code itself that the articles' listings use everywhere.
+//! Words of the kernel's code itself that listings use everywhere.
 
 use super::{Entry, api};
 
@@ -43,8 +43,7 @@ pub(super) static ENTRIES: &[Entry] = &[
         what: "What the kernel's C writes everywhere: likely and unlikely tell the compiler which \
             branch is usual, __init marks code that is freed after boot, ERR_PTR carries an error \
             number in a pointer. BUG_ON stops the kernel and is refused in new code. Errors leave \
-            a function by goto through labels that undo what was done, in reverse; the article's \
-            error paths leave some out.",
+            a function by goto through labels that undo what was done, in reverse.",
         kernel: "include/linux/compiler.h, include/linux/err.h, \
             Documentation/process/coding-style.rst",
         api: &[],

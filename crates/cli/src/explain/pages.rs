@@ -36,10 +36,10 @@ pub(super) static ENTRIES: &[Entry] = &[
     Entry {
         word: "sk_page_frag_refill",
         aliases: "skb_page_frag_refill, pfrag, sk_page_frag, 重新填充页面分片, sk_allocation, 套接字页面分片",
-        what: "Gets page memory for what a socket sends: each task or socket has a block of 32 KiB \
-            that copied data is appended to. When no page can be had the protocol enters memory \
-            pressure and the socket's send buffer is made smaller. It is the buffer for copied \
-            data, and not for zero-copy sends as the article has it.",
+        what: "Gets page memory for what a socket sends: each task or socket has a block of 32 \
+            KiB that copied data is appended to. When no page can be had the protocol enters \
+            memory pressure and the socket's send buffer is made smaller. It is the buffer for \
+            copied data, and not for zero-copy sends.",
         kernel: "net/core/sock.c",
         api: &[],
         commands: "netmem top",
@@ -87,7 +87,7 @@ pub(super) static ENTRIES: &[Entry] = &[
         what: "A ring of pointers with one lock for producers and one for consumers, where an \
             empty place holds NULL. A page pool has one (1024 entries by default) for pages that \
             come back from other CPUs; when it is full the page is freed. The poll takes many at \
-            once, and not one per page as in the article.",
+            once.",
         kernel: "include/linux/ptr_ring.h",
         api: api![netmem::mem::Pool],
         commands: "",
@@ -148,7 +148,7 @@ pub(super) static ENTRIES: &[Entry] = &[
             debug_dma_free_coherent, 分配DMA一致性内存",
         what: "Memory that CPU and device may both use at any time without syncs, as descriptor \
             rings do; barriers still order what is written. It is allocated by dma_alloc_coherent \
-            and lives as long as the ring. DMA_ATTR_NON_CONSISTENT, which the article passes, was \
+            and lives as long as the ring. DMA_ATTR_NON_CONSISTENT, which old drivers pass, was \
             removed in 5.10.",
         kernel: "kernel/dma/mapping.c, Documentation/core-api/dma-api-howto.rst",
         api: &[],
@@ -207,8 +207,8 @@ pub(super) static ENTRIES: &[Entry] = &[
         what: "The ring in coherent memory that driver and device share: the driver fills from \
             next_to_use and tells the device by a doorbell, and cleans what the device has done \
             from next_to_clean. An array beside it remembers the packet and DMA address of each \
-            descriptor. The article's functions are a sketch: each driver has its own, and its \
-            error paths must free what was set up.",
+            descriptor. Each driver has functions of its own, and their error paths free what was \
+            set up.",
         kernel: "drivers/net/ethernet/intel/e1000e/netdev.c, net/ethtool/rings.c",
         api: api![netmem::link::DriverRings, netmem_host::netlink::DeviceRings],
         commands: "netmem doctor",

@@ -29,10 +29,9 @@ pub(super) static ENTRIES: &[Entry] = &[
             alloc_skb_fclone, SLAB_HWCACHE_ALIGN, SLAB_PANIC, skb_ext, 头部缓存",
         what: "The slab caches of packets: headers (skbuff_head_cache), pairs of a header and its \
             clone for TCP's sends (skbuff_fclone_cache), extensions (skbuff_ext_cache), and since \
-            6.3 small data heads (skbuff_small_head). The article calls the third one the cache of \
-            the shared info, which is no cache: skb_shared_info lies at the end of each data \
-            buffer. Caches of one size may be merged, and then miss in /proc/slabinfo under their \
-            own name.",
+            6.3 small data heads (skbuff_small_head). The third one is not of the shared info, as \
+            is often said: skb_shared_info lies at the end of each data buffer. Caches of one \
+            size may be merged, and then miss in /proc/slabinfo under their own name.",
         kernel: "net/core/skbuff.c, include/net/hotdata.h",
         api: api![netmem::mem::Pool],
         commands: "netmem top",
@@ -96,8 +95,8 @@ pub(super) static ENTRIES: &[Entry] = &[
         what: "How a driver gets a packet to receive into: small buffers up to about 1 KiB and \
             those larger than a page come from slabs, those between from page fragments of the \
             CPU. In the poll of a NAPI instance napi_alloc_skb does the same from the instance's \
-            per-CPU cache without disabling interrupts. The article has the condition the other \
-            way round, and uses the header before it is allocated.",
+            per-CPU cache without disabling interrupts. Descriptions often have the condition the \
+            other way round.",
         kernel: "net/core/skbuff.c",
         api: api![netmem::mem::PoolHandle],
         commands: "",
@@ -151,9 +150,9 @@ pub(super) static ENTRIES: &[Entry] = &[
         aliases: "skb_recycle, __skb_recycle, pp_recycle, skb_pp_recycle, skb_zcopy_clear, \
             recycle, 回收到内存池, 回收到per-CPU缓存, 回收, 将sk_buff回收到内存池中",
         what: "Using the memory of a packet again without the page allocator. skb_recycle, which \
-            the article shows, was removed in kernel 3.7; today the flag pp_recycle sends the \
-            pages of a packet back to their page pool when the last reference goes. The header \
-            goes to the CPU's NAPI cache.",
+            old texts show, was removed in kernel 3.7; today the flag pp_recycle sends the pages \
+            of a packet back to their page pool when the last reference goes. The header goes to \
+            the CPU's NAPI cache.",
         kernel: "net/core/skbuff.c, net/core/page_pool.c",
         api: api![netmem::device::Verdict],
         commands: "",
@@ -198,10 +197,9 @@ pub(super) static ENTRIES: &[Entry] = &[
             DEFINE_PER_CPU, this_cpu_ptr, per_cpu_ptr, __percpu, percpu, skb_defer_max, 本地缓存, \
             sk_buff计数",
         what: "A per-CPU stack of free packet headers for the softirq (64 entries in 6.18), \
-            refilled from the slab in bulk and half emptied in bulk when full; beside it the CPU's \
-            page fragments. napi_consume_skb frees into it when it is called from a poll, and as \
-            consume_skb otherwise (budget 0). It caches headers, not data: the article stores a \
-            data pointer and takes it out as a header.",
+            refilled from the slab in bulk and half emptied in bulk when full; beside it the \
+            CPU's page fragments. napi_consume_skb frees into it when it is called from a poll, \
+            and as consume_skb otherwise (budget 0). It caches headers, not data.",
         kernel: "net/core/skbuff.c",
         api: api![netmem::mem::PoolHandle],
         commands: "",

@@ -9,9 +9,9 @@ pub(super) static ENTRIES: &[Entry] = &[
             sock_prot_inuse_get, sockets, alloc, mem, 内存使用统计, 网络内存统计, 网络内存统计和监控, sockstat6, \
             seq_file, seq_printf, 网络内存使用统计",
         what: "Sockets and protocol memory in a few lines: inuse, tw and FRAG are of this network \
-            namespace, orphan, alloc and mem of the whole machine. mem is in pages and FRAG memory \
-            in bytes; since 6.0 mem lags by up to mem_pcpu_rsv pages a CPU. alloc counts all \
-            allocated TCP sockets, and is not inuse as the article prints it.",
+            namespace, orphan, alloc and mem of the whole machine. mem is in pages and FRAG \
+            memory in bytes; since 6.0 mem lags by up to mem_pcpu_rsv pages a CPU. alloc counts \
+            all allocated TCP sockets, and is not the same as inuse.",
         kernel: "net/ipv4/proc.c",
         api: api![netmem_host::source::Root],
         commands: "netmem top",
@@ -28,8 +28,7 @@ pub(super) static ENTRIES: &[Entry] = &[
         aliases: "FRAG, frag_mem_limit, ipv4.frags, ipfrag_high_thresh, 分片重组",
         what: "Packets that came in pieces wait for the rest in queues of the network namespace, \
             up to ipfrag_high_thresh bytes. FRAG in sockstat has the number of queues and their \
-            memory; in the article's listing both fields are the wrong ones. When the limit is \
-            reached new pieces are dropped.",
+            memory in bytes. When the limit is reached new pieces are dropped.",
         kernel: "net/ipv4/ip_fragment.c, net/ipv4/inet_fragment.c",
         api: &[],
         commands: "netmem top",
@@ -84,7 +83,7 @@ pub(super) static ENTRIES: &[Entry] = &[
         what: "Settings of the kernel as files below /proc/sys, a name's dots being slashes. Some \
             belong to the network namespace, some to the machine, and in a namespace the latter \
             are absent or read-only. A scalar given three numbers takes the first and says \
-            nothing, and limits such as tcp_mem are in pages: the article's script has both \
+            nothing, and limits such as tcp_mem are in pages: scripts that are copied have both \
             mistakes.",
         kernel: "kernel/sysctl.c, net/core/sysctl_net_core.c, \
             Documentation/admin-guide/sysctl/net.rst",

@@ -11,9 +11,9 @@ pub(super) static ENTRIES: &[Entry] = &[
             inc_syscr, fsnotify_access",
         what: "sendfile(2) sends a file's pages from the page cache without a copy to user space, \
             at most 0x7ffff000 bytes a call, and returns what was sent. Any output works: through \
-            a pipe of the task's own (do_splice_direct) unless it is a pipe itself; the article \
-            has EINVAL for all but pipes. The pages are not a snapshot: a later write to the file \
-            may change what is still to be sent.",
+            a pipe of the task's own (do_splice_direct) unless it is a pipe itself; that all but \
+            pipes are refused is a mistake. The pages are not a snapshot: a later write to the \
+            file may change what is still to be sent.",
         kernel: "fs/read_write.c, fs/splice.c",
         api: &[],
         commands: "",
@@ -28,10 +28,10 @@ pub(super) static ENTRIES: &[Entry] = &[
             pipe_inode_info, get_pipe_info, nosteal_pipe_buf_ops, tee, MSG_MORE, sock_from_file, \
             ENOTSOCK, sock_update_sent_stats, spd_release, nr_pages_max",
         what: "splice(2) moves references to pages between a pipe and a file or socket instead of \
-            copying bytes; a pipe has 16 such buffers by default. Since 6.5 splice_to_socket hands \
-            up to 16 pages at a time to sendmsg with MSG_SPLICE_PAGES, and sendpage is gone. \
-            splice_file_to_socket, sock_splice_actor and splice_sock_release of the article never \
-            existed.",
+            copying bytes; a pipe has 16 such buffers by default. Since 6.5 splice_to_socket \
+            hands up to 16 pages at a time to sendmsg with MSG_SPLICE_PAGES, and sendpage is \
+            gone. splice_file_to_socket, sock_splice_actor and splice_sock_release, which some \
+            texts name, never existed.",
         kernel: "fs/splice.c, net/socket.c",
         api: &[],
         commands: "",
@@ -63,7 +63,7 @@ pub(super) static ENTRIES: &[Entry] = &[
             sock_def_readable, sk_data_ready, ts_status, 检查环形缓冲区空间, orig_dev, header_ops",
         what: "Puts a packet into the ring of a packet socket: runs the filter, copies up to \
             snaplen bytes (skb_copy_bits) and then hands the block over by its status. It saves \
-            system calls and the copy to user space, but it is a copy: the article calls it \
+            system calls and the copy to user space, but it is a copy, though often called \
             zero-copy. Who reads may touch a block only after TP_STATUS_USER, and \
             PACKET_STATISTICS is cleared when it is read.",
         kernel: "net/packet/af_packet.c",
@@ -97,8 +97,8 @@ pub(super) static ENTRIES: &[Entry] = &[
             recvmsg, 零拷贝完成CMSG, 错误队列完成通知, origin",
         what: "A second queue of a socket that recvmsg(2) reads with MSG_ERRQUEUE: ICMP errors, \
             timestamps and zero-copy notifications, each as a sock_extended_err in a control \
-            message. It never blocks: wait for POLLERR. IP_RECVERR is for ICMP errors and not \
-            needed for zero-copy notifications, as the article has it.",
+            message. It never blocks: wait for POLLERR. IP_RECVERR is for ICMP errors, and not \
+            needed for zero-copy notifications.",
         kernel: "net/core/skbuff.c, net/ipv4/ip_sockglue.c, include/uapi/linux/errqueue.h",
         api: &[],
         commands: "netmem doctor",
@@ -112,10 +112,10 @@ pub(super) static ENTRIES: &[Entry] = &[
             tls_prots, tx_conf, sw_proto, AES, GCM, AES/GCM, NIC TLS引擎, 内核TLS, 内核TLS与硬件卸载, TLS记录层, \
             记录层分片与加密, tls-hw-tx-offload, tls-hw-rx-offload, crypto, 传输卸载, IV",
         what: "TLS records made and read in the kernel: the program does the handshake, attaches \
-            the ULP \"tls\" by TCP_ULP (a step that the article leaves out) and then gives the \
-            keys by TLS_TX and TLS_RX. In software the data is encrypted into new pages, so only a \
-            device that offers tls-hw-tx-offload sends without touching it. sendfile and splice \
-            work over it.",
+            the ULP \"tls\" by TCP_ULP (a step that is often left out) and then gives the keys by \
+            TLS_TX and TLS_RX. In software the data is encrypted into new pages, so only a device \
+            that offers tls-hw-tx-offload sends without touching it. sendfile and splice work \
+            over it.",
         kernel: "net/tls/tls_main.c, net/tls/tls_sw.c, Documentation/networking/tls.rst",
         api: &[],
         commands: "netmem doctor",
