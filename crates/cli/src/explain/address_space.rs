@@ -42,8 +42,7 @@ pub(super) static ENTRIES: &[Entry] = &[
         what: "The parts of a program that its file describes: code (r-x), read-only data (r--), \
             data (rw-, private copies of file pages), and BSS (rw-, zero at start and not in the \
             file). Code and read-only data are shared through the page cache by all processes of \
-            one file. In the first article's listing the lines called Data and BSS are read-only \
-            data and data; the BSS is the nameless mapping behind them.",
+            one file. In /proc/PID/maps the BSS is the nameless mapping behind the file's.",
         kernel: "fs/binfmt_elf.c",
         api: &[],
         commands: "netmem maps",

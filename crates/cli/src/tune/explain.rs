@@ -157,11 +157,8 @@ fn find(asked: &str) -> Result<&'static Key, Failure> {
     if let Some((_, why)) = NO_SETTINGS.iter().find(|(gone, _)| *gone == name) {
         return Err(Failure::usage(format!("explain {asked}: {why}")));
     }
-    let last = name.rsplit('.').next().unwrap_or_default();
-    let likeness = |key: &Key| {
-        let own = key.name.rsplit('.').next().unwrap_or_default();
-        strsim::jaro_winkler(last, own)
-    };
+    let asked_last = name.rsplit('.').next().unwrap_or_default();
+    let likeness = |key: &Key| strsim::jaro_winkler(asked_last, last(key));
     let mut near: Vec<_> = KEYS.iter().map(|key| (likeness(key), key.name)).collect();
     near.sort_by(|a, b| b.0.total_cmp(&a.0));
     let near: Vec<_> = near.into_iter().take(NEAREST).map(|(_, name)| name).collect();
@@ -169,9 +166,17 @@ fn find(asked: &str) -> Result<&'static Key, Failure> {
         .with_hint(format!("near: {}; `netmem explain WORD` has other words", near.join(", "))))
 }
 
+/// The name without its folders.
+fn last(key: &Key) -> &str {
+    key.name.rsplit('.').next().unwrap_or_default()
+}
+
 fn print(out: &mut dyn Write, explained: &Explained) -> io::Result<()> {
     let key = explained.setting;
     row(out, "setting", key.name)?;
+    for alike in KEYS.iter().filter(|other| other.name != key.name && last(other) == last(key)) {
+        row(out, "", format!("another one is {}", alike.name))?;
+    }
     print_text(out, "what", explained.what)?;
     let form = match key.unit {
         Unit::Text => "text".to_owned(),

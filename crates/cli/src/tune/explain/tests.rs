@@ -14,12 +14,13 @@ fn printed(name: &str) -> String {
 #[test]
 fn every_setting_is_explained_under_each_of_its_names() {
     for key in KEYS {
-        let last = key.name.rsplit('.').next().unwrap();
-        for name in
-            [key.name, last, &key.name.replace('.', "/"), &format!("/proc/sys/{}", key.name)]
-        {
+        for name in [key.name, &key.name.replace('.', "/"), &format!("/proc/sys/{}", key.name)] {
             assert_eq!(find(name).unwrap().name, key.name, "{name}");
         }
+        // Of several the first is meant, and names the others.
+        let meant = find(last(key)).unwrap();
+        assert_eq!(last(meant), last(key));
+        assert!(printed(last(key)).contains(key.name), "{}", key.name);
         let explained = Explained::of(key, &Root::live()).unwrap();
         assert!(explained.now.is_some() != explained.now_unavailable.is_some(), "{}", key.name);
         let mut out = Vec::new();
