@@ -8,9 +8,9 @@ use crate::{differential, fuzz, gate, lab, lint, soak, test, vm};
 pub(crate) const HELP: &str = "\
 usage: cargo xtask ci
 
-Runs lint, test, fuzz, differential, lab, gate, two short soaks and the
-kernel's cases (zero copy) and its sources of figures in an emulated machine,
-then the built command itself (`netmem lab --json`).
+Runs lint, test, fuzz, differential, lab, gate, two short soaks, then in an
+emulated machine the kernel's cases (zero copy), its sources of figures and
+the tuning of a whole machine, then the built command (`netmem lab --json`).
 A failing step does not stop the others; the exit code is 1 if any failed.
 With CI=true a test that could not run is a failure unless .ci/impossible
 says why it cannot.
