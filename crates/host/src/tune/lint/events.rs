@@ -25,6 +25,21 @@ pub(super) enum Trouble {
     RedirectedBySudo,
 }
 
+impl Trouble {
+    /// Why it keeps the write from being made.
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Self::SpacesAroundEquals => {
+                "sysctl wants `key=value` as one argument: with blanks around `=` it refuses all three"
+            }
+            Self::RedirectedBySudo => {
+                "the file is opened by the shell, without sudo's privileges: refused unless the shell is \
+                 root; `| sudo tee FILE` works"
+            }
+        }
+    }
+}
+
 /// A file that is open while several writes are made to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Opened {

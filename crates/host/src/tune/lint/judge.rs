@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::command::UNKNOWN;
-use super::events::{Event, Kind, Opened, Trouble};
+use super::events::{Event, Kind, Opened};
 use super::output::LAST_WRITE;
 use super::{Judgement, Subject, Verdict, reads};
 use crate::sysctl::{Arity, Key, Machine, Unit, Value};
@@ -73,7 +73,7 @@ impl Judge<'_> {
                 let is_dropped = dropped.is_some();
                 let found = match (trouble, dropped) {
                     (Some(trouble), _) => {
-                        vec![(Judgement::NoEffect, trouble_text(*trouble).to_owned())]
+                        vec![(Judgement::NoEffect, trouble.text().to_owned())]
                     }
                     (None, Some(dropped)) => vec![dropped],
                     (None, None) => self.write(&name, known, value, strays),
@@ -432,18 +432,6 @@ fn no_effect(key: &Key, machine: &Machine) -> Option<String> {
     let (major, minor) = fact.no_effect_since?;
     let why = fact.mistakes.first().copied().unwrap_or(key.meaning);
     machine.since(major, minor).then(|| format!("without effect: {why}"))
-}
-
-fn trouble_text(trouble: Trouble) -> &'static str {
-    match trouble {
-        Trouble::SpacesAroundEquals => {
-            "sysctl wants `key=value` as one argument: with blanks around `=` it refuses all three"
-        }
-        Trouble::RedirectedBySudo => {
-            "the file is opened by the shell, without sudo's privileges: refused unless the shell is root; \
-             `| sudo tee FILE` works"
-        }
-    }
 }
 
 /// What is said of a look at a setting.
