@@ -19,6 +19,8 @@ const LARGEST_WINDOW_BYTES: i128 = 1 << 30;
 const LARGEST_MIN_BYTES: i128 = 1 << 20;
 /// Longest advised busy poll, in microseconds.
 const LONGEST_BUSY_POLL_US: i128 = 100;
+/// The least time of a round that a kernel boots with, in microseconds: two ticks of 1000 Hz.
+const LEAST_BUDGET_US: i128 = 2000;
 /// A protocol's limits should stay below this part of the memory.
 const LARGEST_SHARE: i128 = 4;
 /// Tells what the text does not.
@@ -321,12 +323,23 @@ impl Judge<'_> {
                 found.push((Judgement::NoEffect, what.to_owned()));
             }
         }
-        let other = "net.core.netdev_budget_usecs";
-        if key.name == "net.core.netdev_budget" && found.is_empty() && !self.written.contains(other)
-        {
-            let what = "alone it may change nothing: netdev_budget_usecs, which the text leaves, ends the \
-                        round of polling first; raise both or neither";
-            found.push((Judgement::NoEffect, what.to_owned()));
+        // Of a round's two bounds the one that is left as it was may end it first.
+        let other = match (key.name, numbers) {
+            ("net.core.netdev_budget", _) => "net.core.netdev_budget_usecs",
+            ("net.core.netdev_budget_usecs", [us])
+                if default.is_some() || *us > LEAST_BUDGET_US =>
+            {
+                "net.core.netdev_budget"
+            }
+            _ => return,
+        };
+        if found.is_empty() && !self.written.contains(other) {
+            let other = other.trim_start_matches("net.core.");
+            let what = format!(
+                "alone it may change nothing: {other}, which the text leaves, ends the round of polling \
+                 first; raise both or neither"
+            );
+            found.push((Judgement::NoEffect, what));
         }
     }
 }

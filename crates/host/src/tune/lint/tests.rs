@@ -414,6 +414,28 @@ fn of_a_file_that_is_opened_once_the_first_write_counts() {
 }
 
 #[test]
+fn of_a_rounds_two_bounds_one_alone_may_change_nothing() {
+    for (text, expected) in [
+        ("sysctl net.core.netdev_budget=600", &["no-effect"][..]),
+        ("sysctl net.core.netdev_budget_usecs=16000", &["no-effect"]),
+        ("sysctl net.core.netdev_budget_usecs=8000", &["no-effect"]),
+        ("sysctl net.core.netdev_budget_usecs=2000", &["lowers-the-default"]),
+        ("sysctl net.core.netdev_budget_usecs=16000 net.core.netdev_budget=600", &["fine", "fine"]),
+    ] {
+        let given: Vec<_> = brief(text).into_iter().map(|(_, verdict)| verdict).collect();
+        assert_eq!(given, expected, "{text}");
+    }
+    let alone = only("net.core.netdev_budget_usecs = 16000", &MACHINE);
+    assert!(alone.reasons[0].contains("netdev_budget, which the text leaves"), "{alone:?}");
+    // Where the clock is not known, this may be less than before.
+    let other = Machine { two_ticks_us: None, ..MACHINE };
+    let least = only("net.core.netdev_budget_usecs = 2000", &other);
+    assert_eq!(least.verdict, Judgement::Fine, "{least:?}");
+    let more = only("net.core.netdev_budget_usecs = 2001", &other);
+    assert_eq!(more.verdict, Judgement::NoEffect, "{more:?}");
+}
+
+#[test]
 fn loops_over_words_have_a_verdict_for_each() {
     let targets = |text: &str| -> Vec<_> {
         let told = |verdict: Verdict| match verdict.value {
