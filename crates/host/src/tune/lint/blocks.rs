@@ -158,10 +158,11 @@ impl Builder {
                 _ => &[],
             };
             if word == "function" {
-                if command.words.last().and_then(literal) == Some("{") {
-                    self.open(Shape::Brace, Simple::default());
+                if command.words.get(taken + 2).and_then(literal) != Some("{") {
+                    return;
                 }
-                return;
+                taken += 2;
+                continue;
             }
             taken += 1;
             if let Some(shape) = opened {

@@ -413,6 +413,24 @@ fn of_a_file_that_is_opened_once_the_first_write_counts() {
     }
 }
 
+/// What runs a command, on whatever way, hides no write of it.
+#[test]
+fn a_write_is_judged_behind_what_runs_it() {
+    let off = "net.ipv4.tcp_sack=0";
+    for (line, text) in [
+        (1, "function tune { sysctl -w W; }"),
+        (1, "function tune { A=0; sysctl -w net.ipv4.tcp_sack=$A; }; tune"),
+        (2, "function tune {\n sysctl -w W\n}"),
+        (1, "function tune() { sysctl -w W; }"),
+        (1, "if x; then function tune { echo 0 > F; }; fi"),
+    ] {
+        let text = text.replace('W', off).replace('F', "/proc/sys/net/ipv4/tcp_sack");
+        let given = lint(&text, &MACHINE);
+        assert_eq!(brief(&text), [(line, "dangerous")], "{text}: {given:?}");
+        assert_eq!(given[0].target, "net.ipv4.tcp_sack", "{text}");
+    }
+}
+
 #[test]
 fn of_a_rounds_two_bounds_one_alone_may_change_nothing() {
     for (text, expected) in [

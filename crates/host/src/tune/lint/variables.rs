@@ -246,14 +246,21 @@ pub(super) fn braced(inner: &str, quoted: bool) -> Option<Part> {
     is_name(name).then(|| Part::Variable { name: name.to_owned(), default, quoted })
 }
 
-/// A command behind what only says when it runs.
+/// A command behind what only says when it runs, or which function has it.
 pub(super) fn without_keywords(words: &[Word]) -> &[Word] {
     let keywords = [
         "if", "then", "else", "elif", "fi", "do", "done", "while", "until", "{", "}", "!", "time",
         "esac",
     ];
-    let is_keyword = |word: &&Word| literal(word).is_some_and(|text| keywords.contains(&text));
-    &words[words.iter().take_while(is_keyword).count()..]
+    let mut taken = 0;
+    while let Some(word) = words.get(taken).and_then(literal) {
+        taken += match word {
+            "function" => 2,
+            word if keywords.contains(&word) => 1,
+            _ => break,
+        };
+    }
+    &words[taken.min(words.len())..]
 }
 
 /// The words that become of one.
