@@ -14,7 +14,9 @@
 //! that it refuses ends the write with `EINVAL`, and those before it are set (`proc_dointvec_minmax`,
 //! `proc_douintvec_minmax`, `proc_doulongvec_minmax` in kernel/sysctl.c, 6.18). Of several writes to a file
 //! that is opened once, as by `{ echo 1; echo 2; } > file`, most take the first and drop the others, which
-//! succeed; those of unsigned numbers take each.
+//! succeed; those of unsigned numbers take each. A setting of the whole machine is to read only, or absent,
+//! in every network namespace but the initial one (net/core/sysctl_net_core.c,
+//! net/ipv4/sysctl_net_ipv4.c).
 //!
 //! Pure: text and a [`Machine`] in, verdicts out.
 
@@ -22,6 +24,7 @@ mod arithmetic;
 mod blocks;
 mod command;
 mod events;
+mod indirect;
 mod judge;
 mod loops;
 mod output;
@@ -93,7 +96,8 @@ pub enum Subject {
     Write,
     /// A look at a file below `/proc` or `/sys`.
     Read,
-    /// A command that sets something which is no setting of `/proc/sys`.
+    /// A command that sets something which is no setting of `/proc/sys`, or that names one and is not
+    /// understood.
     Other,
 }
 

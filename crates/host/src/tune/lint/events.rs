@@ -8,13 +8,17 @@
 use std::cell::Cell;
 
 use super::blocks::{self, Node};
-use super::command::{DEEPEST, Direction, Redirect, Simple, UNKNOWN, is_setting};
+use super::command::{Direction, Redirect, Simple, UNKNOWN, is_setting};
+use super::indirect::{copied, of_settings, remote};
+use super::judge::dotted;
 use super::output::{self, Output, Pipe};
 use super::print::{echoed, printed};
-use super::program::{is_silent, program, sets_something_else, slashed};
+use super::program::{NO_SETTING, is_silent, named, program, sets_something_else, slashed};
 use super::reads;
 use super::shell;
 use super::variables::Variables;
+use crate::proc::Scope;
+use crate::sysctl::Key;
 
 /// What keeps a write from being made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +27,8 @@ pub(super) enum Trouble {
     SpacesAroundEquals,
     /// `sudo echo 1 > file`: the shell opens the file, and not sudo.
     RedirectedBySudo,
+    /// A setting of the whole machine, from a network namespace that is not the initial one.
+    InNamespace,
 }
 
 impl Trouble {
@@ -35,6 +41,10 @@ impl Trouble {
             Self::RedirectedBySudo => {
                 "the file is opened by the shell, without sudo's privileges: refused unless the shell is \
                  root; `| sudo tee FILE` works"
+            }
+            Self::InNamespace => {
+                "it is a setting of the whole machine, and in another network namespace to read only or not \
+                 there: the write is refused (EACCES, ENOENT)"
             }
         }
     }
@@ -71,6 +81,8 @@ pub(super) enum Kind {
     },
     Other {
         text: String,
+        /// Why it is not judged.
+        why: &'static str,
     },
 }
 
@@ -87,7 +99,14 @@ pub(super) fn of(text: &str) -> Vec<Event> {
     let in_vain = Cell::new(0);
     let items = shell::items(&text, 1, 0, &in_vain);
     let variables = Variables::of(&items);
-    let mut script = Script { variables, events: Vec::new(), repeated: 0, opened: 0, in_vain };
+    let mut script = Script {
+        variables,
+        events: Vec::new(),
+        repeated: 0,
+        opened: 0,
+        in_vain,
+        is_in_netns: false,
+    };
     script.run(&blocks::tree(items), 0);
     // A text in a variable may have more lines than there are behind the command that runs it.
     let last = text.lines().count().max(1);
@@ -100,12 +119,14 @@ pub(super) fn of(text: &str) -> Vec<Event> {
 pub(super) struct Script {
     pub(super) variables: Variables,
     pub(super) events: Vec<Event>,
-    /// What the rounds of loops have cost so far.
+    /// What the rounds of loops, and scripts in arguments and on standard input, have cost so far.
     pub(super) repeated: usize,
     /// How many files were opened for several writes.
     opened: usize,
     /// What looking for brackets that do not close has cost so far, in letters.
-    in_vain: Cell<usize>,
+    pub(super) in_vain: Cell<usize>,
+    /// Whether what runs is in another network namespace than the initial one.
+    is_in_netns: bool,
 }
 
 impl Script {
@@ -138,12 +159,16 @@ impl Script {
         all
     }
 
-    fn push(&mut self, line: usize, kind: Kind) {
+    pub(super) fn push(&mut self, line: usize, kind: Kind) {
         self.events.push(Event { line, kind });
     }
 
     fn write(&mut self, line: usize, key: &str, value: &str, trouble: Option<Trouble>) {
         let (key, value) = (key.trim().to_owned(), value.trim().to_owned());
+        let is_of_machine =
+            || Key::named(&dotted(&key)).is_some_and(|key| key.scope == Scope::Global);
+        let is_kept = trouble.is_none() && self.is_in_netns && is_of_machine();
+        let trouble = if is_kept { Some(Trouble::InNamespace) } else { trouble };
         let strays = Vec::new();
         self.push(line, Kind::Write { key, value, trouble, strays, opened: None });
     }
@@ -166,48 +191,82 @@ impl Script {
         self.variables.begin_command();
         let fields: Vec<_> =
             command.words.iter().flat_map(|word| self.variables.fields(word)).collect();
-        let (is_sudo, fields) = program(&fields);
-        if fields.is_empty() {
+        let program = program(&fields);
+        if program.words.is_empty() {
             command.words.iter().for_each(|word| self.variables.assign_in_round(word));
         }
-        let name = fields.first().map_or("", |name| name.rsplit('/').next().unwrap_or(name));
         let body = command
             .body
             .as_ref()
             .map(|body| vec![Output::lines(body.line, self.variables.whole(&body.text))]);
         let input = body.or(pipe.outputs);
-        let line = command.line;
+        let fields = program.arguments(input.as_deref());
+        let name = named(&fields);
+        let is_around = self.is_in_netns;
+        self.is_in_netns = name != "ssh" && program.is_in_netns.unwrap_or(is_around);
         let before = self.events.len();
-        let mut outputs = is_silent(name).then(Vec::new);
-        match name {
-            "echo" => outputs = Some(vec![echoed(line, fields)]),
-            "printf" => outputs = Some(vec![printed(line, fields)]),
-            "cat" if fields.len() == 1 => outputs = input,
-            "tee" => {
-                for path in fields.iter().skip(1).filter(|path| !path.starts_with('-')) {
-                    self.piped(line, path, input.as_deref());
-                }
-                outputs = input;
+        let outputs = self.run_program(command, &fields, Pipe { outputs: input, ..pipe }, depth);
+        match copied(name, &fields) {
+            Some((read, path)) => {
+                self.target(command.line, path, None, None);
+                self.reads(command, name, read);
             }
-            "sysctl" => self.sysctl(line, fields, input.as_deref().unwrap_or_default()),
-            "export" | "local" | "readonly" | "declare" | "typeset" => {
-                command.words.iter().for_each(|word| self.variables.assign_in_round(word));
-            }
-            "sh" | "bash" | "dash" | "ash" | "ksh" | "zsh" | "su" | "eval" | "watch" => {
-                outputs = self.inner(line, name, fields, depth);
-            }
-            _ if sets_something_else(name, fields) => {
-                self.push(line, Kind::Other { text: fields.join(" ") });
-            }
-            _ => self.filtered(fields, pipe.read),
+            None => self.reads(command, name, &fields),
         }
-        self.reads(command, name, fields);
-        let is_shells = is_sudo && outputs.is_some() && name != "tee";
+        // The shell opens files where it is itself.
+        self.is_in_netns = is_around;
+        let is_shells = program.is_sudo && outputs.is_some() && name != "tee";
         self.redirected(command, outputs.as_deref(), is_shells);
         let is_read = |event: &Event| matches!(event.kind, Kind::Read { .. });
         let read = self.events[before..].iter().position(is_read).map(|index| before + index);
         let is_kept = command.redirects.iter().any(|to| to.direction == Direction::Output);
         Pipe { outputs: if is_kept { Some(Vec::new()) } else { outputs }, read }
+    }
+
+    /// Does what a program does but for its looks at files, and tells what it prints, if that is known.
+    fn run_program(
+        &mut self,
+        command: &Simple,
+        fields: &[String],
+        pipe: Pipe,
+        depth: usize,
+    ) -> Option<Vec<Output>> {
+        let (line, name, input) = (command.line, named(fields), pipe.outputs);
+        match name {
+            "echo" => return Some(vec![echoed(line, fields)]),
+            "printf" => return Some(vec![printed(line, fields)]),
+            "cat" if fields.len() == 1 => return input,
+            "tee" => {
+                for path in fields.iter().skip(1).filter(|path| !path.starts_with('-')) {
+                    self.piped(line, path, input.as_deref());
+                }
+                return input;
+            }
+            "dd" => self.dd(line, fields, input.as_deref()),
+            "sysctl" => self.sysctl(line, fields, input.as_deref().unwrap_or_default()),
+            "export" | "local" | "readonly" | "declare" | "typeset" => {
+                command.words.iter().for_each(|word| self.variables.assign_in_round(word));
+            }
+            "sh" | "bash" | "dash" | "ash" | "ksh" | "zsh" | "su" | "ssh" => {
+                let outputs = self.inner(line, name, fields, depth);
+                return match input {
+                    Some(input) if outputs.is_none() => self.on_input(fields, &input, depth),
+                    _ => outputs,
+                };
+            }
+            "eval" | "watch" => return self.inner(line, name, fields, depth),
+            "trap" => {
+                self.inner(line, name, fields, depth);
+            }
+            _ if sets_something_else(name, fields) => {
+                self.push(line, Kind::Other { text: fields.join(" "), why: NO_SETTING });
+            }
+            _ => {
+                self.filtered(fields, pipe.read);
+                self.mentioned(command, name, fields);
+            }
+        }
+        is_silent(name).then(Vec::new)
     }
 
     /// What a command or a group prints goes where its redirections say.
@@ -264,7 +323,7 @@ impl Script {
     }
 
     /// What tee(1) reads goes to a file, in as many writes as it makes reads.
-    fn piped(&mut self, line: usize, path: &str, outputs: Option<&[Output]>) {
+    pub(super) fn piped(&mut self, line: usize, path: &str, outputs: Option<&[Output]>) {
         match outputs {
             Some([_, _, ..]) if path.starts_with("/proc/sys/") => {
                 self.target(line, path, None, None);
@@ -286,12 +345,13 @@ impl Script {
         if let Some(key) = path.strip_prefix("/proc/sys/") {
             let value = output.map_or(&unknown, |output| &output.text);
             self.write(line, key, value, trouble);
-        } else if path.contains("sysctl") && path.ends_with(".conf") {
-            if let Some(output) = output {
-                self.settings(output, trouble);
-            }
+        } else if let Some(output) = output.and_then(|output| of_settings(path, output)) {
+            // Who reads the file is not in this one's namespace.
+            let is_in_netns = std::mem::take(&mut self.is_in_netns);
+            self.settings(&output, trouble);
+            self.is_in_netns = is_in_netns;
         } else if path.starts_with("/sys/") || path.starts_with("/proc/") {
-            self.push(line, Kind::Other { text: format!("write to {path}") });
+            self.push(line, Kind::Other { text: format!("write to {path}"), why: NO_SETTING });
         }
     }
 
@@ -363,6 +423,11 @@ impl Script {
     ) -> Option<Vec<Output>> {
         let text = match name {
             "eval" => fields[1..].join(" "),
+            "ssh" => remote(fields),
+            "trap" => {
+                let mut words = fields[1..].iter().skip_while(|word| word.starts_with('-'));
+                words.next().cloned().unwrap_or_default()
+            }
             "watch" => {
                 let words = fields[1..].iter().skip_while(|word| {
                     word.starts_with('-')
@@ -376,7 +441,7 @@ impl Script {
                 at.and_then(|at| fields.get(at + 1)).cloned().unwrap_or_default()
             }
         };
-        if depth >= DEEPEST || text.is_empty() {
+        if text.is_empty() || !self.may_follow(depth, text.len()) {
             return None;
         }
         let items = shell::items(&text, line, depth + 1, &self.in_vain);
@@ -387,7 +452,7 @@ impl Script {
     pub(super) fn reads(&mut self, command: &Simple, name: &str, fields: &[String]) {
         let quiet = [
             "[", "[[", "test", "echo", "printf", "tee", "sysctl", "mount", "umount", "watch",
-            "eval", "dirname", "basename",
+            "eval", "ssh", "trap", "dirname", "basename",
         ];
         let is_quiet = quiet.contains(&name) || name.is_empty();
         let named = fields.iter().skip(1).filter(|_| !is_quiet).cloned();

@@ -35,7 +35,7 @@ const WRITES_ARE_STRICT_SINCE: (u32, u32) = (4, 5);
 /// Judges all events of a text, given in the order in which they are done; the verdicts are by line.
 pub(super) fn all(events: &[Event], machine: &Machine) -> Vec<Verdict> {
     let written = events.iter().filter_map(|event| match &event.kind {
-        Kind::Write { key, .. } => Some(dotted(key)),
+        Kind::Write { key, trouble: None, .. } => Some(dotted(key)),
         _ => None,
     });
     let mut statistics = events.iter().filter_map(|event| match &event.kind {
@@ -53,7 +53,7 @@ pub(super) fn all(events: &[Event], machine: &Machine) -> Vec<Verdict> {
 /// What the verdicts are made from.
 struct Judge<'a> {
     machine: &'a Machine,
-    /// All settings that the text writes.
+    /// All settings that the text writes, without those that something keeps it from.
     written: BTreeSet<String>,
     /// Whether it looks at the statistics beside rx_dropped.
     has_others: bool,
@@ -97,10 +97,9 @@ impl Judge<'_> {
                 let blank = blank(line, Subject::Read, shown(path));
                 made(Verdict { citation, ..blank }, vec![(verdict, reason)])
             }
-            Kind::Other { text } => {
-                let what = "not a setting of /proc/sys: not judged".to_owned();
+            Kind::Other { text, why } => {
                 let blank = blank(line, Subject::Other, shown(text));
-                made(blank, vec![(Judgement::Unknown, what)])
+                made(blank, vec![(Judgement::Unknown, (*why).to_owned())])
             }
         }
     }
@@ -462,7 +461,7 @@ fn of_setting(name: &str) -> reads::Said {
 }
 
 /// A setting's name with dots, from one with dots or slashes.
-fn dotted(key: &str) -> String {
+pub(super) fn dotted(key: &str) -> String {
     let key = key.trim();
     let key = key.strip_prefix("/proc/sys/").unwrap_or(key);
     let has_slashes = key.find(['.', '/']).is_some_and(|at| key.as_bytes()[at] == b'/');

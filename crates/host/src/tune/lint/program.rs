@@ -1,36 +1,227 @@
-//! Which program a command runs, and whether that sets something beside `/proc/sys`.
+//! Which program a command runs, as whom and where, and whether that sets something beside `/proc/sys`.
+//!
+//! Programs that run another one are stripped: of each is known which options take a word of their own and
+//! how many words stand before the command. Options: getopt(3) strings of util-linux 2.41, coreutils 9,
+//! sudo 1.9; ip(8) takes its words abridged.
 
-use super::command::{Part, assignment};
+use super::command::{Part, UNKNOWN, assignment};
+use super::output::{Output, joined};
 
-/// A command behind what only says as whom, where and how it runs; and whether that is by sudo.
-pub(super) fn program(fields: &[String]) -> (bool, &[String]) {
-    let mut is_sudo = false;
-    let mut rest = fields;
-    while let Some((first, behind)) = rest.split_first() {
+/// What xargs(1) reads and is longer than this is not followed, in bytes.
+const LONGEST_INPUT: usize = 1024;
+
+/// What is said of a command that sets something beside `/proc/sys`.
+pub(super) const NO_SETTING: &str = "not a setting of /proc/sys: not judged";
+/// What is said of a command that names a setting, and of which no more is known.
+pub(super) const NOT_UNDERSTOOD: &str =
+    "it names a setting, and what the command does with it is not known here: not judged";
+
+/// A command behind what only says as whom, where and how it runs.
+#[derive(Debug, Default)]
+pub(super) struct Program<'a> {
+    /// Its words, the name first.
+    pub(super) words: &'a [String],
+    pub(super) is_sudo: bool,
+    /// Whether it is put into another network namespace than the initial one; [`None`]: it stays where it is.
+    pub(super) is_in_netns: Option<bool>,
+    /// Whether xargs(1) runs it, and what of its words that replaces: [`None`] in it for words behind them.
+    xargs: Option<Option<&'a str>>,
+}
+
+/// A program that runs another: its name, options that take a word of their own, words before the command.
+type Wrapper = (&'static str, &'static [&'static str], usize);
+
+const WRAPPERS: &[Wrapper] = &[
+    (
+        "sudo",
+        &[
+            "-u", "-g", "-h", "-p", "-C", "-D", "-R", "-T", "-U", "-r", "-t", "--user", "--group",
+            "--host", "--prompt", "--chdir",
+        ],
+        0,
+    ),
+    ("doas", &["-u", "-C"], 0),
+    ("pkexec", &["--user"], 0),
+    ("env", &["-u", "-C", "--unset", "--chdir"], 0),
+    ("nice", &["-n", "--adjustment"], 0),
+    ("ionice", &["-c", "-n", "--class", "--classdata"], 0),
+    ("nohup", &[], 0),
+    ("command", &[], 0),
+    ("builtin", &[], 0),
+    ("exec", &["-a"], 0),
+    ("busybox", &[], 0),
+    ("stdbuf", &["-i", "-o", "-e", "--input", "--output", "--error"], 0),
+    ("timeout", &["-k", "-s", "--kill-after", "--signal"], 1),
+    ("setsid", &[], 0),
+    ("chrt", &["-T", "-P", "-D"], 1),
+    ("taskset", &[], 1),
+    ("chroot", &[], 1),
+    ("flock", &["-w", "-E", "--timeout", "--conflict-exit-code"], 1),
+    ("nsenter", &["-t", "-S", "-G", "-N", "-W", "--target", "--setuid", "--setgid"], 0),
+    ("unshare", &["-R", "-w", "-S", "-G", "-l", "--root", "--wd", "--setuid", "--setgid"], 0),
+    (
+        "xargs",
+        &[
+            "-I",
+            "-n",
+            "-L",
+            "-P",
+            "-d",
+            "-s",
+            "-a",
+            "-E",
+            "--max-args",
+            "--max-lines",
+            "--max-procs",
+            "--delimiter",
+            "--max-chars",
+            "--arg-file",
+        ],
+        0,
+    ),
+];
+
+/// Strips a command of what only says as whom, where and how it runs.
+pub(super) fn program(fields: &[String]) -> Program<'_> {
+    let mut program = Program { words: fields, ..Program::default() };
+    while let Some((first, behind)) = program.words.split_first() {
         let name = first.rsplit('/').next().unwrap_or(first);
-        let is_option = |word: &&String| {
-            word.starts_with('-') || word.trim_end_matches('s').bytes().all(|b| b.is_ascii_digit())
-        };
-        rest = match name {
-            "sudo" | "doas" => {
-                is_sudo = true;
-                let with_user = ["-u", "-g", "--user", "--group"];
-                match behind {
-                    [option, _, command @ ..] if with_user.contains(&&option[..]) => command,
-                    _ => &behind[behind.iter().take_while(is_option).count()..],
-                }
+        if let Some((_, with_word, before)) = WRAPPERS.iter().find(|(known, ..)| *known == name) {
+            let (options, rest) = options(behind, with_word);
+            match name {
+                "sudo" | "doas" => program.is_sudo = true,
+                "nsenter" => program.is_in_netns = entered(options).or(program.is_in_netns),
+                "unshare" if unshares(options) => program.is_in_netns = Some(true),
+                "xargs" => program.xargs = Some(replaced(options)),
+                _ => {}
             }
-            "env" | "nice" | "nohup" | "command" | "exec" | "busybox" | "stdbuf" | "timeout" => {
-                &behind[behind.iter().take_while(is_option).count()..]
-            }
-            "ip" if matches!(behind, [a, b, ..] if a == "netns" && b == "exec") => {
-                behind.get(3..).unwrap_or_default()
-            }
-            _ if assignment(&vec![Part::Text(first.clone())]).is_some() => behind,
-            _ => break,
-        };
+            program.words = rest.get(*before..).unwrap_or_default();
+        } else if name == "ip"
+            && let Some(command) = in_named(behind)
+        {
+            program.is_in_netns = Some(true);
+            program.words = command;
+        } else if assignment(&vec![Part::Text(first.clone())]).is_some() {
+            program.words = behind;
+        } else {
+            break;
+        }
     }
-    (is_sudo, rest)
+    program
+}
+
+impl Program<'_> {
+    /// Its words with those that xargs(1) makes of its input; [`None`]: nobody knows what that is.
+    pub(super) fn arguments(&self, input: Option<&[Output]>) -> Vec<String> {
+        let words = self.words.iter();
+        match self.xargs {
+            None => words.cloned().collect(),
+            Some(Some(mark)) => {
+                words.map(|word| word.replace(mark, &UNKNOWN.to_string())).collect()
+            }
+            Some(None) => {
+                let is_plain = |text: &str| !text.contains(['"', '\'', '\\', UNKNOWN]);
+                let is_known = |output: &Output| output.is_told && is_plain(&output.text);
+                let length = |outputs: &[Output]| -> usize {
+                    outputs.iter().map(|output| output.text.len()).sum()
+                };
+                let known = input.map(joined).filter(|outputs| {
+                    length(outputs) <= LONGEST_INPUT && outputs.iter().all(is_known)
+                });
+                let added: Vec<_> = match &known {
+                    Some(outputs) => {
+                        let words = outputs.iter().flat_map(|one| one.text.split_whitespace());
+                        words.map(str::to_owned).collect()
+                    }
+                    None => vec![UNKNOWN.to_string()],
+                };
+                words.cloned().chain(added).collect()
+            }
+        }
+    }
+}
+
+/// The name of the program that words run.
+pub(super) fn named(words: &[String]) -> &str {
+    words.first().map_or("", |name| name.rsplit('/').next().unwrap_or(name))
+}
+
+/// Options, and what stands behind them.
+fn options<'a>(words: &'a [String], with_word: &[&str]) -> (&'a [String], &'a [String]) {
+    let mut taken = 0;
+    while let Some(word) = words.get(taken).filter(|word| word.starts_with('-')) {
+        taken += 1 + usize::from(with_word.contains(&&word[..]));
+        if word == "--" {
+            break;
+        }
+    }
+    words.split_at(taken.min(words.len()))
+}
+
+/// The command of `ip netns exec NAME COMMAND`, or of `ip -all netns exec COMMAND`.
+fn in_named(words: &[String]) -> Option<&[String]> {
+    let (options, rest) = options(words, &["-n", "-netns", "-f", "-family", "-rcvbuf"]);
+    let is_all = options.iter().any(|option| option.len() > 1 && "-all".starts_with(&option[..]));
+    match rest {
+        [object, action, rest @ ..]
+            if object.len() > 2 && "netns".starts_with(&object[..]) && action.starts_with('e') =>
+        {
+            rest.get(usize::from(!is_all)..)
+        }
+        _ => None,
+    }
+}
+
+/// Whether nsenter(1) enters another network namespace than that of process 1; [`None`]: it enters none.
+fn entered(options: &[String]) -> Option<bool> {
+    const OF_FIRST: &str = "/proc/1/ns/net";
+    let mut words = options.iter();
+    let (mut target, mut file, mut enters) = (None, None, false);
+    while let Some(word) = words.next() {
+        let word = &word[..];
+        match word {
+            "-n" | "--net" | "-a" | "--all" => enters = true,
+            "-t" | "--target" => target = words.next().map(|pid| &pid[..]),
+            "-S" | "-G" | "-N" | "-W" | "--setuid" | "--setgid" => {
+                words.next();
+            }
+            _ => {
+                let of = |long: &str, short: &str| {
+                    word.strip_prefix(long).or_else(|| word.strip_prefix(short))
+                };
+                target = of("--target=", "-t").or(target);
+                file = of("--net=", "-n").or(file);
+            }
+        }
+    }
+    match file {
+        Some(file) => Some(file != OF_FIRST),
+        None => enters.then(|| target != Some("1")),
+    }
+}
+
+/// Whether unshare(1) makes a network namespace; its short options stand together.
+fn unshares(options: &[String]) -> bool {
+    options.iter().any(|option| match option.strip_prefix("--") {
+        Some(long) => long == "net" || long.starts_with("net="),
+        None => option.starts_with('-') && option.contains('n'),
+    })
+}
+
+/// What xargs(1) replaces by what it reads.
+fn replaced(options: &[String]) -> Option<&str> {
+    let at = options.iter().position(|option| {
+        option.starts_with("-I") || option.starts_with("-i") || option.starts_with("--replace")
+    })?;
+    let option = &options[at][..];
+    match option {
+        "-I" => options.get(at + 1).map(|mark| &mark[..]).filter(|mark| !mark.is_empty()),
+        "-i" | "--replace" => Some("{}"),
+        _ => option
+            .strip_prefix("--replace=")
+            .or_else(|| option.get(2..))
+            .filter(|mark| !mark.is_empty()),
+    }
 }
 
 /// Whether a command sets something that is no file of /proc/sys.
@@ -82,4 +273,14 @@ pub(super) fn is_silent(name: &str) -> bool {
         "continue", "trap", "wait", "mkdir", "modprobe",
     ];
     names.contains(&name)
+}
+
+/// Whether the words of a command are a message, a pattern or names, so that a setting in them is only named.
+pub(super) fn only_names(name: &str) -> bool {
+    let names = [
+        "grep", "egrep", "fgrep", "rg", "logger", "which", "type", "man", "ls", "stat", "find",
+        "diff", "alias", "mount", "umount", "dirname", "basename", "git", "cat", "head", "tail",
+        "wc",
+    ];
+    is_silent(name) || names.contains(&name)
 }

@@ -17,9 +17,15 @@
 //! print before a write overlooked; pieces on another line. Of loops: a variable that changes in them;
 //! rounds told twice; rounds without end; 65 words; a list in braces as a word; `*` for slashes only; what one round made in
 //! the next.
+//!
+//! Of where a command runs: a file that the shell opens as opened in the other namespace; a function on one
+//! line left out; cp(1) to a setting as a read; the time of a round alone as fine.
 #![allow(clippy::unwrap_used, reason = "tests: what cannot go on, panics")]
 
-use std::{fs, io::Write};
+use std::{
+    fs,
+    io::{ErrorKind, Write},
+};
 
 use proptest::{collection::vec, prelude::*, sample::select};
 
@@ -413,6 +419,77 @@ fn of_a_file_that_is_opened_once_the_first_write_counts() {
     }
 }
 
+/// Whoever opens the file, and in which namespace, decides.
+#[test]
+fn a_setting_of_the_machine_is_not_written_from_another_namespace() {
+    let max = "net.core.rmem_max=16777216";
+    for text in [
+        "ip netns exec blue sysctl -w W",
+        "sudo ip -6 net exec $NS /sbin/sysctl -q W",
+        "ip -all netns exec sysctl -w net.ipv4.udp_mem='1048576 1048577 1048578'",
+        "ip netns exec blue sh -c 'echo 16777216 > /proc/sys/net/core/rmem_max'",
+        "echo 16777216 | ip netns exec blue tee /proc/sys/net/core/rmem_max",
+        "ip netns exec blue bash -s <<E\nsysctl -w W\nE",
+        "echo W | ip netns exec blue sysctl -p -",
+        "nsenter -t 4711 -n sysctl -w W",
+        "nsenter --target $PID --mount --net -- sysctl -w W",
+        "nsenter --net=/run/netns/blue env A=1 nice -n 5 sysctl -w W",
+        "nsenter -n/run/netns/blue -S 0 sysctl -w W",
+        "nsenter -a -t11 sysctl -w W",
+        "unshare -rn sysctl -w W",
+        "unshare --net sysctl -w net.core.netdev_budget_usecs=9000",
+    ] {
+        let verdict = only(&text.replace('W', max), &MACHINE);
+        assert_eq!(verdict.verdict, Judgement::NoEffect, "{text}: {verdict:?}");
+        assert!(verdict.reasons[0].contains("of the whole machine"), "{text}: {verdict:?}");
+    }
+    for text in [
+        "ip netns exec blue sysctl -w net.ipv4.udp_rmem_min=8192",
+        "nsenter -t 4711 -n sysctl -w net.ipv4.udp_rmem_min=8192",
+        "ip netns exec blue echo 16777216 > /proc/sys/net/core/rmem_max",
+        "ip netns exec blue tee /etc/sysctl.d/9.conf <<< W",
+        "ip netns exec blue true; sysctl -w W",
+        "ip netns exec blue nsenter -t 1 -n sysctl -w W",
+        "ip netns exec blue ssh root@host sysctl -w W",
+        "ip -n blue link; sysctl -w W",
+        "nsenter -t 1 -n sysctl -w W",
+        "nsenter --target=1 -m -u -n -i sysctl -w W",
+        "nsenter -t 1 -a sysctl -w W",
+        "nsenter --net=/proc/1/ns/net sysctl -w W",
+        "nsenter -t 4711 -m sysctl -w W",
+        "unshare -m sysctl -w W",
+    ] {
+        let verdict = only(&text.replace('W', max), &MACHINE);
+        assert_eq!(verdict.verdict, Judgement::Fine, "{text}: {verdict:?}");
+    }
+}
+
+/// What the verdict says of the machine's settings in another namespace, this kernel does.
+#[test]
+fn lab_settings_of_the_machine_cannot_be_opened_in_another_namespace() {
+    const NAME: &str = "lab_settings_of_the_machine_cannot_be_opened_in_another_namespace";
+    if let Some(reason) = missing_privilege() {
+        return skip(NAME, &reason);
+    }
+    let opens = |key: &Key| fs::OpenOptions::new().write(true).open(file(key));
+    let of_machine = || KEYS.iter().filter(|key| key.scope == Scope::Global);
+    let here: Vec<_> = of_machine().filter(|key| opens(key).is_ok()).collect();
+    let tried = NetNs::create().unwrap().run(|| {
+        let (mut read_only, mut absent) = (0, 0);
+        for key in &here {
+            match opens(key).unwrap_err().kind() {
+                ErrorKind::PermissionDenied => read_only += 1,
+                ErrorKind::NotFound => absent += 1,
+                other => panic!("{}: {other:?}", key.name),
+            }
+        }
+        assert!(own_settings().any(|key| opens(key).is_ok()));
+        (read_only, absent)
+    });
+    // In a namespace without them none opens, and so none is tried.
+    assert!(here.is_empty() || tried.as_ref().unwrap().1 > 10, "{tried:?}");
+}
+
 /// What runs a command, on whatever way, hides no write of it.
 #[test]
 fn a_write_is_judged_behind_what_runs_it() {
@@ -423,11 +500,94 @@ fn a_write_is_judged_behind_what_runs_it() {
         (2, "function tune {\n sysctl -w W\n}"),
         (1, "function tune() { sysctl -w W; }"),
         (1, "if x; then function tune { echo 0 > F; }; fi"),
+        (1, "setsid -w sysctl -w W"),
+        (1, "chroot /mnt sysctl -w W"),
+        (1, "chroot --userspec=0:0 /mnt /bin/sh -c 'sysctl -w W'"),
+        (1, "sudo -n -u root sysctl -w W"),
+        (1, "sudo -- env -u LANG nice -n 5 ionice -c 3 sysctl -w W"),
+        (1, "timeout -k 5 10s taskset 1 chrt -f 1 sysctl -w W"),
+        (1, "timeout $T sysctl -w W"),
+        (1, "flock /run/lock sysctl -w W"),
+        (1, "exec -a name sysctl -w W"),
+        (1, "echo W | xargs sysctl -w"),
+        (1, "xargs -n 1 sudo sysctl -w <<< 'W'"),
+        (1, "ssh -p 22 -oBatchMode=yes root@host 'sysctl -w W'"),
+        (1, "ssh host sudo sysctl -w W"),
+        (1, "ssh host \"echo 0 > F\""),
+        (2, "ssh -T host <<'E'\nsysctl -w W\nE"),
+        (3, "sudo bash <<E\nset -e\necho 0 > F\nE"),
+        (1, "echo 'sysctl -w W' | sudo sh"),
+        (1, "trap 'sysctl -w W' EXIT"),
+        (1, "trap -- \"echo 0 > F\" INT TERM"),
+        (1, "echo 0 | dd of=F status=none"),
+        (1, "dd of=F <<< 0"),
+        (2, "cat > $DIR/99-net.conf <<E\nW\nE"),
+        (1, "echo W >> \"${ROOT}/etc/sysctl.d/$NAME\""),
+        (3, "sudo tee $1/x.conf <<E\nserver = 1\nW\nE"),
     ] {
         let text = text.replace('W', off).replace('F', "/proc/sys/net/ipv4/tcp_sack");
         let given = lint(&text, &MACHINE);
         assert_eq!(brief(&text), [(line, "dangerous")], "{text}: {given:?}");
         assert_eq!(given[0].target, "net.ipv4.tcp_sack", "{text}");
+    }
+}
+
+/// What names a setting is not passed over, and what only speaks of one is.
+#[test]
+fn a_command_that_is_not_understood_and_names_a_setting_is_unknown() {
+    let off = "net.ipv4.tcp_sack=0";
+    for (line, text) in [
+        (1, "docker exec box sysctl -w W"),
+        (1, "docker run --sysctl W image"),
+        (1, "run 'sysctl -w W'"),
+        (1, "$SUDO sysctl -w W"),
+        (1, "systemd-run /sbin/sysctl -w net.core.$KEY=1"),
+        (1, "python3 -c \"open('/proc/sys/net/core/rmem_max', 'w').write('1')\""),
+        (3, "python3 - <<E\nimport os\nos.system('sysctl W')\nE"),
+        (1, "awk 'BEGIN { print 1 > \"/proc/sys/net/core/rmem_max\" }'"),
+        (1, "xargs -I{} sysctl -w {} < list"),
+        (1, "xargs sysctl -w < list"),
+        (1, "dd if=saved of=/proc/sys/net/core/rmem_max"),
+        (1, "echo 5 | dd bs=1 count=1 of=/proc/sys/net/core/rmem_max"),
+        (1, "cp saved /proc/sys/net/core/rmem_max"),
+        (1, "sed -i s/1/2/ /proc/sys/net/core/rmem_max"),
+    ] {
+        let text = text.replace('W', off);
+        assert_eq!(brief(&text), [(line, "unknown")], "{text}: {:?}", lint(&text, &MACHINE));
+    }
+    let docker = only("docker exec box sysctl -w net.ipv4.tcp_sack=0", &MACHINE);
+    assert_eq!(docker.subject, Subject::Other);
+    assert_eq!(docker.target, "docker exec box sysctl -w net.ipv4.tcp_sack=0");
+    assert!(docker.reasons[0].contains("it names a setting"), "{docker:?}");
+    let copy = only("cp saved /proc/sys/net/core/rmem_max", &MACHINE);
+    assert_eq!((copy.subject, &copy.target[..]), (Subject::Write, "net.core.rmem_max"));
+    let both = "cp /proc/sys/net/core/rmem_max /proc/sys/net/core/wmem_max";
+    let of = |subject| lint(both, &MACHINE).iter().filter(|one| one.subject == subject).count();
+    assert_eq!((of(Subject::Write), of(Subject::Read)), (1, 1));
+    for read in [
+        "cp /proc/sys/net/core/rmem_max saved",
+        "sed s/1/2/ /proc/sys/net/core/rmem_max",
+        "awk '{ print }' /proc/sys/net/core/rmem_max",
+        "ssh host cat /proc/sys/net/core/rmem_max",
+    ] {
+        assert_eq!(brief(read), [(1, "fine")], "{read}");
+    }
+    for nothing in [
+        "grep -q 'sysctl -w net.ipv4.tcp_sack=0' script",
+        "logger 'sysctl net.core.rmem_max is small'",
+        "grep net.core.rmem_max /etc/sysctl.conf",
+        "rm /etc/sysctl.d/net.core.conf",
+        "cat $HOST/proc/sys/net/core/rmem_max",
+        "systemctl restart systemd-sysctl net.core.service",
+        "apt install sysctl internet.core.x",
+        "cat > script <<E\nsysctl -w net.ipv4.tcp_sack=0\nE",
+        "cat > $DIR/app.conf <<E\n$key = 1\nuser.name = 5\nE",
+        "trap - EXIT",
+        "trap cleanup EXIT",
+        "ssh host",
+        "xargs rm",
+    ] {
+        assert_eq!(lint(nothing, &MACHINE), [], "{nothing}");
     }
 }
 
@@ -439,6 +599,10 @@ fn of_a_rounds_two_bounds_one_alone_may_change_nothing() {
         ("sysctl net.core.netdev_budget_usecs=8000", &["no-effect"]),
         ("sysctl net.core.netdev_budget_usecs=2000", &["lowers-the-default"]),
         ("sysctl net.core.netdev_budget_usecs=16000 net.core.netdev_budget=600", &["fine", "fine"]),
+        (
+            "sysctl net.core.netdev_budget=600\nip netns exec b sysctl net.core.netdev_budget_usecs=9000",
+            &["no-effect", "no-effect"],
+        ),
     ] {
         let given: Vec<_> = brief(text).into_iter().map(|(_, verdict)| verdict).collect();
         assert_eq!(given, expected, "{text}");
@@ -593,6 +757,18 @@ fn pieces() -> impl Strategy<Value = String> {
         "eval",
         "watch",
         "sudo",
+        "sudo -u",
+        "ip netns exec",
+        "nsenter -t 1 -n",
+        "chroot",
+        "xargs",
+        "xargs -I",
+        "ssh",
+        "trap",
+        "dd of=/proc/sys/net/core/rmem_max",
+        "cp",
+        "function f {",
+        "bash",
         "-p",
         "for A in a b; do",
         "in 1 2",
@@ -720,6 +896,14 @@ fn one_very_long_line_is_read_soon() {
         ("echo ", "$((1+"),
         ("echo ", "$(${"),
         ("sh -c '", "$(("),
+        ("echo 1 ", "| xargs echo 2 "),
+        ("echo 'echo 1' ", "| sh "),
+        ("", "ip netns exec "),
+        ("", "sudo -u "),
+        ("x ", "sysctl "),
+        ("x sysctl ", "net./proc/sys/net "),
+        ("function f ", "function f "),
+        ("ssh h ", "ssh h "),
         ("", "for a in 1 2; do "),
         ("{ ", "echo 1; "),
     ] {

@@ -1,0 +1,161 @@
+//! Ways to a setting beside redirections, tee(1) and sysctl(8): dd(1), copies, scripts on standard input;
+//! and commands that are not understood and name a setting, which are told and not passed over.
+//!
+//! A command names a setting if in its words, or in the here-document that it reads, `sysctl` as a word
+//! stands before a name below `net`, or a path below /proc/sys/net stands inside a word. A path that is a
+//! word of its own is a read, as of any program that looks at files.
+
+use super::blocks;
+use super::command::{Body, DEEPEST, Simple, UNKNOWN, is_setting};
+use super::events::{Kind, Script};
+use super::loops::ALL_ROUNDS;
+use super::output::{Output, joined};
+use super::program::{NOT_UNDERSTOOD, named, only_names};
+use super::shell;
+
+/// Folders of settings of the network.
+const FOLDERS: [&str; 9] =
+    ["core", "ipv4", "ipv6", "netfilter", "unix", "mptcp", "sctp", "tipc", "bridge"];
+/// How many letters of a command are shown.
+const LONGEST_SHOWN: usize = 200;
+
+impl Script {
+    /// dd(1): what it reads goes to the file of `of=`, as from tee(1).
+    pub(super) fn dd(&mut self, line: usize, fields: &[String], input: Option<&[Output]>) {
+        let value = |name: &str| fields.iter().rev().find_map(|field| field.strip_prefix(name));
+        let Some(path) = value("of=").map(str::to_owned) else { return };
+        let cuts = ["if=", "bs=", "ibs=", "obs=", "count=", "skip=", "seek="];
+        let is_whole = cuts.iter().all(|name| value(name).is_none());
+        self.piped(line, &path, input.filter(|_| is_whole));
+    }
+
+    /// The script that a shell reads from its standard input, and what that prints.
+    pub(super) fn on_input(
+        &mut self,
+        fields: &[String],
+        input: &[Output],
+        depth: usize,
+    ) -> Option<Vec<Output>> {
+        let cost: usize = input.iter().map(|output| output.text.len()).sum();
+        if !has_options_only(fields) || !self.may_follow(depth, cost) {
+            return None;
+        }
+        let mut all = Vec::new();
+        for output in joined(input) {
+            let items = shell::items(&output.text, output.line, depth + 1, &self.in_vain);
+            all.extend(self.run(&blocks::tree(items), depth + 1));
+        }
+        Some(all)
+    }
+
+    /// Whether a script inside the text is followed, so deep and so long; its length is counted then.
+    pub(super) fn may_follow(&mut self, depth: usize, letters: usize) -> bool {
+        let may = depth < DEEPEST && letters <= ALL_ROUNDS - self.repeated;
+        self.repeated += if may { letters } else { 0 };
+        may
+    }
+
+    /// Tells of a command that is not understood and names a setting.
+    pub(super) fn mentioned(&mut self, command: &Simple, name: &str, fields: &[String]) {
+        if only_names(name) {
+            return;
+        }
+        let text = fields.join(" ");
+        if mentions(&text) {
+            return self.not_understood(command.line, &text);
+        }
+        let Some(Body { line, text }) = &command.body else { return };
+        for (index, of_body) in self.variables.whole(text).lines().enumerate() {
+            if mentions(of_body) {
+                self.not_understood(line + index, of_body);
+            }
+        }
+    }
+
+    fn not_understood(&mut self, line: usize, text: &str) {
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let text = text.chars().take(LONGEST_SHOWN).collect();
+        self.push(line, Kind::Other { text, why: NOT_UNDERSTOOD });
+    }
+}
+
+/// The words of a copy that it reads, and the file that it writes, if that is a setting.
+pub(super) fn copied<'a>(name: &str, fields: &'a [String]) -> Option<(&'a [String], &'a str)> {
+    let is_in_place = || fields.iter().any(|field| field.starts_with("-i"));
+    match name {
+        "cp" | "mv" | "install" | "sponge" | "truncate" => {}
+        "sed" if is_in_place() => {}
+        _ => return None,
+    }
+    let (last, read) = fields.split_last()?;
+    last.starts_with("/proc/sys/").then_some((read, last))
+}
+
+/// The script that ssh(1) runs on another machine, as that machine's shell gets it.
+pub(super) fn remote(fields: &[String]) -> String {
+    let is_with_word = |option: &str| {
+        let mut letters = option.chars().skip(1);
+        letters.all(|letter| letter.is_ascii_alphabetic())
+            && option.ends_with(|last| "BbcDEeFIiJLlmOoPpQRSWw".contains(last))
+    };
+    let mut at = 1;
+    while let Some(option) = fields.get(at).filter(|field| field.starts_with('-')) {
+        at += 1 + usize::from(is_with_word(option));
+    }
+    fields.get(at + 1..).unwrap_or_default().join(" ")
+}
+
+/// What of a text are settings that go into a file: of a folder that is not known those of the network.
+pub(super) fn of_settings(path: &str, output: &Output) -> Option<Output> {
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let is_file =
+        name.ends_with(".conf") || (folder.ends_with("sysctl.d") && name.ends_with(UNKNOWN));
+    let is_of_network = |line: &&str| {
+        let key = line.trim_start().trim_start_matches('-');
+        is_setting(line) && (key.starts_with("net.") || key.starts_with("net/"))
+    };
+    if is_file && path.contains("sysctl") {
+        Some(output.clone())
+    } else if is_file && folder.contains(UNKNOWN) {
+        let lines = output.text.lines().map(|line| if is_of_network(&line) { line } else { "" });
+        Some(Output { text: lines.collect::<Vec<_>>().join("\n"), ..output.clone() })
+    } else {
+        None
+    }
+}
+
+/// Whether a shell or ssh(1) has no script but what it reads.
+fn has_options_only(fields: &[String]) -> bool {
+    match named(fields) {
+        "ssh" => remote(fields).is_empty(),
+        _ => fields.iter().skip(1).all(|field| field.starts_with('-')),
+    }
+}
+
+/// Whether a text names a setting of the network, so that who runs it may write that.
+fn mentions(text: &str) -> bool {
+    let is_inside = |(at, _): (usize, &str)| {
+        let before = text[..at].chars().next_back();
+        before.is_some_and(|letter| !letter.is_whitespace())
+    };
+    if text.match_indices("/proc/sys/net/").any(is_inside) {
+        return true;
+    }
+    let is_part = |letter: char| letter.is_alphanumeric() || "-_.".contains(letter);
+    let program = text.match_indices("sysctl").find(|(at, found)| {
+        let before = &text[..*at];
+        let is_begin = before.ends_with(" --") || !before.ends_with(is_part);
+        is_begin && !text[at + found.len()..].starts_with(is_part)
+    });
+    program.is_some_and(|(at, _)| {
+        let rest = &text[at..];
+        rest.match_indices("net").any(|(at, found)| {
+            let folder = rest[at + found.len()..].strip_prefix(['.', '/']).unwrap_or_default();
+            let is_folder = |name: &&str| {
+                folder.strip_prefix(*name).is_some_and(|key| key.starts_with(['.', '/']))
+            };
+            !rest[..at].ends_with(is_part)
+                && (folder.starts_with(UNKNOWN) || FOLDERS.iter().any(is_folder))
+        })
+    })
+}
