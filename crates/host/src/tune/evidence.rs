@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   Sample at the begin, Sample at the end       counters, softnet, protocols, links: what they grew by
-//!   a dump of TCP and UDP, a dump, ... a dump    each socket: what it grew by, what it held at most
+//!   a dump of TCP and UDP, a dump, ... a dump    each socket: what it grew by, what it held at most;
+//!                                                the protocols' memory: the most
 //!                      |
 //!                      '--[`collect`]--> Evidence --rules, pure--> Plan
 //! ```
@@ -47,6 +48,8 @@ pub struct Evidence {
     pub grown: BTreeMap<String, u64>,
     /// Memory of TCP and UDP, as far as told.
     pub protocols: Vec<ProtocolLoad>,
+    /// The most TCP connections that were seen without a process that holds them; of the whole machine.
+    pub tcp_orphans: Option<u64>,
     /// What each CPU's receive softirq did.
     pub cpus: Vec<CpuLoad>,
     /// TCP connections that moved data, the busiest first.
@@ -102,7 +105,7 @@ pub struct Setting {
 pub struct ProtocolLoad {
     /// Whose.
     pub protocol: TransportProtocol,
-    /// The larger one of the two looks, in pages.
+    /// The largest of all looks, in pages.
     pub pages: u64,
     /// How far that may be off, in pages.
     pub error_bar_pages: u64,
@@ -273,6 +276,7 @@ impl Evidence {
             settings: settings.collect(),
             grown: BTreeMap::new(),
             protocols: Vec::new(),
+            tcp_orphans: None,
             cpus: Vec::new(),
             tcp: Vec::new(),
             udp: Vec::new(),

@@ -341,15 +341,78 @@ fn a_protocol_gets_twice_what_it_uses() {
         assert_eq!(proposal.confidence, Confidence::Medium);
         assert!(proposal.bound.starts_with("third number a quarter of the memory for buffers"));
     }
+    // Whatever memory is free, a limit that is kept to is none to raise.
     let mut evidence = idle(24);
-    let protocol = TransportProtocol::Udp;
-    evidence.protocols.push(ProtocolLoad { protocol, pages: 9, error_bar_pages: 512 });
+    let (protocol, error_bar_pages) = (TransportProtocol::Udp, 512);
+    let now = evidence.triple("net.ipv4.udp_mem").unwrap();
+    evidence.protocols.push(ProtocolLoad { protocol, pages: now[0], error_bar_pages });
     evidence.grown.insert("UdpMemErrors".to_owned(), 1);
     evidence.memory.available_bytes = 0;
-    let now = evidence.triple("net.ipv4.udp_mem").unwrap();
     let stays = one(proto_mem::proto_mem(&evidence, &Ask::default()));
     assert_eq!(stays.value, triple(now), "no memory is left to give");
     assert!(!stays.bound.is_empty());
+}
+
+/// Has failed with: any growth of a counter taken for the limit; the error bar left out of half of it; orphans
+/// that explain it taken for memory.
+#[test]
+fn what_refuses_far_from_a_limit_is_another_limit() {
+    let of = |counter: &str, of_limit: &dyn Fn(u64) -> u64, orphans: Option<u64>| {
+        let mut evidence = idle(24);
+        let (protocol, key, at) = match counter.starts_with("Udp") {
+            true => (TransportProtocol::Udp, "net.ipv4.udp_mem", 0),
+            false => (TransportProtocol::Tcp, "net.ipv4.tcp_mem", 1),
+        };
+        let pages = of_limit(evidence.triple(key).unwrap()[at]);
+        evidence.protocols.push(ProtocolLoad { protocol, pages, error_bar_pages: 512 });
+        evidence.grown.insert(counter.to_owned(), 1);
+        evidence.holders.push("a: b 812: 5 bytes in 1 sockets".to_owned());
+        evidence.tcp_orphans = orphans;
+        let most = Setting { text: "1000".to_owned(), reach: Reach::Global };
+        evidence.settings.insert("net.ipv4.tcp_max_orphans".to_owned(), most);
+        let judgement = proto_mem::proto_mem(&evidence, &Ask::default());
+        assert_eq!(judgement.findings.len(), 1, "{judgement:?}");
+        let finding = &judgement.findings[0];
+        assert!(finding.evidence[0].contains(&format!("{counter} +1 in")), "{finding:?}");
+        (judgement.proposals.len(), finding.advice.join("\n"))
+    };
+    let counters =
+        ["TcpExtTCPMemoryPressures", "TcpExtTCPAbortOnMemory", "UdpMemErrors", "Udp6MemErrors"];
+    for counter in counters {
+        let (changes, advice) = of(counter, &|limit| limit.div_ceil(2) - 512, None);
+        assert_eq!(changes, 1, "{counter}: it may have been half");
+        assert!(advice.contains("look at a: b 812"), "{advice}");
+        let (changes, advice) = of(counter, &|limit| limit.div_ceil(2) - 513, None);
+        assert_eq!(changes, 0, "{counter}");
+        let other = match counter {
+            "TcpExtTCPMemoryPressures" => "/proc/buddyinfo",
+            "TcpExtTCPAbortOnMemory" => "/proc/net/sockstat, net.ipv4.tcp_max_orphans 1000",
+            _ => "/proc/812/cgroup",
+        };
+        assert!(advice.contains(other), "{advice}");
+    }
+    let (half, aborts) = (|limit: u64| limit / 2, "TcpExtTCPAbortOnMemory");
+    assert_eq!(of(aborts, &half, Some(250)).0, 1);
+    let (changes, advice) = of(aborts, &half, Some(251));
+    assert_eq!(changes, 0);
+    assert!(advice.contains("251 orphans seen at most, net.ipv4.tcp_max_orphans 1000"), "{advice}");
+    assert_eq!(of(aborts, &|limit| limit, Some(251)).0, 1, "memory is short all the same");
+    assert_eq!(of("TcpExtTCPMemoryPressures", &half, Some(251)).0, 1, "which orphans do not move");
+}
+
+/// Has failed with: nothing said.
+#[test]
+fn what_is_refused_is_told_where_the_limit_is_not() {
+    let mut evidence = idle(24);
+    evidence.settings.remove("net.ipv4.udp_mem");
+    let protocol = TransportProtocol::Udp;
+    evidence.protocols.push(ProtocolLoad { protocol, pages: 1 << 40, error_bar_pages: 0 });
+    assert_eq!(proto_mem::proto_mem(&evidence, &Ask::default()), Judgement::default());
+    evidence.grown.insert("UdpMemErrors".to_owned(), 3);
+    let judgement = proto_mem::proto_mem(&evidence, &Ask::default());
+    assert_eq!((judgement.proposals.len(), judgement.findings.len()), (0, 1));
+    let line = &judgement.findings[0].evidence[1];
+    assert!(line.ends_with("net.ipv4.udp_mem is not to be read here"), "{line}");
 }
 
 /// The numbers of a machine's `tcp_mem` or `udp_mem` that are proposed for so many pages in use.
@@ -438,6 +501,10 @@ fn with_settings(mut evidence: Evidence, of: impl Fn(u64) -> u64) -> Evidence {
     evidence.udp.push(reader);
     evidence.tcp = vec![receiver, sender, fixed];
     evidence.optmem.push(OptmemUser { label: "udp".to_owned(), peak_bytes: optmem_max });
+    for at in 0..evidence.protocols.len() {
+        let key = evidence.protocols[at].protocol.limits_key();
+        evidence.protocols[at].pages = evidence.triple(key).unwrap()[1];
+    }
     evidence
 }
 
