@@ -1,7 +1,12 @@
 //! Sockets over a time: what each grew by, what it held at most, and whether its program keeps up.
 //!
-//! A socket that was not there at the first look counted from zero meanwhile. One that is gone before
-//! the last look keeps what was seen of it.
+//! A socket counts from when it was first seen: a dump may miss one, and what that one counted in its life
+//! is not of this time. One that is known to be younger than the first look counts from zero: its cookie is
+//! higher than all of that look. The kernel gives a socket its cookie when it is first asked for, each CPU
+//! from a block of its own (`__sock_gen_cookie` in net/core/sock_diag.c, kernel 6.18). So it is a sample's dump
+//! before the first look that gave cookies to what that look may miss, and a younger socket that got a lower
+//! one from another CPU counts from when it was seen. One that is gone before the last look keeps what was
+//! seen of it.
 //!
 //! What a reader lost in one pause is what was dropped from look to look while drops grew or its buffer
 //! stayed more than half full: a pause ends when a look finds neither. Two pauses between two looks are one.
@@ -25,6 +30,8 @@ const MOVED_MIN_BYTES: u64 = 64 << 10;
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     looks: u32,
+    /// The highest cookie of the first look.
+    newest_at_first: u64,
     sockets: BTreeMap<u64, Watched>,
     not_looked_at: bool,
 }
@@ -41,7 +48,7 @@ pub(super) struct Seen {
 /// A socket.
 #[derive(Debug)]
 struct Watched {
-    /// Counters when it was first seen.
+    /// Counters when it was first seen, or nothing if it is younger than the first look.
     base: Totals,
     last: InetSocket,
     looks: u32,
@@ -89,6 +96,9 @@ impl Watch {
     }
 
     fn add(&mut self, socket: &InetSocket) {
+        if self.looks == 1 {
+            self.newest_at_first = self.newest_at_first.max(socket.cookie);
+        }
         let Some(memory) = socket.memory else { return };
         if socket.state == SocketState::Listen {
             return;
@@ -97,7 +107,8 @@ impl Watch {
             self.not_looked_at = true;
             return;
         }
-        let base = if self.looks == 1 { Totals::of(socket) } else { Totals::default() };
+        let is_younger = self.looks > 1 && socket.cookie > self.newest_at_first;
+        let base = if is_younger { Totals::default() } else { Totals::of(socket) };
         let pauses = Pauses { counted: base.drops, ..Pauses::default() };
         let watched = self.sockets.entry(socket.cookie).or_insert(Watched {
             base,
@@ -311,6 +322,51 @@ mod tests {
         let mut pauses = Pauses { counted, ..Pauses::default() };
         looks.iter().for_each(|(counted, is_unread)| pauses.add(*counted, *is_unread));
         pauses.worst_drops
+    }
+
+    fn socket(cookie: u64, drops: u32) -> InetSocket {
+        let address = "192.0.2.1:9".parse().unwrap();
+        InetSocket {
+            protocol: InetProtocol::Udp,
+            state: SocketState::Close,
+            source: address,
+            destination: address,
+            ifindex: 0,
+            cookie,
+            rqueue: 0,
+            wqueue: 0,
+            uid: 0,
+            inode: 0,
+            cgroup_id: None,
+            options: None,
+            memory: Some(SocketMemory { drops, ..SocketMemory::default() }),
+            tcp: None,
+        }
+    }
+
+    /// Has failed with: every socket of a later look taken for a young one; none; the cookies of all looks for
+    /// those of the first one; a socket without memory left out of them.
+    #[test]
+    fn a_socket_that_a_look_missed_brings_no_drops_of_its_life() {
+        let mut watch = Watch::default();
+        let look = |watch: &mut Watch, all: &[(u64, u32)]| {
+            watch.looks += 1;
+            all.iter().for_each(|(cookie, drops)| watch.add(&socket(*cookie, *drops)));
+        };
+        watch.looks = 1;
+        watch.add(&InetSocket { memory: None, ..socket(9, 0) });
+        watch.looks = 0;
+        look(&mut watch, &[(3, 100), (7, 0)]);
+        look(&mut watch, &[(3, 101), (5, 5_000_000), (8, 7), (12, 40)]);
+        look(&mut watch, &[(3, 103), (5, 5_000_004), (8, 8), (12, 40), (11, 6)]);
+        let drops = |cookie| {
+            let watched: &Watched = &watch.sockets[&cookie];
+            (watched.drops(), watched.pauses.worst_drops)
+        };
+        assert_eq!([3, 7].map(drops), [(3, 3), (0, 0)]);
+        assert_eq!(drops(5), (4, 4), "its first look missed it");
+        assert_eq!(drops(8), (1, 1), "the first look saw a younger one");
+        assert_eq!([12, 11].map(drops), [(40, 40), (6, 6)], "both are younger");
     }
 
     /// Has failed with: all drops in one pause; a pause that only growth keeps up; the last pause for the
