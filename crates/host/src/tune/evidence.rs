@@ -56,6 +56,8 @@ pub struct Evidence {
     pub tcp: Vec<TcpFlow>,
     /// UDP sockets that dropped datagrams, the worst first.
     pub udp: Vec<UdpReader>,
+    /// TCP listeners that did not take connections, the worst first.
+    pub listeners: Vec<Listener>,
     /// Sockets with ancillary memory, the largest first.
     pub optmem: Vec<OptmemUser>,
     /// Interfaces whose hardware dropped packets.
@@ -183,6 +185,20 @@ pub struct UdpReader {
     pub looks_unread: u32,
 }
 
+/// A TCP listener that did not take connections.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "made by tests of rules")]
+pub struct Listener {
+    /// What it is called.
+    pub label: String,
+    /// Connections that it dropped meanwhile, and SYNs.
+    pub drops: u64,
+    /// Most connections that waited to be accepted when it was looked at.
+    pub accept_queue_peak: u64,
+    /// How many may wait; the kernel takes one more.
+    pub backlog: u64,
+}
+
 /// A socket with ancillary memory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "made by tests of rules")]
@@ -280,6 +296,7 @@ impl Evidence {
             cpus: Vec::new(),
             tcp: Vec::new(),
             udp: Vec::new(),
+            listeners: Vec::new(),
             optmem: Vec::new(),
             devices: Vec::new(),
             xdp: Vec::new(),

@@ -106,8 +106,9 @@ pub fn collect(
     evidence.add_cpu_times(&cpus_before, &cpu::read(root));
     evidence.add_stalls(stalled_before, cpu::stalled_us(root), stalled_from.elapsed());
     evidence.huge_pages = huge_pages(root);
-    let Seen { tcp, udp, optmem, mut not_known } = watch.finish(root);
-    (evidence.tcp, evidence.udp, evidence.optmem) = (tcp, udp, optmem);
+    let Seen { tcp, udp, listeners, optmem, mut not_known } = watch.finish(root);
+    (evidence.tcp, evidence.udp) = (tcp, udp);
+    (evidence.listeners, evidence.optmem) = (listeners, optmem);
     evidence.not_known.append(&mut not_known);
     (evidence.xdp, evidence.umems) = (xdp.lost, xdp.holders);
     evidence.not_known.extend(xdp.not_known);

@@ -13,7 +13,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{OptmemUser, TcpFlow, UdpReader};
+use super::{Listener, OptmemUser, TcpFlow, UdpReader};
 use crate::netlink::{InetDump, InetProtocol, InetSocket, SockDiag, SocketMemory, SocketState};
 use crate::process::Identity;
 use crate::sockets::{BufferLocks, Owners, buffer_locks, for_each};
@@ -41,6 +41,7 @@ pub(super) struct Watch {
 pub(super) struct Seen {
     pub(super) tcp: Vec<TcpFlow>,
     pub(super) udp: Vec<UdpReader>,
+    pub(super) listeners: Vec<Listener>,
     pub(super) optmem: Vec<OptmemUser>,
     pub(super) not_known: Vec<String>,
 }
@@ -54,6 +55,8 @@ struct Watched {
     looks: u32,
     looks_unread: u32,
     optmem_peak_bytes: u32,
+    /// Connections that waited to be accepted, of a listener.
+    accept_queue_peak: u32,
     pauses: Pauses,
 }
 
@@ -100,9 +103,6 @@ impl Watch {
             self.newest_at_first = self.newest_at_first.max(socket.cookie);
         }
         let Some(memory) = socket.memory else { return };
-        if socket.state == SocketState::Listen {
-            return;
-        }
         if self.sockets.len() >= SOCKETS_MAX && !self.sockets.contains_key(&socket.cookie) {
             self.not_looked_at = true;
             return;
@@ -116,6 +116,7 @@ impl Watch {
             looks: 0,
             looks_unread: 0,
             optmem_peak_bytes: 0,
+            accept_queue_peak: 0,
             pauses,
         });
         watched.last = *socket;
@@ -124,17 +125,23 @@ impl Watch {
         watched.looks_unread += u32::from(is_unread);
         watched.pauses.add(memory.drops, is_unread);
         watched.optmem_peak_bytes = watched.optmem_peak_bytes.max(memory.optmem_bytes);
+        if socket.state == SocketState::Listen {
+            watched.accept_queue_peak = watched.accept_queue_peak.max(socket.rqueue);
+        }
     }
 
     /// Ends: keeps what may be a limit, and asks who holds it.
     pub(super) fn finish(self, root: &Root) -> Seen {
         let is = |protocol| move |watched: &&Watched| watched.last.protocol == protocol;
-        let tcp = largest(self.sockets.values().filter(is(InetProtocol::Tcp)), Watched::moved);
+        let (listeners, others): (Vec<_>, Vec<_>) = self.sockets.values().partition(is_listener);
+        let listeners = largest(listeners.into_iter(), Watched::drops);
+        let others = || others.iter().copied();
+        let tcp = largest(others().filter(is(InetProtocol::Tcp)), Watched::moved);
         let tcp: Vec<_> = tcp.into_iter().filter(|w| w.moved() >= MOVED_MIN_BYTES).collect();
-        let udp = largest(self.sockets.values().filter(is(InetProtocol::Udp)), Watched::drops);
-        let optmem = largest(self.sockets.values(), |w| w.optmem_peak_bytes.into());
+        let udp = largest(others().filter(is(InetProtocol::Udp)), Watched::drops);
+        let optmem = largest(others(), |w| w.optmem_peak_bytes.into());
         let mut owners = Owners::default();
-        let all = tcp.iter().chain(&udp).chain(&optmem);
+        let all = tcp.iter().chain(&udp).chain(&listeners).chain(&optmem);
         let wanted: Vec<u32> = all.map(|watched| watched.last.inode).collect();
         if !wanted.is_empty() {
             owners.scan(root, wanted.into_iter());
@@ -152,6 +159,8 @@ impl Watch {
             ..Seen::default()
         };
         seen.not_known.extend(not_asked.told());
+        let listeners = listeners.iter();
+        seen.listeners = listeners.map(|watched| watched.listener(named(watched).label)).collect();
         seen.optmem = optmem
             .iter()
             .map(|watched| OptmemUser {
@@ -258,6 +267,15 @@ impl Watched {
         }
     }
 
+    fn listener(&self, label: String) -> Listener {
+        Listener {
+            label,
+            drops: self.drops(),
+            accept_queue_peak: self.accept_queue_peak.into(),
+            backlog: self.last.wqueue.into(),
+        }
+    }
+
     fn udp(&self, held: Held) -> UdpReader {
         UdpReader {
             is_rcvbuf_locked: held.known().map(|locks| locks.is_rcvbuf_locked),
@@ -296,6 +314,10 @@ impl Totals {
             sndbuf_limited_us: tcp.sndbuf_limited_us,
         }
     }
+}
+
+fn is_listener(watched: &&Watched) -> bool {
+    watched.last.state == SocketState::Listen
 }
 
 /// Tells whether a program lets lie more than half of what its socket may hold.
@@ -367,6 +389,33 @@ mod tests {
         assert_eq!(drops(5), (4, 4), "its first look missed it");
         assert_eq!(drops(8), (1, 1), "the first look saw a younger one");
         assert_eq!([12, 11].map(drops), [(40, 40), (6, 6)], "both are younger");
+    }
+
+    /// Has failed with: the queue of the last look; a listener's queue taken for a connection's; listeners that
+    /// dropped nothing told.
+    #[test]
+    fn a_listener_is_told_by_what_waited_at_most() {
+        let listener = |cookie, drops, rqueue| InetSocket {
+            protocol: InetProtocol::Tcp,
+            state: SocketState::Listen,
+            rqueue,
+            wqueue: 4,
+            ..socket(cookie, drops)
+        };
+        let mut watch = Watch::default();
+        for (drops, rqueue) in [(7, 2), (8, 5), (9, 3)] {
+            watch.looks += 1;
+            watch.add(&listener(1, drops, rqueue));
+            watch.add(&listener(2, 0, 4));
+            watch.add(&InetSocket { rqueue: 1 << 20, ..socket(3, 0) });
+        }
+        assert_eq!(watch.sockets[&3].accept_queue_peak, 0);
+        let root = Root::at(format!("{}/tests/fixtures/6.18", env!("CARGO_MANIFEST_DIR")));
+        let seen = watch.finish(&root);
+        let label = "tcp 192.0.2.1:9 - 192.0.2.1:9".to_owned();
+        let expected = Listener { label, drops: 2, accept_queue_peak: 5, backlog: 4 };
+        assert_eq!(seen.listeners, [expected]);
+        assert_eq!((seen.tcp, seen.udp), (vec![], vec![]));
     }
 
     /// Has failed with: all drops in one pause; a pause that only growth keeps up; the last pause for the
