@@ -223,6 +223,8 @@ pub struct DeviceLoss {
     pub rx_hw_drops: u64,
     /// Receive queues.
     pub rx_queues: usize,
+    /// Entries of its rx ring, and how many it takes at most; `None` is not told.
+    pub rx_ring: Option<(u32, u32)>,
 }
 
 /// What an AF_XDP socket lost, and the rings that it depends on; `None` is not told.
@@ -243,6 +245,8 @@ pub struct XdpLoss {
     pub device: Option<String>,
     /// Entries of that device's own rx ring.
     pub device_ring: Option<u32>,
+    /// Frames of its UMEM.
+    pub frames: Option<u64>,
 }
 
 /// A process with AF_XDP sockets, and the memory of their packets.

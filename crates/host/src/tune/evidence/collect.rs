@@ -8,7 +8,7 @@ use super::cpu::{self, AllCpus};
 use super::watch::{Seen, Watch};
 use super::xdp::{self, XdpSeen};
 use super::{CpuLoad, DeviceLoss, Evidence, HugePagePool, MachineMemory, ProtocolLoad, Setting};
-use crate::netlink::Direction;
+use crate::netlink::{Direction, Ethtool};
 use crate::netns::{self, Namespace, Namespaces};
 use crate::proc::{Hugepages, Meminfo, ProtocolMemory, Sockstat, TransportProtocol};
 use crate::sample::{
@@ -103,6 +103,7 @@ pub fn collect(
     evidence.is_initial_netns = inside(place.as_ref(), || is_initial(root))?;
     evidence.add_samples(&before, &after);
     evidence.add_peaks(&peaks);
+    inside(place.as_ref(), || add_rings(&mut evidence.devices))?;
     evidence.add_cpu_times(&cpus_before, &cpu::read(root));
     evidence.add_stalls(stalled_before, cpu::stalled_us(root), stalled_from.elapsed());
     evidence.huge_pages = huge_pages(root);
@@ -403,6 +404,18 @@ fn device_loss(link: &LinkGrowth, rates: &Rates, now: &NamespaceSample) -> Devic
         rx_fifo: link.rx_fifo_errors.unwrap_or(0),
         rx_hw_drops: own.filter_map(|queue| queue.rx_hw_drops).sum(),
         rx_queues: mapped.iter().filter(|mapped| is_rx(&mapped.queue)).count(),
+        rx_ring: None,
+    }
+}
+
+/// Asks for the rings of devices that dropped packets, in the calling thread's network namespace. A driver
+/// without rings says so, or 0.
+fn add_rings(devices: &mut [DeviceLoss]) {
+    let mut ethtool = None;
+    for device in devices {
+        let Ok(ethtool) = ethtool.get_or_insert_with(Ethtool::open) else { return };
+        let rings = ethtool.rings(&device.name).ok().map(|rings| (rings.now.rx, rings.max.rx));
+        device.rx_ring = rings.filter(|(now, most)| *now > 0 && most >= now);
     }
 }
 

@@ -728,6 +728,7 @@ fn a_fill_ring_holds_what_is_under_way() {
     assert!(advice.contains("--fill-ring 4096"), "{advice}");
     let (lines, advice) = of(Some(2560), Some(512));
     assert!(lines.len() == 1 && advice.contains("filled sooner"), "{lines:?}, {advice}");
+    assert!(advice.ends_with("--fill-ring 4096, and 1536 frames more"), "{advice}");
     assert_eq!(of(Some(2048), None).0.len(), 1, "a veth has no ring");
     assert_eq!(of(Some(1024), None).0[1], "fill ring 1024 entries, rx ring 2048");
     assert_eq!(of(None, Some(512)).0.len(), 1);
@@ -908,9 +909,56 @@ fn rings_and_queues_are_advised_only() {
     evidence.xdp.push(lost);
     let queues = queues::queues(&evidence, &Ask::default());
     let advice = queues.findings[0].advice.join("\n");
-    assert!(
-        advice.contains("ethtool -G eth7 rx N") && advice.contains("ethtool -L eth7 combined 4")
-    );
+    assert!(advice.contains("(ethtool -g eth7)") && advice.contains("ethtool -L eth7 combined 4"));
     let rings = zero_copy::zero_copy(&evidence, &Ask::default());
     assert_eq!((queues.proposals.len(), rings.proposals.len(), rings.findings.len()), (0, 0, 2));
+}
+
+/// Has failed with: more than the device takes; the largest ring advised once more; a ring of an unknown size
+/// taken for one of 1.
+#[test]
+fn commands_for_rings_have_their_figures() {
+    let device = |rx_ring| {
+        let mut evidence = idle(24);
+        let name = "eth7".to_owned();
+        evidence.devices.push(DeviceLoss { name, rx_fifo: 1, rx_ring, ..DeviceLoss::default() });
+        queues::queues(&evidence, &Ask::default()).findings[0].advice[0].clone()
+    };
+    let larger = |to, now, most| {
+        format!("ethtool -G eth7 rx {to}: it has {now} entries now, and takes {most} at most")
+    };
+    assert_eq!(device(Some((512, 4096))), larger(1024, 512, 4096));
+    assert_eq!(device(Some((3000, 4096))), larger(4096, 3000, 4096));
+    assert_eq!(
+        device(Some((4096, 4096))),
+        "its rx ring has 4096 entries, and the device takes no more"
+    );
+    let xdp = |lost: XdpLoss| {
+        let mut evidence = idle(24);
+        evidence.xdp.push(lost);
+        zero_copy::zero_copy(&evidence, &Ask::default()).findings[0].advice[0].clone()
+    };
+    let full =
+        |entries| xdp(XdpLoss { rx_ring_full: 1, rx_ring_at_least: entries, ..XdpLoss::default() });
+    assert!(full(Some(2048)).ends_with("netmem respond --rx-ring 4096"));
+    for unknown in [None, Some(1)] {
+        assert!(full(unknown).ends_with("a larger rx ring"), "{}", full(unknown));
+    }
+    let most = u32::try_from(zero_copy::RING_ENTRIES_MAX).unwrap();
+    assert!(full(Some(most)).ends_with("entries is the largest"), "{}", full(Some(most)));
+    let empty = |fill, frames| {
+        xdp(XdpLoss {
+            fill_ring_empty: 1,
+            rx_ring_at_least: Some(512),
+            fill_ring_at_most: fill,
+            frames,
+            ..XdpLoss::default()
+        })
+    };
+    let enough = empty(Some(64), Some(4096));
+    assert!(enough.ends_with("netmem respond --fill-ring 512 --frames 4544"), "{enough}");
+    let twice = empty(Some(1024), Some(4096));
+    assert!(twice.ends_with("netmem respond --fill-ring 2048 --frames 5120"), "{twice}");
+    assert!(empty(Some(most), None).ends_with("is the largest: filled sooner"));
+    assert!(empty(None, Some(4096)).contains("entries are not told"));
 }
