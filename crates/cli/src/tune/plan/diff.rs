@@ -231,7 +231,6 @@ not known: softnet: absent
         assert_eq!(text, expected);
     }
 
-    /// Has failed with: nothing found, whatever was.
     #[test]
     fn the_last_line_says_what_there_is() {
         let mut planned = planned();
