@@ -36,5 +36,6 @@ fn machine(choice: u8) -> Machine {
         page_bytes: if choice & 8 == 0 { 4096 } else { 65_536 },
         kernel: KERNELS[usize::from(choice) % KERNELS.len()],
         tcp_hash_buckets: (choice & 4 == 0).then_some(262_144),
+        two_ticks_us: Some(8000),
     }
 }

@@ -285,6 +285,63 @@ fn lab_a_full_udp_buffer_at_its_limit_gets_room() {
         .unwrap();
 }
 
+/// A TCP listener with a backlog.
+fn listener(backlog: i32) -> Socket {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    socket.listen(backlog).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    socket
+}
+
+/// Connections that have begun, and may wait for the listener.
+fn connect(listener: &Socket, count: usize) -> Vec<Socket> {
+    let address = listener.local_addr().unwrap();
+    let begun = (0..count).map(|_| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        // It is in progress.
+        let _ = socket.connect(&address);
+        socket
+    });
+    begun.collect()
+}
+
+#[test]
+fn lab_a_full_accept_queue_is_told_with_its_listener() {
+    if !is_privileged("lab_a_full_accept_queue_is_told_with_its_listener") {
+        return;
+    }
+    const COUNT: usize = 8;
+    namespace()
+        .run(|| {
+            let full = listener(1);
+            let planned = looking(&["--interval", "2"]);
+            let waiting = connect(&full, COUNT);
+            let output = planned.wait_with_output().unwrap();
+            let made = json(&output);
+            let findings = made["findings"].as_array().unwrap();
+            let of_rule: Vec<_> =
+                findings.iter().filter(|finding| finding["rule"] == "R-LISTEN").collect();
+            assert_eq!(of_rule.len(), 1, "{made}");
+            let (evidence, advice) = (of_rule[0]["evidence"].to_string(), &of_rule[0]["advice"]);
+            let port = full.local_addr().unwrap().as_socket().unwrap().port();
+            assert!(evidence.contains("TcpExtListenOverflows +"), "{evidence}");
+            assert!(evidence.contains(&format!("tcp 127.0.0.1:{port} ")), "{evidence}");
+            // The kernel takes one more than the backlog.
+            assert!(evidence.contains("2 waited to be accepted at most, backlog 1"), "{evidence}");
+            let advice = advice.to_string();
+            assert!(advice.contains("a backlog above 1 at listen(2)"), "{advice}");
+            drop(waiting);
+
+            let large = listener(i32::try_from(COUNT).unwrap());
+            let _waiting = connect(&large, COUNT);
+            let accepted = (0..COUNT).filter(|_| large.accept().is_ok()).count();
+            assert_eq!(accepted, COUNT, "what is advised helps");
+        })
+        .unwrap();
+}
+
 /// Sends without copies to an address that nobody has, so that nothing is ever completed meanwhile.
 /// Returns the socket, and how many sends were refused for want of room for their notification.
 fn send_without_copies(to: Ipv4Addr, count: usize) -> (Socket, usize) {

@@ -85,6 +85,12 @@ struct Bursts {
     sender: Socket,
 }
 
+/// A UDP socket, and one that sends to it.
+struct Reader {
+    socket: UdpSocket,
+    sender: Socket,
+}
+
 #[test]
 fn lab_settings_of_the_machine() {
     // Process 1 of a guest starts its programs itself.
@@ -169,10 +175,20 @@ fn memory_of_all_udp_sockets() -> String {
     let saved = Saved::set(&[("net.ipv4.udp_mem", "1024 1365 2048")]);
     // More than any figure here, so that this socket's own limit is not met.
     let prepare = |socket: &Socket| setsockopt(socket, sockopt::RcvBufForce, &(64 << 20)).unwrap();
-    let held = || fill(prepare).0;
-    let mut first = 0;
-    let plan = look("R-PROTO-MEM", || first = held());
+    let full = || {
+        let reader = Reader::new(prepare);
+        reader.send();
+        reader
+    };
+    // The memory is there to be seen while a socket is full.
+    let mut first = None;
+    let plan = look("R-PROTO-MEM", || {
+        first.get_or_insert_with(full);
+        thread::sleep(Duration::from_millis(10));
+    });
+    let first = first.unwrap().drain();
     assert_eq!(plan.changes[0].key, "net.ipv4.udp_mem");
+    let held = || full().drain();
     let before = held();
     assert!(before < FILL, "{before} datagrams of {FILL} were held");
     let after = saved.applied(&plan, held);
@@ -183,21 +199,29 @@ fn memory_of_all_udp_sockets() -> String {
 /// A socket with all that `rmem_max` allows, and a burst that does not fit.
 fn a_buffer_as_large_as_allowed() -> String {
     let saved = Saved::set(&[("net.core.rmem_max", "1000000")]);
-    let fill = || fill(|socket| socket.set_recv_buffer_size(1 << 30).unwrap());
-    let held = || fill().0;
-    // A socket tells what it lost while it lives.
+    let reader = || Reader::new(|socket| socket.set_recv_buffer_size(1 << 30).unwrap());
+    // A socket tells what it lost while it lives. What was lost before the second look may be that of
+    // before the first one, so it loses more later.
     let mut first = None;
+    let mut first_held = 0;
     let plan = look("R-SOCK-MAX", || {
-        first.get_or_insert_with(fill);
-        thread::sleep(Duration::from_millis(10));
+        let first = first.get_or_insert_with(reader);
+        first.send();
+        first_held = first.drain();
+        thread::sleep(INTERVAL / 8);
     });
-    let first = first.unwrap().0;
+    drop(first);
     assert_eq!(plan.changes[0].key, "net.core.rmem_max");
+    let held = || {
+        let reader = reader();
+        reader.send();
+        reader.drain()
+    };
     let before = held();
     assert!(before < FILL, "{before} datagrams of {FILL} were held");
     let after = saved.applied(&plan, held);
     assert!(after * 2 > before * 3, "{before} held before, {after} after");
-    format!("{first}, {before} of {FILL} datagrams held, then {after}")
+    format!("{first_held}, {before} of {FILL} datagrams held, then {after}")
 }
 
 /// What each global setting takes and what it refuses, by what is known of its bounds.
@@ -351,30 +375,41 @@ impl Bursts {
     }
 }
 
-/// Sends datagrams over loopback to a socket that `prepare` made ready; how many it held, and the socket.
-fn fill(prepare: impl FnOnce(&Socket)) -> (u64, UdpSocket) {
-    let receiver = udp().unwrap();
-    prepare(&receiver);
-    receiver.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
-    let sender = udp().unwrap();
-    sender.connect(&receiver.local_addr().unwrap()).unwrap();
-    for number in 0..FILL {
-        let mut datagram = [0; PAYLOAD_LEN];
-        datagram[..8].copy_from_slice(&number.to_be_bytes());
-        sender.send(&datagram).unwrap();
+impl Reader {
+    /// A socket that `prepare` made ready, and one that sends to it over loopback.
+    fn new(prepare: impl FnOnce(&Socket)) -> Self {
+        let socket = udp().unwrap();
+        prepare(&socket);
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        let sender = udp().unwrap();
+        sender.connect(&socket.local_addr().unwrap()).unwrap();
+        let socket: UdpSocket = socket.into();
+        socket.set_nonblocking(true).unwrap();
+        Self { socket, sender }
     }
-    let receiver: UdpSocket = receiver.into();
-    receiver.set_nonblocking(true).unwrap();
-    let mut held = 0;
-    let mut buffer = [0; 2 * PAYLOAD_LEN];
-    let mut next = 0;
-    while let Ok(len) = receiver.recv(&mut buffer) {
-        let number = u64::from_be_bytes(buffer[..8].try_into().unwrap());
-        assert!(len == PAYLOAD_LEN && number >= next, "{number} of {len} bytes");
-        next = number + 1;
-        held += 1;
+
+    /// Sends more than it holds.
+    fn send(&self) {
+        for number in 0..FILL {
+            let mut datagram = [0; PAYLOAD_LEN];
+            datagram[..8].copy_from_slice(&number.to_be_bytes());
+            self.sender.send(&datagram).unwrap();
+        }
     }
-    (held, receiver)
+
+    /// Reads what it held: how many, each with its own content.
+    fn drain(&self) -> u64 {
+        let mut held = 0;
+        let mut buffer = [0; 2 * PAYLOAD_LEN];
+        let mut next = 0;
+        while let Ok(len) = self.socket.recv(&mut buffer) {
+            let number = u64::from_be_bytes(buffer[..8].try_into().unwrap());
+            assert!(len == PAYLOAD_LEN && number >= next, "{number} of {len} bytes");
+            next = number + 1;
+            held += 1;
+        }
+        held
+    }
 }
 
 fn udp() -> std::io::Result<Socket> {

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   Sample at the begin, Sample at the end       counters, softnet, protocols, links: what they grew by
-//!   a dump of TCP and UDP, a dump, ... a dump    each socket: what it grew by, what it held at most
+//!   a dump of TCP and UDP, a dump, ... a dump    each socket: what it grew by, what it held at most;
+//!                                                the protocols' memory: the most
 //!                      |
 //!                      '--[`collect`]--> Evidence --rules, pure--> Plan
 //! ```
@@ -47,12 +48,16 @@ pub struct Evidence {
     pub grown: BTreeMap<String, u64>,
     /// Memory of TCP and UDP, as far as told.
     pub protocols: Vec<ProtocolLoad>,
+    /// The most TCP connections that were seen without a process that holds them; of the whole machine.
+    pub tcp_orphans: Option<u64>,
     /// What each CPU's receive softirq did.
     pub cpus: Vec<CpuLoad>,
     /// TCP connections that moved data, the busiest first.
     pub tcp: Vec<TcpFlow>,
     /// UDP sockets that dropped datagrams, the worst first.
     pub udp: Vec<UdpReader>,
+    /// TCP listeners that did not take connections, the worst first.
+    pub listeners: Vec<Listener>,
     /// Sockets with ancillary memory, the largest first.
     pub optmem: Vec<OptmemUser>,
     /// Interfaces whose hardware dropped packets.
@@ -102,7 +107,7 @@ pub struct Setting {
 pub struct ProtocolLoad {
     /// Whose.
     pub protocol: TransportProtocol,
-    /// The larger one of the two looks, in pages.
+    /// The largest of all looks, in pages.
     pub pages: u64,
     /// How far that may be off, in pages.
     pub error_bar_pages: u64,
@@ -180,6 +185,20 @@ pub struct UdpReader {
     pub looks_unread: u32,
 }
 
+/// A TCP listener that did not take connections.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "made by tests of rules")]
+pub struct Listener {
+    /// What it is called.
+    pub label: String,
+    /// Connections that it dropped meanwhile, and SYNs.
+    pub drops: u64,
+    /// Most connections that waited to be accepted when it was looked at.
+    pub accept_queue_peak: u64,
+    /// How many may wait; the kernel takes one more.
+    pub backlog: u64,
+}
+
 /// A socket with ancillary memory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "made by tests of rules")]
@@ -204,6 +223,8 @@ pub struct DeviceLoss {
     pub rx_hw_drops: u64,
     /// Receive queues.
     pub rx_queues: usize,
+    /// Entries of its rx ring, and how many it takes at most; `None` is not told.
+    pub rx_ring: Option<(u32, u32)>,
 }
 
 /// What an AF_XDP socket lost, and the rings that it depends on; `None` is not told.
@@ -224,6 +245,8 @@ pub struct XdpLoss {
     pub device: Option<String>,
     /// Entries of that device's own rx ring.
     pub device_ring: Option<u32>,
+    /// Frames of its UMEM.
+    pub frames: Option<u64>,
 }
 
 /// A process with AF_XDP sockets, and the memory of their packets.
@@ -273,9 +296,11 @@ impl Evidence {
             settings: settings.collect(),
             grown: BTreeMap::new(),
             protocols: Vec::new(),
+            tcp_orphans: None,
             cpus: Vec::new(),
             tcp: Vec::new(),
             udp: Vec::new(),
+            listeners: Vec::new(),
             optmem: Vec::new(),
             devices: Vec::new(),
             xdp: Vec::new(),

@@ -9,20 +9,24 @@
 //!
 //! | rule | evidence | setting |
 //! |---|---|---|
-//! | R-PROTO-MEM | memory at three quarters of the limit, pressure, datagrams refused | `tcp_mem`, `udp_mem` |
+//! | R-PROTO-MEM | memory at three quarters of the limit; at half of it, with memory refused | `tcp_mem`, `udp_mem` |
 //! | R-SOCK-MAX | a buffer as large as a program can ask for, and full | `rmem_max`, `wmem_max` |
 //! | R-BACKLOG | packets dropped at a CPU's full backlog | `netdev_max_backlog` |
 //! | R-BUDGET | rounds of polling that end with work left; tasks that wait for a CPU | `netdev_budget`, `netdev_budget_usecs` |
 //! | R-TCP-RMEM-MAX | a connection whose receive buffer is at its limit | `tcp_rmem` |
 //! | R-TCP-WMEM-MAX | a connection held back by its send buffer | `tcp_wmem` |
 //! | R-ZC | no room for notifications of `MSG_ZEROCOPY`; rings and memory of AF_XDP | `optmem_max`; advice |
+//! | R-LISTEN | connections that a listener did not take | none: advice only |
+//! | R-TCP-DROPS | segments dropped at a socket, buffers collapsed, windows closed | none: advice only |
 //! | R-QUEUES | packets dropped by a device | none: advice only |
 
+mod listen;
 mod proto_mem;
 mod queues;
 mod socket_max;
 mod softirq;
 mod tcp_buffers;
+mod tcp_drops;
 #[cfg(test)]
 mod tests;
 mod zero_copy;
@@ -77,7 +81,7 @@ pub(super) struct Judgement {
 }
 
 /// All of them, in the order in which their settings are written: limits of all before those of one.
-pub(super) const RULES: [fn(&Evidence, &Ask) -> Judgement; 8] = [
+pub(super) const RULES: [fn(&Evidence, &Ask) -> Judgement; 10] = [
     proto_mem::proto_mem,
     socket_max::socket_max,
     softirq::backlog,
@@ -85,6 +89,8 @@ pub(super) const RULES: [fn(&Evidence, &Ask) -> Judgement; 8] = [
     tcp_buffers::rmem,
     tcp_buffers::wmem,
     zero_copy::zero_copy,
+    listen::listen,
+    tcp_drops::tcp_drops,
     queues::queues,
 ];
 

@@ -70,9 +70,10 @@ fn last(out: &mut dyn Write, plan: &Plan) -> io::Result<()> {
     for why in &plan.not_known {
         writeln!(out, "not known: {}", harmless(why))?;
     }
-    match (plan.changes.len(), plan.findings.is_empty()) {
-        (0, true) => writeln!(out, "no evidence of a limit: nothing to change"),
-        (0, false) => writeln!(out, "nothing to change"),
+    match (plan.changes.len(), plan.findings.len()) {
+        (0, 0) => writeln!(out, "no limit was seen to be met: nothing to change"),
+        (0, 1) => writeln!(out, "1 finding, and no setting to change for it"),
+        (0, count) => writeln!(out, "{count} findings, and no setting to change for them"),
         (1, _) => writeln!(out, "1 change proposed, none made"),
         (count, _) => writeln!(out, "{count} changes proposed, none made"),
     }
@@ -228,6 +229,24 @@ not known: softnet: absent
 2 changes proposed, none made
 ";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn the_last_line_says_what_there_is() {
+        let mut planned = planned();
+        planned.plan.changes.clear();
+        let last = |planned: &Planned| {
+            let mut out = Vec::new();
+            print(&mut out, planned).unwrap();
+            String::from_utf8(out).unwrap().lines().last().unwrap().to_owned()
+        };
+        assert_eq!(last(&planned), "no limit was seen to be met: nothing to change");
+        let (rule, what) = ("R-LISTEN".to_owned(), "x".to_owned());
+        let finding = Finding { rule, what, evidence: Vec::new(), advice: Vec::new() };
+        planned.plan.findings.push(finding.clone());
+        assert_eq!(last(&planned), "1 finding, and no setting to change for it");
+        planned.plan.findings.push(finding);
+        assert_eq!(last(&planned), "2 findings, and no setting to change for them");
     }
 
     #[test]

@@ -8,9 +8,9 @@ use super::cpu::{self, AllCpus};
 use super::watch::{Seen, Watch};
 use super::xdp::{self, XdpSeen};
 use super::{CpuLoad, DeviceLoss, Evidence, HugePagePool, MachineMemory, ProtocolLoad, Setting};
-use crate::netlink::Direction;
+use crate::netlink::{Direction, Ethtool};
 use crate::netns::{self, Namespace, Namespaces};
-use crate::proc::{Hugepages, Meminfo, ProtocolMemory};
+use crate::proc::{Hugepages, Meminfo, ProtocolMemory, Sockstat, TransportProtocol};
 use crate::sample::{
     LinkGrowth, NamespaceChoice, NamespaceSample, Rates, Sample, Sampler, SourceReport, XdpGrowth,
     XdpSocketSample,
@@ -72,7 +72,7 @@ pub fn collect(
     };
     let choice = lookout.netns.clone().map_or(NamespaceChoice::Own, NamespaceChoice::Named);
     let mut sampler = Sampler::new(root.clone(), choice, HOLDERS);
-    let mut watch = Watch::default();
+    let (mut watch, mut peaks) = (Watch::default(), Peaks::default());
     let cpus_before = cpu::read(root);
     let (stalled_before, stalled_from) = (cpu::stalled_us(root), Instant::now());
     let before = sampler.sample()?;
@@ -81,6 +81,7 @@ pub fn collect(
     loop {
         let begin = Instant::now();
         inside(place.as_ref(), || watch.look(root))??;
+        peaks.look(root);
         if is_last {
             break;
         }
@@ -101,11 +102,14 @@ pub fn collect(
     evidence.settings = settings(root, place.as_ref())?;
     evidence.is_initial_netns = inside(place.as_ref(), || is_initial(root))?;
     evidence.add_samples(&before, &after);
+    evidence.add_peaks(&peaks);
+    inside(place.as_ref(), || add_rings(&mut evidence.devices))?;
     evidence.add_cpu_times(&cpus_before, &cpu::read(root));
     evidence.add_stalls(stalled_before, cpu::stalled_us(root), stalled_from.elapsed());
     evidence.huge_pages = huge_pages(root);
-    let Seen { tcp, udp, optmem, mut not_known } = watch.finish(root);
-    (evidence.tcp, evidence.udp, evidence.optmem) = (tcp, udp, optmem);
+    let Seen { tcp, udp, listeners, optmem, mut not_known } = watch.finish(root);
+    (evidence.tcp, evidence.udp) = (tcp, udp);
+    (evidence.listeners, evidence.optmem) = (listeners, optmem);
     evidence.not_known.append(&mut not_known);
     (evidence.xdp, evidence.umems) = (xdp.lost, xdp.holders);
     evidence.not_known.extend(xdp.not_known);
@@ -114,6 +118,30 @@ pub fn collect(
     }
     evidence.note_settings();
     Ok((evidence, basis))
+}
+
+/// The largest amounts of all looks; `None` is not told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Peaks {
+    tcp_pages: Option<u64>,
+    udp_pages: Option<u64>,
+    tcp_orphans: Option<u64>,
+}
+
+impl Peaks {
+    /// Looks once. These figures count the whole machine in whatever network namespace; that they cannot be
+    /// read is told by the samples.
+    fn look(&mut self, root: &Root) {
+        if let Ok(now) = Sockstat::read(root) {
+            self.add(&now);
+        }
+    }
+
+    fn add(&mut self, now: &Sockstat) {
+        self.tcp_pages = self.tcp_pages.max(Some(now.tcp_mem_pages));
+        self.udp_pages = self.udp_pages.max(Some(now.udp_mem_pages));
+        self.tcp_orphans = self.tcp_orphans.max(Some(now.tcp_orphan));
+    }
 }
 
 /// The time from a look that took `cost` to the next one.
@@ -258,6 +286,17 @@ impl Evidence {
         self.holders = named.collect();
     }
 
+    fn add_peaks(&mut self, peaks: &Peaks) {
+        for load in &mut self.protocols {
+            let peak = match load.protocol {
+                TransportProtocol::Tcp => peaks.tcp_pages,
+                TransportProtocol::Udp => peaks.udp_pages,
+            };
+            load.pages = load.pages.max(peak.unwrap_or(0));
+        }
+        self.tcp_orphans = peaks.tcp_orphans;
+    }
+
     fn add_cpu_times(&mut self, before: &Reading<AllCpus>, after: &Reading<AllCpus>) {
         let (Ok(before), Ok(after)) = (before, after) else {
             let why = after.as_ref().err().or_else(|| before.as_ref().err());
@@ -365,6 +404,18 @@ fn device_loss(link: &LinkGrowth, rates: &Rates, now: &NamespaceSample) -> Devic
         rx_fifo: link.rx_fifo_errors.unwrap_or(0),
         rx_hw_drops: own.filter_map(|queue| queue.rx_hw_drops).sum(),
         rx_queues: mapped.iter().filter(|mapped| is_rx(&mapped.queue)).count(),
+        rx_ring: None,
+    }
+}
+
+/// Asks for the rings of devices that dropped packets, in the calling thread's network namespace. A driver
+/// without rings says so, or 0.
+fn add_rings(devices: &mut [DeviceLoss]) {
+    let mut ethtool = None;
+    for device in devices {
+        let Ok(ethtool) = ethtool.get_or_insert_with(Ethtool::open) else { return };
+        let rings = ethtool.rings(&device.name).ok().map(|rings| (rings.now.rx, rings.max.rx));
+        device.rx_ring = rings.filter(|(now, most)| *now > 0 && most >= now);
     }
 }
 
@@ -404,6 +455,29 @@ mod tests {
         assert_eq!(of("300", missing(), Ok(5)), (None, 0));
         assert_eq!(of("301", missing(), Ok(5)), (None, 1));
         assert_eq!(of("301", Ok(5), missing()), (None, 1));
+    }
+
+    /// Has failed with: the two samples alone; the last look for the largest.
+    #[test]
+    fn the_largest_of_all_looks_counts() {
+        let root = Root::at(format!("{}/tests/fixtures/6.18", env!("CARGO_MANIFEST_DIR")));
+        let sample = sample("6.18");
+        let mut evidence = idle(&root).unwrap();
+        evidence.add_samples(&sample, &sample);
+        let before: Vec<u64> = evidence.protocols.iter().map(|load| load.pages).collect();
+        let mut peaks = Peaks::default();
+        evidence.add_peaks(&peaks);
+        assert_eq!(evidence.tcp_orphans, None);
+        peaks.look(&root);
+        let now = Sockstat::read(&root).unwrap();
+        let higher = Sockstat { tcp_mem_pages: before[0] + 9, tcp_orphan: 7, ..now.clone() };
+        for seen in [&higher, &now] {
+            peaks.add(seen);
+        }
+        evidence.add_peaks(&peaks);
+        let after: Vec<u64> = evidence.protocols.iter().map(|load| load.pages).collect();
+        assert_eq!(after, [before[0] + 9, before[1]]);
+        assert_eq!(evidence.tcp_orphans, Some(7));
     }
 
     /// Has failed with: the looks' cost left out.

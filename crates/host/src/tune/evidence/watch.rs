@@ -1,14 +1,19 @@
 //! Sockets over a time: what each grew by, what it held at most, and whether its program keeps up.
 //!
-//! A socket that was not there at the first look counted from zero meanwhile. One that is gone before
-//! the last look keeps what was seen of it.
+//! A socket counts from when it was first seen: a dump may miss one, and what that one counted in its life
+//! is not of this time. One that is known to be younger than the first look counts from zero: its cookie is
+//! higher than all of that look. The kernel gives a socket its cookie when it is first asked for, each CPU
+//! from a block of its own (`__sock_gen_cookie` in net/core/sock_diag.c, kernel 6.18). So it is a sample's dump
+//! before the first look that gave cookies to what that look may miss, and a younger socket that got a lower
+//! one from another CPU counts from when it was seen. One that is gone before the last look keeps what was
+//! seen of it.
 //!
 //! What a reader lost in one pause is what was dropped from look to look while drops grew or its buffer
 //! stayed more than half full: a pause ends when a look finds neither. Two pauses between two looks are one.
 
 use std::collections::BTreeMap;
 
-use super::{OptmemUser, TcpFlow, UdpReader};
+use super::{Listener, OptmemUser, TcpFlow, UdpReader};
 use crate::netlink::{InetDump, InetProtocol, InetSocket, SockDiag, SocketMemory, SocketState};
 use crate::process::Identity;
 use crate::sockets::{BufferLocks, Owners, buffer_locks, for_each};
@@ -25,6 +30,8 @@ const MOVED_MIN_BYTES: u64 = 64 << 10;
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     looks: u32,
+    /// The highest cookie of the first look.
+    newest_at_first: u64,
     sockets: BTreeMap<u64, Watched>,
     not_looked_at: bool,
 }
@@ -34,6 +41,7 @@ pub(super) struct Watch {
 pub(super) struct Seen {
     pub(super) tcp: Vec<TcpFlow>,
     pub(super) udp: Vec<UdpReader>,
+    pub(super) listeners: Vec<Listener>,
     pub(super) optmem: Vec<OptmemUser>,
     pub(super) not_known: Vec<String>,
 }
@@ -41,12 +49,14 @@ pub(super) struct Seen {
 /// A socket.
 #[derive(Debug)]
 struct Watched {
-    /// Counters when it was first seen.
+    /// Counters when it was first seen, or nothing if it is younger than the first look.
     base: Totals,
     last: InetSocket,
     looks: u32,
     looks_unread: u32,
     optmem_peak_bytes: u32,
+    /// Connections that waited to be accepted, of a listener.
+    accept_queue_peak: u32,
     pauses: Pauses,
 }
 
@@ -89,15 +99,16 @@ impl Watch {
     }
 
     fn add(&mut self, socket: &InetSocket) {
-        let Some(memory) = socket.memory else { return };
-        if socket.state == SocketState::Listen {
-            return;
+        if self.looks == 1 {
+            self.newest_at_first = self.newest_at_first.max(socket.cookie);
         }
+        let Some(memory) = socket.memory else { return };
         if self.sockets.len() >= SOCKETS_MAX && !self.sockets.contains_key(&socket.cookie) {
             self.not_looked_at = true;
             return;
         }
-        let base = if self.looks == 1 { Totals::of(socket) } else { Totals::default() };
+        let is_younger = self.looks > 1 && socket.cookie > self.newest_at_first;
+        let base = if is_younger { Totals::default() } else { Totals::of(socket) };
         let pauses = Pauses { counted: base.drops, ..Pauses::default() };
         let watched = self.sockets.entry(socket.cookie).or_insert(Watched {
             base,
@@ -105,6 +116,7 @@ impl Watch {
             looks: 0,
             looks_unread: 0,
             optmem_peak_bytes: 0,
+            accept_queue_peak: 0,
             pauses,
         });
         watched.last = *socket;
@@ -113,17 +125,23 @@ impl Watch {
         watched.looks_unread += u32::from(is_unread);
         watched.pauses.add(memory.drops, is_unread);
         watched.optmem_peak_bytes = watched.optmem_peak_bytes.max(memory.optmem_bytes);
+        if socket.state == SocketState::Listen {
+            watched.accept_queue_peak = watched.accept_queue_peak.max(socket.rqueue);
+        }
     }
 
     /// Ends: keeps what may be a limit, and asks who holds it.
     pub(super) fn finish(self, root: &Root) -> Seen {
         let is = |protocol| move |watched: &&Watched| watched.last.protocol == protocol;
-        let tcp = largest(self.sockets.values().filter(is(InetProtocol::Tcp)), Watched::moved);
+        let (listeners, others): (Vec<_>, Vec<_>) = self.sockets.values().partition(is_listener);
+        let listeners = largest(listeners.into_iter(), Watched::drops);
+        let others = || others.iter().copied();
+        let tcp = largest(others().filter(is(InetProtocol::Tcp)), Watched::moved);
         let tcp: Vec<_> = tcp.into_iter().filter(|w| w.moved() >= MOVED_MIN_BYTES).collect();
-        let udp = largest(self.sockets.values().filter(is(InetProtocol::Udp)), Watched::drops);
-        let optmem = largest(self.sockets.values(), |w| w.optmem_peak_bytes.into());
+        let udp = largest(others().filter(is(InetProtocol::Udp)), Watched::drops);
+        let optmem = largest(others(), |w| w.optmem_peak_bytes.into());
         let mut owners = Owners::default();
-        let all = tcp.iter().chain(&udp).chain(&optmem);
+        let all = tcp.iter().chain(&udp).chain(&listeners).chain(&optmem);
         let wanted: Vec<u32> = all.map(|watched| watched.last.inode).collect();
         if !wanted.is_empty() {
             owners.scan(root, wanted.into_iter());
@@ -141,6 +159,8 @@ impl Watch {
             ..Seen::default()
         };
         seen.not_known.extend(not_asked.told());
+        let listeners = listeners.iter();
+        seen.listeners = listeners.map(|watched| watched.listener(named(watched).label)).collect();
         seen.optmem = optmem
             .iter()
             .map(|watched| OptmemUser {
@@ -247,6 +267,15 @@ impl Watched {
         }
     }
 
+    fn listener(&self, label: String) -> Listener {
+        Listener {
+            label,
+            drops: self.drops(),
+            accept_queue_peak: self.accept_queue_peak.into(),
+            backlog: self.last.wqueue.into(),
+        }
+    }
+
     fn udp(&self, held: Held) -> UdpReader {
         UdpReader {
             is_rcvbuf_locked: held.known().map(|locks| locks.is_rcvbuf_locked),
@@ -287,6 +316,10 @@ impl Totals {
     }
 }
 
+fn is_listener(watched: &&Watched) -> bool {
+    watched.last.state == SocketState::Listen
+}
+
 /// Tells whether a program lets lie more than half of what its socket may hold.
 fn is_mostly_unread(memory: &SocketMemory) -> bool {
     u64::from(memory.rmem_alloc_bytes) * 2 > memory.rcvbuf_bytes.into()
@@ -311,6 +344,78 @@ mod tests {
         let mut pauses = Pauses { counted, ..Pauses::default() };
         looks.iter().for_each(|(counted, is_unread)| pauses.add(*counted, *is_unread));
         pauses.worst_drops
+    }
+
+    fn socket(cookie: u64, drops: u32) -> InetSocket {
+        let address = "192.0.2.1:9".parse().unwrap();
+        InetSocket {
+            protocol: InetProtocol::Udp,
+            state: SocketState::Close,
+            source: address,
+            destination: address,
+            ifindex: 0,
+            cookie,
+            rqueue: 0,
+            wqueue: 0,
+            uid: 0,
+            inode: 0,
+            cgroup_id: None,
+            options: None,
+            memory: Some(SocketMemory { drops, ..SocketMemory::default() }),
+            tcp: None,
+        }
+    }
+
+    /// Has failed with: every socket of a later look taken for a young one; none; the cookies of all looks for
+    /// those of the first one; a socket without memory left out of them.
+    #[test]
+    fn a_socket_that_a_look_missed_brings_no_drops_of_its_life() {
+        let mut watch = Watch::default();
+        let look = |watch: &mut Watch, all: &[(u64, u32)]| {
+            watch.looks += 1;
+            all.iter().for_each(|(cookie, drops)| watch.add(&socket(*cookie, *drops)));
+        };
+        watch.looks = 1;
+        watch.add(&InetSocket { memory: None, ..socket(9, 0) });
+        watch.looks = 0;
+        look(&mut watch, &[(3, 100), (7, 0)]);
+        look(&mut watch, &[(3, 101), (5, 5_000_000), (8, 7), (12, 40)]);
+        look(&mut watch, &[(3, 103), (5, 5_000_004), (8, 8), (12, 40), (11, 6)]);
+        let drops = |cookie| {
+            let watched: &Watched = &watch.sockets[&cookie];
+            (watched.drops(), watched.pauses.worst_drops)
+        };
+        assert_eq!([3, 7].map(drops), [(3, 3), (0, 0)]);
+        assert_eq!(drops(5), (4, 4), "its first look missed it");
+        assert_eq!(drops(8), (1, 1), "the first look saw a younger one");
+        assert_eq!([12, 11].map(drops), [(40, 40), (6, 6)], "both are younger");
+    }
+
+    /// Has failed with: the queue of the last look; a listener's queue taken for a connection's; listeners that
+    /// dropped nothing told.
+    #[test]
+    fn a_listener_is_told_by_what_waited_at_most() {
+        let listener = |cookie, drops, rqueue| InetSocket {
+            protocol: InetProtocol::Tcp,
+            state: SocketState::Listen,
+            rqueue,
+            wqueue: 4,
+            ..socket(cookie, drops)
+        };
+        let mut watch = Watch::default();
+        for (drops, rqueue) in [(7, 2), (8, 5), (9, 3)] {
+            watch.looks += 1;
+            watch.add(&listener(1, drops, rqueue));
+            watch.add(&listener(2, 0, 4));
+            watch.add(&InetSocket { rqueue: 1 << 20, ..socket(3, 0) });
+        }
+        assert_eq!(watch.sockets[&3].accept_queue_peak, 0);
+        let root = Root::at(format!("{}/tests/fixtures/6.18", env!("CARGO_MANIFEST_DIR")));
+        let seen = watch.finish(&root);
+        let label = "tcp 192.0.2.1:9 - 192.0.2.1:9".to_owned();
+        let expected = Listener { label, drops: 2, accept_queue_peak: 5, backlog: 4 };
+        assert_eq!(seen.listeners, [expected]);
+        assert_eq!((seen.tcp, seen.udp), (vec![], vec![]));
     }
 
     /// Has failed with: all drops in one pause; a pause that only growth keeps up; the last pause for the

@@ -93,6 +93,8 @@ fn losses(now: &NamespaceSample, grown: &[XdpGrowth]) -> Vec<XdpLoss> {
         }
         let socket = now.xdp_sockets.all.iter().find(|socket| socket.inode == grown.inode)?;
         let entries = |ring| socket.ring(ring)?.entries;
+        let umem = socket.listed.as_ref().and_then(|listed| listed.umem.as_ref());
+        let frames = umem.and_then(|umem| umem.len_bytes.checked_div(umem.chunk_bytes.into()));
         let device = socket.bound().map(|(ifindex, _)| now.link_name(ifindex));
         let device_ring = device.as_deref().and_then(|device| {
             let ethtool = ethtool.get_or_insert_with(Ethtool::open).as_mut().ok()?;
@@ -112,6 +114,7 @@ fn losses(now: &NamespaceSample, grown: &[XdpGrowth]) -> Vec<XdpLoss> {
             }),
             device,
             device_ring: device_ring.filter(|entries| *entries > 0),
+            frames,
         })
     });
     lost.collect()

@@ -7,15 +7,24 @@
 //!   [2] <= a quarter of the memory that is not in huge pages, and of what buffers can be in
 //!   what is added <= half of what is available
 //! ```
-//! The limits hold back one that would take all. So the figure has to be above three quarters of the
-//! limit by more than it may be off, or the kernel says that it refused. The largest holders are named
-//! first: most often one of them is the cause.
+//! The limits hold back one that would take all. So the largest figure that was seen has to be above three
+//! quarters of the limit by more than it may be off, or may be half of it while the kernel says that memory
+//! was refused. The largest holders are named first: most often one of them is the cause.
 //!
+//! What the kernel says does not mean that limit alone, and where the figure was farther away only the other
+//! causes are told:
+//!
+//! ```text
+//!   TCPAbortOnMemory      orphans above tcp_max_orphans: each counts up to four times when its peer is silent
+//!   TCPMemoryPressures    a page for a send that could not be allocated
+//!   UdpMemErrors          a memory control group that is full
+//! ```
 //! UDP has no state of pressure, and the kernel gives memory between the first and the third number only
 //! to protocols that have one: above the first a UDP socket gets no more than its `udp_rmem_min`, above the
 //! third not even that.
 //!
-//! Source: `tcp_init_mem` in net/ipv4/tcp.c, `__sk_mem_raise_allocated` in net/core/sock.c, kernel 6.18.
+//! Source: `tcp_init_mem`, `tcp_check_oom` in net/ipv4/tcp.c, `tcp_out_of_resources` in net/ipv4/tcp_timer.c,
+//! `__sk_mem_raise_allocated`, `sk_page_frag_refill` in net/core/sock.c, kernel 6.18.
 
 use super::{Ask, Judgement, Proposal, bounded, grew, triple};
 use crate::proc::TransportProtocol;
@@ -24,8 +33,10 @@ use crate::tune::evidence::{Evidence, ProtocolLoad};
 
 const RULE: &str = "R-PROTO-MEM";
 /// Counters that say that memory was refused or short; those of datagrams are of either family.
-const TCP_COUNTERS: [&str; 2] = ["TcpExtTCPMemoryPressures", "TcpExtTCPAbortOnMemory"];
+const PRESSURES: &str = "TcpExtTCPMemoryPressures";
+const ABORTS: &str = "TcpExtTCPAbortOnMemory";
 const UDP_COUNTERS: [&str; 2] = ["UdpMemErrors", "Udp6MemErrors"];
+const MAX_ORPHANS: &str = "net.ipv4.tcp_max_orphans";
 
 /// A protocol's limit.
 struct Limit {
@@ -38,7 +49,7 @@ struct Limit {
 }
 
 const TCP: Limit =
-    Limit { key: "net.ipv4.tcp_mem", counters: TCP_COUNTERS, at: 1, name: "pressure from" };
+    Limit { key: "net.ipv4.tcp_mem", counters: [PRESSURES, ABORTS], at: 1, name: "pressure from" };
 const UDP: Limit =
     Limit { key: "net.ipv4.udp_mem", counters: UDP_COUNTERS, at: 0, name: "limited to" };
 
@@ -55,46 +66,133 @@ fn one(evidence: &Evidence, load: &ProtocolLoad, judgement: &mut Judgement) {
         TransportProtocol::Tcp => TCP,
         TransportProtocol::Udp => UDP,
     };
-    let Some(now) = evidence.triple(limit.key) else { return };
-    let limit_pages = now[limit.at];
-    let sure_pages = load.pages.saturating_sub(load.error_bar_pages);
-    let is_high = sure_pages.saturating_mul(4) > limit_pages.saturating_mul(3);
-    let grown = limit.counters.map(|name| (name, evidence.grown(name)));
-    let refused = grown.iter().filter(|(_, by)| *by > 0);
-    let mut lines: Vec<String> = refused.map(|(name, by)| grew(evidence, name, *by)).collect();
-    let was_refused = !lines.is_empty();
-    if !is_high && !was_refused {
-        return;
-    }
+    let grown: Vec<&str> =
+        limit.counters.into_iter().filter(|name| evidence.grown(name) > 0).collect();
+    let now = evidence.triple(limit.key);
+    let seen = now.map(|now| Nearness::of(load, now[limit.at]));
+    let was_refused = grown.iter().any(|name| *name != ABORTS || !are_orphans_enough(evidence));
+    let is_short = match seen {
+        Some(Nearness::High) => true,
+        Some(Nearness::Near) => was_refused,
+        _ => false,
+    };
+    let mut lines: Vec<String> =
+        grown.iter().map(|name| grew(evidence, name, evidence.grown(name))).collect();
     let name = load.protocol.name();
-    lines.push(format!(
-        "{name} memory {} pages, off by {} at most, {} {limit_pages}",
-        load.pages, load.error_bar_pages, limit.name
-    ));
+    let at = now.map_or_else(
+        || format!("{} is not to be read here", limit.key),
+        |now| format!("{} {}", limit.name, now[limit.at]),
+    );
+    let (pages, error_bar) = (load.pages, load.error_bar_pages);
+    lines.push(format!("{name} memory {pages} pages at most, off by {error_bar} at most, {at}"));
+    let (Some(now), true) = (now, is_short) else {
+        if !grown.is_empty() {
+            let what = format!(
+                "memory of {name} was refused or short, and not by what {} shows",
+                limit.key
+            );
+            let advice = grown.iter().map(|name| other_cause(evidence, name)).collect();
+            judgement.advise(RULE, what, lines, advice);
+        }
+        return;
+    };
     let what = format!("the memory of all {name} sockets is short");
     let mut advice: Vec<String> =
         evidence.holders.iter().map(|holder| format!("look at {holder}")).collect();
     advice.push("a program that does not read what came, or sends to a peer that does not".into());
     judgement.advise(RULE, what, lines.clone(), advice);
+    judgement.proposals.push(limit.propose(evidence, load, (now, was_refused), lines));
+}
 
-    let is_at_least = was_refused || load.protocol == TransportProtocol::Udp;
-    let used = if is_at_least { load.pages.max(limit_pages) } else { load.pages };
-    let wish = used.saturating_mul(2);
-    let (pages, bound) = bounded(wish, &limit.bounds(evidence, now));
-    let value = limit.raised(pages, now);
-    let text = value.map(|pages| pages.to_string()).join(" ");
-    judgement.proposals.push(Proposal {
-        rule: RULE,
-        key: limit.key,
-        value: triple(value),
-        evidence: lines,
-        formula: format!("[{}] = 2 x {used} pages, in the ratio 3:4:6 = {text}", limit.at),
-        bound,
-        confidence: if was_refused { Confidence::Medium } else { Confidence::Low },
-    });
+/// How near to its limit a protocol's memory was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Nearness {
+    /// Above three quarters, for sure.
+    High,
+    /// It may have been half of it.
+    Near,
+    /// Less than half, for sure.
+    Far,
+}
+
+impl Nearness {
+    fn of(load: &ProtocolLoad, limit_pages: u64) -> Self {
+        let sure_pages = load.pages.saturating_sub(load.error_bar_pages);
+        let likely_pages = load.pages.saturating_add(load.error_bar_pages);
+        if sure_pages.saturating_mul(4) > limit_pages.saturating_mul(3) {
+            Self::High
+        } else if likely_pages.saturating_mul(2) >= limit_pages {
+            Self::Near
+        } else {
+            Self::Far
+        }
+    }
+}
+
+/// Tells whether there were enough orphans for one to be aborted: one whose peer is silent counts four times.
+fn are_orphans_enough(evidence: &Evidence) -> bool {
+    let both = (evidence.tcp_orphans, evidence.number(MAX_ORPHANS));
+    matches!(both, (Some(seen), Some(most)) if seen.saturating_mul(4) > most)
+}
+
+/// What else moves a counter, and where to look.
+fn other_cause(evidence: &Evidence, counter: &str) -> String {
+    match counter {
+        ABORTS => {
+            let seen = evidence.tcp_orphans.map_or_else(
+                || "orphan of /proc/net/sockstat".to_owned(),
+                |seen| format!("{seen} orphans seen at most"),
+            );
+            let most = evidence.number(MAX_ORPHANS).map_or_else(String::new, |n| format!(" {n}"));
+            format!(
+                "orphans, connections that their program closed, count too: {seen}, {MAX_ORPHANS}{most}; \
+                 one whose peer is silent counts up to four times"
+            )
+        }
+        PRESSURES => "fragmented or short memory counts too, where a page for a send could not be \
+            allocated: /proc/buddyinfo, /proc/pressure/memory"
+            .to_owned(),
+        _ => {
+            let holder = evidence.holders.first().and_then(|holder| pid(holder));
+            let of = holder.map_or_else(|| "PID".to_owned(), str::to_owned);
+            format!(
+                "a full memory control group counts too: of the one in /proc/{of}/cgroup, memory.current \
+                 against memory.max, and memory.events"
+            )
+        }
+    }
+}
+
+/// The process's number of a holder: `nginx 812: 1048576 bytes in 3 sockets`.
+fn pid(holder: &str) -> Option<&str> {
+    Some(holder.rsplit_once(": ")?.0.rsplit_once(' ')?.1)
 }
 
 impl Limit {
+    fn propose(
+        &self,
+        evidence: &Evidence,
+        load: &ProtocolLoad,
+        (now, was_refused): ([u64; 3], bool),
+        lines: Vec<String>,
+    ) -> Proposal {
+        // UDP has no room above: what is refused there would have been more.
+        let is_at_least = was_refused || load.protocol == TransportProtocol::Udp;
+        let used = if is_at_least { load.pages.max(now[self.at]) } else { load.pages };
+        let (pages, bound) = bounded(used.saturating_mul(2), &self.bounds(evidence, now));
+        let value = self.raised(pages, now);
+        let text = value.map(|pages| pages.to_string()).join(" ");
+        Proposal {
+            rule: RULE,
+            key: self.key,
+            value: triple(value),
+            evidence: lines,
+            formula: format!("[{}] = 2 x {used} pages, in the ratio 3:4:6 = {text}", self.at),
+            bound,
+            confidence: if was_refused { Confidence::Medium } else { Confidence::Low },
+        }
+    }
+
     /// The three numbers by the one that counts, none lower than now; those of now where they would not
     /// ascend.
     fn raised(&self, pages: u64, now: [u64; 3]) -> [u64; 3] {

@@ -6,6 +6,9 @@
 use super::{Ask, Judgement, grew};
 use crate::tune::evidence::Evidence;
 
+/// An rx ring is proposed to be so many times as large, as far as the device takes it.
+const STEP: u32 = 2;
+
 pub(super) fn queues(evidence: &Evidence, _: &Ask) -> Judgement {
     let mut judgement = Judgement::default();
     let cpus = evidence.cpus.len();
@@ -21,8 +24,7 @@ pub(super) fn queues(evidence: &Evidence, _: &Ask) -> Judgement {
             continue;
         }
         let name = &device.name;
-        let mut advice =
-            vec![format!("ethtool -g {name}, then ethtool -G {name} rx N: at most what it shows")];
+        let mut advice = vec![ring(name, device.rx_ring)];
         if device.rx_queues > 0 && device.rx_queues < cpus {
             advice.push(format!(
                 "ethtool -L {name} combined {cpus}: it receives by {} of {cpus} CPUs",
@@ -33,4 +35,20 @@ pub(super) fn queues(evidence: &Evidence, _: &Ask) -> Judgement {
         judgement.advise("R-QUEUES", what, lines, advice);
     }
     judgement
+}
+
+/// What there is to do about a device's rx ring of so many entries, of so many at most.
+fn ring(name: &str, rx_ring: Option<(u32, u32)>) -> String {
+    match rx_ring {
+        Some((now, most)) if now < most => {
+            let larger = now.saturating_mul(STEP).min(most);
+            format!(
+                "ethtool -G {name} rx {larger}: it has {now} entries now, and takes {most} at most"
+            )
+        }
+        Some((now, _)) => format!("its rx ring has {now} entries, and the device takes no more"),
+        None => {
+            format!("its driver does not tell of rings that could be larger (ethtool -g {name})")
+        }
+    }
 }

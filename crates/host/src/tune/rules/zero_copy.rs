@@ -29,6 +29,8 @@ const KEY: &str = "net.core.optmem_max";
 const NOTIFICATION_BYTES: u64 = 832;
 const LARGEST_BYTES: u64 = 16 << 20;
 const SHARE_OF_MEMORY: u64 = 1024;
+/// A ring of a netmem command has no more entries.
+pub(super) const RING_ENTRIES_MAX: u64 = 1 << 20;
 
 pub(super) fn zero_copy(evidence: &Evidence, ask: &Ask) -> Judgement {
     let mut judgement = Judgement::default();
@@ -43,18 +45,13 @@ pub(super) fn zero_copy(evidence: &Evidence, ask: &Ask) -> Judgement {
                     lines.push(line);
                     advice
                 }
-                None => {
-                    "its fill ring at least as large as its rx ring and the device's together, \
-                    and filled sooner: netmem respond --fill-ring N --frames M"
-                        .to_owned()
-                }
+                None => larger_fill_ring(socket),
             };
             judgement.advise(RULE, what.clone(), lines, vec![advice]);
         }
         if socket.rx_ring_full > 0 {
             let line = grew(evidence, "rx_ring_full", socket.rx_ring_full);
-            let advice = "its program is behind: more queues, or netmem respond --rx-ring N";
-            judgement.advise(RULE, what, vec![line], vec![advice.to_owned()]);
+            judgement.advise(RULE, what, vec![line], vec![larger_rx_ring(socket)]);
         }
     }
     for holder in &evidence.umems {
@@ -80,10 +77,62 @@ fn too_small_fill_ring(socket: &XdpLoss) -> Option<(String, String)> {
     };
     let line = format!("fill ring {fill} entries, rx ring {rx}{device}");
     let enough = needed.next_power_of_two();
-    let advice = format!(
-        "a fill ring of {enough} entries, and as many frames: netmem respond --fill-ring {enough}"
-    );
+    let command = fill_ring_command(socket, fill, enough);
+    let advice = format!("a fill ring of {enough} entries, and frames for it: {command}");
     Some((line, advice))
+}
+
+/// What helps a fill ring that has room for what is under way, or whose entries are not told.
+fn larger_fill_ring(socket: &XdpLoss) -> String {
+    let Some(fill) = socket.fill_ring_at_most else {
+        return "its fill ring, whose entries are not told, at least as large as its rx ring and the \
+            device's together, and filled sooner"
+            .to_owned();
+    };
+    match next_larger(fill) {
+        Some(larger) => {
+            let command = fill_ring_command(socket, fill, larger);
+            format!("its fill ring of {fill} entries filled sooner, or a larger one: {command}")
+        }
+        None => format!("its fill ring of {fill} entries is the largest: filled sooner"),
+    }
+}
+
+/// The command with a larger fill ring, and the frames that it takes more, where those of now are told.
+fn fill_ring_command(socket: &XdpLoss, fill: u32, entries: u64) -> String {
+    let more = entries.saturating_sub(fill.into());
+    match socket.frames {
+        Some(frames) => {
+            let frames = frames.saturating_add(more);
+            format!("netmem respond --fill-ring {entries} --frames {frames}")
+        }
+        None => format!("netmem respond --fill-ring {entries}, and {more} frames more"),
+    }
+}
+
+/// What helps a full rx ring. One of which only the most entries are known counts as one of 1.
+fn larger_rx_ring(socket: &XdpLoss) -> String {
+    let told = socket.rx_ring_at_least.filter(|entries| *entries > 1);
+    match (told, told.and_then(next_larger)) {
+        (Some(entries), Some(larger)) => format!(
+            "its program is behind: more queues, or for bursts more than its {entries} entries: netmem \
+             respond --rx-ring {larger}"
+        ),
+        (Some(entries), None) => {
+            format!(
+                "its program is behind: more queues; its rx ring of {entries} entries is the largest"
+            )
+        }
+        (None, _) => {
+            "its program is behind: more queues, or for bursts a larger rx ring".to_owned()
+        }
+    }
+}
+
+/// The next size of a ring, if there is one.
+fn next_larger(entries: u32) -> Option<u64> {
+    let larger = (u64::from(entries) + 1).next_power_of_two();
+    Some(larger).filter(|larger| *larger <= RING_ENTRIES_MAX)
 }
 
 /// What a user's UMEMs take of what may be locked.
