@@ -670,8 +670,8 @@ fn lab_what_nobody_confirms_is_undone_without_its_parent() {
 #[test]
 fn lab_what_undoes_it_outlasts_a_journal_that_cannot_be_read() {
     let test = "lab_what_undoes_it_outlasts_a_journal_that_cannot_be_read";
-    let Some(bed) = Bed::new(test) else { return };
-    let mut child = bed.spawn(&["--confirm-within", "3"]);
+    let Some(bed) = Bed::in_memory(test) else { return };
+    let mut child = bed.spawn(&["--confirm-within", "8"]);
     bed.wait_for(State::Unconfirmed);
     child.kill().unwrap();
     child.wait().unwrap();
@@ -699,11 +699,13 @@ fn lab_what_nobody_confirms_is_undone() {
 /// failed with: what is undone in part told at once.
 #[test]
 fn lab_what_is_left_at_first_is_told_when_it_stays() {
-    let Some(bed) = Bed::new("lab_what_is_left_at_first_is_told_when_it_stays") else { return };
+    let Some(bed) = Bed::in_memory("lab_what_is_left_at_first_is_told_when_it_stays") else {
+        return;
+    };
     let set = |text: &str| {
         bed.ns.run(|| fs::write("/proc/sys/net/ipv4/ipfrag_time", text)).unwrap().unwrap();
     };
-    let mut child = bed.spawn(&["--confirm-within", "2"]);
+    let mut child = bed.spawn(&["--confirm-within", "5"]);
     bed.wait_for(State::Unconfirmed);
     set("45");
     bed.wait_for(State::Incomplete);
@@ -715,7 +717,7 @@ fn lab_what_is_left_at_first_is_told_when_it_stays() {
     );
     fs::remove_dir_all(bed.state()).unwrap();
 
-    let mut child = bed.spawn(&["--confirm-within", "1"]);
+    let mut child = bed.spawn(&["--confirm-within", "4"]);
     bed.wait_for(State::Unconfirmed);
     set("45");
     assert_eq!(child.wait().unwrap().code(), Some(5));

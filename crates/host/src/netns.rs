@@ -45,12 +45,18 @@ pub struct Namespace {
     pub inode: u64,
     /// A path that leads to it.
     pub way: PathBuf,
-    /// Its names, as `ip netns` knows them.
+    /// Its names, as `ip netns` knows them, in any mount namespace.
     pub names: Vec<String>,
+    /// Of them, those in the caller's own mount namespace.
+    #[serde(skip)]
+    pub own_names: Vec<String>,
     /// Other mounts of it.
     pub mounts: Vec<PathBuf>,
     /// The processes with a thread in it.
     pub pids: Vec<u32>,
+    /// Of them, those whose first thread is in it.
+    #[serde(skip)]
+    pub whole_pids: Vec<u32>,
     /// Descriptors that hold it.
     pub descriptors: Vec<Descriptor>,
 }
@@ -76,8 +82,8 @@ impl Namespaces {
         let mut scan = Scan::default();
         let own_mounts = fs::read_link(root.proc("thread-self/ns/mnt")).ok();
         for (pid, process) in numbered(&proc) {
-            for (_, thread) in numbered(&process.join("task")) {
-                scan.thread(pid, &process, &thread);
+            for (number, thread) in numbered(&process.join("task")) {
+                scan.thread((pid, number), &process, &thread);
                 scan.mounts(&thread, own_mounts.as_deref());
             }
             scan.descriptors(pid, &process);
@@ -86,23 +92,41 @@ impl Namespaces {
         Ok(scan.finish(&proc))
     }
 
-    /// Returns the namespace with that name for `ip netns`, or else the one that the process of that number
-    /// has a thread in.
+    /// Returns the namespace with that name for `ip netns`, or else the one of the process of that number.
+    ///
+    /// The caller's own names come first, then those of other mount namespaces, as of containers; likewise
+    /// the namespace of a process's first thread, then one of its other threads.
     ///
     /// # Errors
-    /// There is none (absent), or none that can be seen (denied).
+    /// There is none (absent), or none that can be seen (denied); or others have several of that name or
+    /// number, and it is not told which is meant (absent).
     pub fn named(&self, name: &str) -> Reading<&Namespace> {
-        let has_name = |one: &&Namespace| one.names.iter().any(|known| known == name);
         let pid: Option<u32> = name.parse().ok();
-        let has_process = |one: &&Namespace| pid.is_some_and(|pid| one.pids.contains(&pid));
-        let found = self.all.iter().find(has_name);
-        found.or_else(|| self.all.iter().find(has_process)).ok_or_else(|| {
-            let why = "there is none of that name, and no process of that number";
-            let source = format!("network namespace {name}");
-            match &self.gap {
-                Some(gap) => Unavailable::denied(source, format!("{why}; {}", gap.reason)),
-                None => Unavailable::absent(source, why),
+        let has = |names: &[String]| names.iter().any(|known| known == name);
+        let is_in = |pids: &[u32]| pid.is_some_and(|pid| pids.contains(&pid));
+        let ranks: [&dyn Fn(&Namespace) -> bool; 4] = [
+            &|one| has(&one.own_names),
+            &|one| has(&one.names),
+            &|one| is_in(&one.whole_pids),
+            &|one| is_in(&one.pids),
+        ];
+        let source = format!("network namespace {name}");
+        for rank in ranks {
+            let mut found = self.all.iter().filter(|one| rank(one));
+            match (found.next(), found.next()) {
+                (Some(one), None) => return Ok(one),
+                (None, _) => {}
+                (Some(one), Some(other)) => {
+                    let why =
+                        format!("net:[{}] and net:[{}] are both that", one.inode, other.inode);
+                    return Err(Unavailable::absent(source, why));
+                }
             }
+        }
+        let why = "there is none of that name, and no process of that number";
+        Err(match &self.gap {
+            Some(gap) => Unavailable::denied(source, format!("{why}; {}", gap.reason)),
+            None => Unavailable::absent(source, why),
         })
     }
 
@@ -156,19 +180,24 @@ struct Found {
     /// The best way first: a thread's, a mount's, a descriptor's.
     ways: [Option<PathBuf>; 3],
     names: BTreeSet<String>,
+    own_names: BTreeSet<String>,
     mounts: BTreeSet<PathBuf>,
     pids: BTreeSet<u32>,
+    whole_pids: BTreeSet<u32>,
     descriptors: BTreeSet<Descriptor>,
 }
 
 impl Scan {
-    fn thread(&mut self, pid: u32, process: &Path, thread: &Path) {
+    fn thread(&mut self, (pid, number): (u32, u32), process: &Path, thread: &Path) {
         let way = thread.join("ns/net");
         match fs::read_link(&way) {
             Ok(target) => {
                 if let Some(inode) = namespace_inode(&target.to_string_lossy()) {
                     let found = self.found.entry(inode).or_default();
                     found.pids.insert(pid);
+                    if number == pid {
+                        found.whole_pids.insert(pid);
+                    }
                     found.ways[0].get_or_insert(way);
                 }
             }
@@ -209,7 +238,11 @@ impl Scan {
             let is_name = path.parent().is_some_and(|folder| NAMES.iter().any(|n| folder == *n));
             match path.file_name().filter(|_| is_name) {
                 Some(name) => {
-                    found.names.insert(name.to_string_lossy().into_owned());
+                    let name = name.to_string_lossy().into_owned();
+                    if is_own {
+                        found.own_names.insert(name.clone());
+                    }
+                    found.names.insert(name);
                 }
                 None => {
                     found.mounts.insert(path);
@@ -240,8 +273,10 @@ impl Scan {
                 inode,
                 way: found.ways.into_iter().flatten().next()?,
                 names: found.names.into_iter().collect(),
+                own_names: found.own_names.into_iter().collect(),
                 mounts: found.mounts.into_iter().collect(),
                 pids: found.pids.into_iter().collect(),
+                whole_pids: found.whole_pids.into_iter().collect(),
                 descriptors: found.descriptors.into_iter().collect(),
             })
         });
@@ -310,5 +345,29 @@ mod tests {
             assert_eq!(unavailable.state, SourceState::Stale);
             assert_eq!(unavailable.source, "network namespace 1");
         }
+    }
+
+    /// Has failed with: the lowest number taken of all that have the name.
+    #[test]
+    fn own_names_and_whole_processes_come_first() {
+        let one = |inode, own: &[&str], whole: &[u32]| Namespace {
+            inode,
+            names: vec!["blue".to_owned()],
+            own_names: own.iter().map(ToString::to_string).collect(),
+            pids: vec![7],
+            whole_pids: whole.to_vec(),
+            ..Namespace::default()
+        };
+        let of = |all: [Namespace; 2], name: &str| {
+            let all = Namespaces { all: all.to_vec(), gap: None };
+            all.named(name).map(|one| one.inode).map_err(|why| why.reason)
+        };
+        assert_eq!(of([one(1, &[], &[]), one(2, &["blue"], &[7])], "blue"), Ok(2));
+        assert_eq!(of([one(1, &[], &[]), one(2, &["blue"], &[7])], "7"), Ok(2));
+        for name in ["blue", "7"] {
+            let why = of([one(1, &[], &[]), one(2, &[], &[])], name).unwrap_err();
+            assert_eq!(why, "net:[1] and net:[2] are both that");
+        }
+        assert!(of([one(1, &[], &[]), one(2, &[], &[])], "red").is_err());
     }
 }

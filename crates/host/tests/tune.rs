@@ -795,9 +795,40 @@ fn persisted_settings_have_their_reasons_and_go_with_a_rollback() {
 
     // A file of somebody else's is left alone.
     fs::write(&path, "net.core.rmem_max = 1\n").unwrap();
-    let refused = run(&usual(&place())).unwrap_err();
-    assert!(refused.to_string().ends_with("netmem has not written it"), "{refused}");
+    for (path, part) in [
+        (path.clone(), "netmem has not written it"),
+        (folder.0.join("no-folder/90-netmem.conf"), "its folder is not there"),
+    ] {
+        let terms = Terms { persist_to: Some(path), ..Terms::default() };
+        let refused = Applying::begin(&store, place(), &usual(&place()), &terms).unwrap_err();
+        assert!(refused.to_string().ends_with(part), "{refused}");
+        assert_eq!(text(&root, "net.core.rmem_max"), "4194304\n", "before anything is written");
+    }
     assert_eq!(fs::read_to_string(&path).unwrap(), "net.core.rmem_max = 1\n");
+}
+
+/// Has failed with: the file written back as it was before the earlier one.
+#[test]
+fn what_others_have_persisted_since_stays() {
+    let (folder, root) = machine();
+    let (store, path) = (folder.store(), folder.0.join("90-netmem.conf"));
+    let run = |key: &str| {
+        let changes = vec![change(key, Reach::Global, "4194304", "8388608")];
+        let id = apply_to(&store, &root, &plan(&Place::here(root.clone()), changes), &path);
+        persist(&store, &id, &folder.0).unwrap();
+        id
+    };
+    let undo = |id: &str, drift| rollback(&store, root.clone(), Some(id), drift);
+    let (first, second) = (run("net.core.rmem_max"), run("net.core.wmem_max"));
+    let refused = undo(&first, Drift::Leave).unwrap_err();
+    assert!(refused.to_string().contains(&format!("{second} wrote")), "{refused}");
+    let end = |id: &str| undo(id, Drift::Overwrite).unwrap().unwrap().end;
+    assert_eq!(end(&first), End::RolledBack);
+    let kept = fs::read_to_string(&path).unwrap();
+    assert!(kept.contains("net.core.wmem_max = 8388608\n") && !kept.contains("rmem_max"), "{kept}");
+    assert_eq!(end(&second), End::RolledBack);
+    assert!(!fs::read_to_string(&path).unwrap_or_default().contains("mem_max"));
+    assert_eq!(text(&root, "net.core.rmem_max"), "4194304\n");
 }
 
 /// Whoever confirms persists, and who applied comes after. Has failed with: what was done done again; the file's

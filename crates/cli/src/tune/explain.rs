@@ -107,7 +107,7 @@ impl Explained {
             now,
             now_unavailable,
             default: key.default(&machine).map(amount),
-            bounds: Bounds::known(key.name).map(|bounds| [bounds.min, bounds.max]),
+            bounds: Bounds::here(key.name, &machine).map(|bounds| [bounds.min, bounds.max]),
             has_effect: !since.is_some_and(|(major, minor)| machine.since(major, minor)),
             mistakes: fact.map_or(&[], |fact| fact.mistakes),
         })

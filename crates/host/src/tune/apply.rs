@@ -17,6 +17,7 @@ use std::path::PathBuf;
 
 use super::journal::{Begin, Entry, JOURNAL_SCHEMA, Journal, Record, State, Store};
 use super::lock::{Lock, MOMENT};
+use super::persist;
 use super::place::{Place, is_same, unmet};
 use super::refusal::{Refusal, circumstances, refusal};
 use super::rollback::{Reachable, Report, Trust, undo};
@@ -123,6 +124,7 @@ impl Applying {
     ) -> Result<Self, NotApplied> {
         // Whether it can be written at all is told before a folder is made for it.
         check(plan, &place, terms.caution)?;
+        terms.persist_to.as_deref().map_or(Ok(()), persist::check)?;
         let lock = store.lock(MOMENT)?;
         let identity = place.identity()?;
         // Undone after this one, it would find our values, or leave its own under them.

@@ -243,7 +243,8 @@ pub struct XdpLoss {
     pub fill_ring_at_most: Option<u32>,
     /// The interface that it is bound to.
     pub device: Option<String>,
-    /// Entries of that device's own rx ring.
+    /// Entries of that device's own rx ring, if its driver receives into frames of the UMEM without
+    /// copying: else the ring holds none of them.
     pub device_ring: Option<u32>,
     /// Frames of its UMEM.
     pub frames: Option<u64>,

@@ -16,7 +16,7 @@
 //!   or a power cut, the journal has what was there.
 //! * **J2** a line counts when its newline is there; a last one without is cut off before the next.
 //! * **J3** only who holds the [`lock`](super::lock) adds lines.
-//! * **J4** what has its old bytes back is on disk as such, and is not touched by an attempt that comes after.
+//! * **J4** what has its old bytes back, settings and file, is on disk as such, and is not touched by an attempt that comes after.
 //!
 //! Kernel: any.
 
@@ -142,6 +142,8 @@ pub enum Record {
         /// Of which entry.
         number: usize,
     },
+    /// The file of sysctl.d is as it was before, or has nothing of this any more.
+    FileRestored,
     /// All is as it was before.
     RolledBack {
         /// Why it was undone.
@@ -193,6 +195,8 @@ pub struct Application {
     pub restored: BTreeSet<usize>,
     /// The file of sysctl.d, if one was begun.
     pub persist: Option<PersistEntry>,
+    /// Whether that file has been put back.
+    pub is_file_restored: bool,
     /// Why it was undone, and what was left.
     pub undone: Vec<String>,
 }
@@ -335,6 +339,7 @@ impl Application {
             reads: Vec::new(),
             restored: BTreeSet::new(),
             persist: None,
+            is_file_restored: false,
             undone: Vec::new(),
         }
     }
@@ -398,6 +403,7 @@ impl Application {
             Record::Restored { .. } => return Err("no such write was begun"),
             Record::Persist(entry) => self.persist = Some(entry),
             Record::Persisted => {}
+            Record::FileRestored => self.is_file_restored = true,
             Record::RolledBack { why } => {
                 self.state = State::RolledBack;
                 self.undone = vec![why];

@@ -89,6 +89,18 @@ pub fn persist(store: &Store, id: &str, boot: &Path) -> Result<Persisted> {
     Ok(persisted)
 }
 
+/// Says whether it could be written to that file, before anything else is written.
+pub(super) fn check(path: &Path) -> Result<()> {
+    let has_folder = path.parent().is_some_and(Path::is_dir);
+    match read(path)? {
+        Some(old) if !old.starts_with(HEADER) => {
+            Err(unmet("persist to", path, "it is there, and netmem has not written it"))
+        }
+        None if !has_folder => Err(unmet("persist to", path, "its folder is not there")),
+        _ => Ok(()),
+    }
+}
+
 /// Puts the file back as it was, where it is as it was written.
 pub(super) fn restore(entry: &PersistEntry, is_forced: bool) -> Result<(), String> {
     let told = |error: Error| error.to_string();
@@ -96,18 +108,38 @@ pub(super) fn restore(entry: &PersistEntry, is_forced: bool) -> Result<(), Strin
     if now == entry.old {
         return Ok(());
     }
-    if now.as_ref() != Some(&entry.new) && !is_forced {
+    if now.as_ref() == Some(&entry.new) {
+        return put_back(&entry.path, entry.old.as_deref()).map_err(told);
+    }
+    if !is_forced {
         return Err(format!("{}: somebody else has changed it", entry.path.display()));
     }
-    match &entry.old {
-        Some(old) => replace(&entry.path, old).map_err(told),
-        None => {
-            let removed = fs::remove_file(&entry.path).and_then(|()| sync_folder(&entry.path));
-            removed.map_err(|error| {
-                told(Error::new("remove", entry.path.display().to_string(), error))
-            })
-        }
-    }
+    // What others have written there since is not this one's to take back.
+    let Some(now) = now else { return Ok(()) };
+    let kept = without_own(&now, entry);
+    let is_empty = !kept.lines().any(|line| assignment(line).is_some());
+    let kept = Some(kept.as_str()).filter(|_| entry.old.is_some() || !is_empty);
+    put_back(&entry.path, kept).map_err(told)
+}
+
+/// Writes a file's content, or removes it.
+fn put_back(path: &Path, content: Option<&str>) -> Result<()> {
+    let Some(content) = content else {
+        return fs::remove_file(path)
+            .and_then(|()| sync_folder(path))
+            .map_err(|error| Error::new("remove", path.display().to_string(), error));
+    };
+    replace(path, content)
+}
+
+/// The file's content without the lines that one application wrote.
+fn without_own(now: &str, entry: &PersistEntry) -> String {
+    let old: Vec<_> = entry.old.iter().flat_map(|old| old.lines()).filter_map(assignment).collect();
+    let own: Vec<_> =
+        entry.new.lines().filter_map(assignment).filter(|line| !old.contains(line)).collect();
+    let is_own = |line: &str| assignment(line).is_some_and(|line| own.contains(&line));
+    let blocks = now.split("\n\n").filter_map(|block| without(block, &is_own));
+    blocks.collect::<Vec<_>>().join("\n\n") + "\n"
 }
 
 /// Does the file that was written set it at boot?
@@ -133,7 +165,11 @@ fn content(old: Option<&str>, origin: &str, entries: &[&Entry]) -> Option<String
     let mut text = HEADER.to_owned();
     if let Some(old) = old {
         let kept = old.strip_prefix(HEADER)?;
-        for block in kept.split("\n\n").filter_map(|block| without(block, entries)) {
+        let is_set_anew = |line: &str| {
+            let key = assignment(line).map(|(key, _)| key);
+            key.is_some_and(|key| entries.iter().any(|entry| entry.key == key))
+        };
+        for block in kept.split("\n\n").filter_map(|block| without(block, &is_set_anew)) {
             text.push_str(&format!("\n{block}\n"));
         }
     }
@@ -149,15 +185,11 @@ fn content(old: Option<&str>, origin: &str, entries: &[&Entry]) -> Option<String
     Some(text)
 }
 
-/// What is kept of a block of lines: all but the settings that are set anew, and its reasons with the last
+/// What is kept of a block of lines: all but the settings that are dropped, and its reasons with the last
 /// of its settings.
-fn without(block: &str, entries: &[&Entry]) -> Option<String> {
-    let is_set_anew = |line: &&str| {
-        let key = assignment(line).map(|(key, _)| key);
-        key.is_some_and(|key| entries.iter().any(|entry| entry.key == key))
-    };
+fn without(block: &str, is_dropped: &dyn Fn(&str) -> bool) -> Option<String> {
     let is_setting = |line: &&str| assignment(line).is_some();
-    let kept: Vec<_> = block.lines().filter(|line| !is_set_anew(line)).collect();
+    let kept: Vec<_> = block.lines().filter(|line| !is_dropped(line)).collect();
     let is_emptied = kept.len() < block.lines().count() && !kept.iter().any(is_setting);
     let kept = kept.join("\n");
     let kept = kept.trim_matches('\n');

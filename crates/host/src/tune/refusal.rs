@@ -64,19 +64,18 @@ fn container(changes: &[Change], root: &Root) -> Option<Refusal> {
         .then(|| Refusal { key: global.key.clone(), why: why.to_owned() })
 }
 
-/// Says that a protocol's sockets hold more than they may have then.
+/// Says that a protocol's limit is lowered below what its sockets hold.
 fn below_use(change: &Change, root: &Root) -> Option<Refusal> {
     let is_of = |one: &ProtocolMemory| one.protocol.limits_key() == change.key;
     let used = ProtocolMemory::read(root).ok()?.into_iter().find(is_of)?;
-    let Value::Triple([min, pressure, _]) = Value::parse(change.proposed.as_bytes())? else {
-        return None;
-    };
     // UDP has no pressure: it is held to the first.
-    let (limit, what) = match used.protocol {
-        TransportProtocol::Tcp => (pressure, "pressure would begin"),
-        TransportProtocol::Udp => (min, "its sockets would be held"),
+    let (at, what) = match used.protocol {
+        TransportProtocol::Tcp => (1, "pressure would begin"),
+        TransportProtocol::Udp => (0, "its sockets would be held"),
     };
-    let limit = u64::try_from(limit).ok()?;
+    let [now, limit] = [&change.current, &change.proposed]
+        .map(|text| number(Value::parse(text.as_bytes()).as_ref(), at));
+    let limit = u64::try_from(limit.filter(|limit| now.is_none_or(|now| *limit < now))?).ok()?;
     let sure = used.pages.saturating_sub(used.reserve.pages());
     let why = || format!("{what} at {limit} pages, and at least {sure} are in use now");
     (sure > limit).then(|| Refusal { key: change.key.clone(), why: why() })
@@ -290,7 +289,7 @@ mod tests {
             std::os::unix::fs::symlink(name, root.proc("self/ns/pid")).unwrap();
         };
         let of = |key: &str, proposed: &str| {
-            let change = Change::of(key, "1 2 3", proposed);
+            let change = Change::of(key, "300000 400000 600000", proposed);
             let refused = circumstances(&[change], &root);
             refused.into_iter().map(|refusal| refusal.why).collect::<Vec<_>>().join("; ")
         };
@@ -300,6 +299,8 @@ mod tests {
             of("net.ipv4.tcp_mem", "40000 80000 200000").contains("pressure would begin at 80000")
         );
         assert!(of("net.ipv4.udp_mem", "40000 80000 200000").contains("held at 40000 pages"));
+        let raised = Change::of("net.ipv4.tcp_mem", "40000 70000 99000", "50000 80000 99000");
+        assert_eq!(circumstances(&[raised], &root), [], "more than now, though not enough");
         namespace("pid:[4026532501]");
         assert!(of("net.ipv4.tcp_mem", "40000 100000 200000").contains("in a container"));
         let own = Change { reach: Reach::Namespace, ..Change::of("net.ipv4.tcp_rmem", "1", "2") };

@@ -17,7 +17,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Reach;
-use super::journal::{Application, Entry, Journal, Record, State, Store};
+use super::journal::{Application, Entry, Journal, PersistEntry, Record, State, Store};
 use super::lock::MOMENT;
 use super::persist;
 use super::place::{Place, is_part, is_same, unmet};
@@ -137,7 +137,7 @@ pub fn rollback(
     let trust = match drift {
         Drift::Overwrite => Trust::All,
         Drift::Leave => {
-            not_written_over(store, &journal.application)?;
+            not_written_over(store, &journal.application, &boot_id)?;
             Trust::Nothing
         }
     };
@@ -159,7 +159,7 @@ pub fn rollback_unconfirmed(
     if matches!(journal.application.state, State::Applied | State::RolledBack) {
         return Ok(None);
     }
-    not_written_over(store, &journal.application)?;
+    not_written_over(store, &journal.application, &boot_id(&root)?)?;
     Ok(Some(roll_back(&mut journal, root, Trust::Nothing, "nobody confirmed it in time")?))
 }
 
@@ -241,9 +241,7 @@ pub(super) fn undo(
         ..Report::applied(&journal.application.id)
     };
     let application = journal.application.clone();
-    let restored =
-        application.persist.as_ref().map(|entry| persist::restore(entry, trust == Trust::All));
-    report.left.extend(restored.and_then(Result::err));
+    report.left.extend(restore_file(journal, trust).err());
     for (entry, reads) in application.entries.iter().zip(&application.reads).rev() {
         let number = entry.number;
         if application.restored.contains(&number) {
@@ -251,14 +249,17 @@ pub(super) fn undo(
         }
         let is_ours = trust == Trust::All || trust == Trust::Entry(number);
         let result = match reachable {
-            Reachable::Rebooted { initial, here } => match &application.persist {
-                Some(file) if persist::sets(file, &entry.key) => match (initial, entry.reach) {
-                    (Err(_), Reach::Global) => is_gone(here, entry),
-                    (Ok(initial), _) => is_gone(initial, entry),
-                    (Err(why), _) => Err(format!("{}: whether boot set it: {why}", entry.key)),
-                },
-                _ => Ok(()),
-            },
+            Reachable::Rebooted { initial, here } => {
+                let file = application.persist.as_ref();
+                match file.map_or(Ok(()), |file| not_set_again(file, (initial, here), entry)) {
+                    // Whose it is by now cannot be told: somebody else may want the same.
+                    Err(note) if trust == Trust::All => {
+                        report.notes.push(note);
+                        Ok(())
+                    }
+                    result => result,
+                }
+            }
             Reachable::Global(_, gap) if entry.reach == Reach::Namespace => match gap {
                 Some(gap) => Err(format!("{}: {gap}", entry.key)),
                 None => Ok(()),
@@ -310,10 +311,14 @@ fn roll_back(journal: &mut Journal, root: Root, trust: Trust, why: &str) -> Resu
 }
 
 /// Refuses to undo what a later application, itself not undone, has written over: the last such is named.
-fn not_written_over(store: &Store, application: &Application) -> Result<(), NotRolledBack> {
+fn not_written_over(
+    store: &Store,
+    application: &Application,
+    boot_id: &str,
+) -> Result<(), NotRolledBack> {
     let later = |one: &Application| one.id > application.id && one.state != State::RolledBack;
     for one in store.history()?.applications.into_iter().rev().filter(later) {
-        if let Some(what) = shared(application, &one) {
+        if let Some(what) = shared(application, &one, boot_id) {
             return Err(NotRolledBack::Later { id: application.id.clone(), later: one.id, what });
         }
     }
@@ -321,14 +326,19 @@ fn not_written_over(store: &Store, application: &Application) -> Result<(), NotR
 }
 
 /// The setting that two applications wrote, and neither has put back; or the file that the later one changed.
-fn shared(earlier: &Application, later: &Application) -> Option<String> {
+fn shared(earlier: &Application, later: &Application, boot_id: &str) -> Option<String> {
     let (here, there) = (&earlier.begin.identity, &later.begin.identity);
     let is_same_place = |reach| reach == Reach::Global || here.is_namespace_of(there);
-    let mut left = earlier.left().filter(|_| earlier.is_of_boot(&there.boot_id));
+    // Values of an earlier boot went with that.
+    let is_live = earlier.is_of_boot(boot_id) && later.is_of_boot(boot_id);
+    let mut left = earlier.left().filter(|_| is_live);
     let setting = left.find(|entry| {
         is_same_place(entry.reach) && later.left().any(|other| other.key == entry.key)
     });
     let file = || {
+        if earlier.is_file_restored || later.is_file_restored {
+            return None;
+        }
         let (ours, theirs) = (earlier.persist.as_ref()?, later.persist.as_ref()?);
         let is_changed = ours.path == theirs.path && !persist::is_untouched(ours);
         is_changed.then(|| ours.path.display().to_string())
@@ -362,6 +372,30 @@ fn restore(place: &Place, entry: &Entry, reads: Option<&str>, is_ours: bool) -> 
         return Ok(());
     }
     Err(format!("{} reads {now:?}, and {:?} was restored", entry.key, entry.old))
+}
+
+/// Puts the file of sysctl.d back, once.
+fn restore_file(journal: &mut Journal, trust: Trust) -> Result<(), String> {
+    let application = &journal.application;
+    let Some(file) = application.persist.as_ref().filter(|_| !application.is_file_restored) else {
+        return Ok(());
+    };
+    persist::restore(file, trust == Trust::All)?;
+    journal.append(Record::FileRestored).map_err(|error| error.to_string())
+}
+
+/// Says if boot has set a setting again, by the file that it was persisted in.
+fn not_set_again(
+    file: &PersistEntry,
+    (initial, here): (&Result<Place, Unavailable>, &Place),
+    entry: &Entry,
+) -> Result<(), String> {
+    match (initial, entry.reach) {
+        _ if !persist::sets(file, &entry.key) => Ok(()),
+        (Err(_), Reach::Global) => is_gone(here, entry),
+        (Ok(initial), _) => is_gone(initial, entry),
+        (Err(why), _) => Err(format!("{}: whether boot set it: {why}", entry.key)),
+    }
 }
 
 /// Says if a setting that was persisted reads what was written: boot set it again.

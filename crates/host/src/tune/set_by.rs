@@ -180,9 +180,16 @@ fn is_meant(pattern: &str, key: &str) -> bool {
 }
 
 fn part_is_meant(pattern: &str, part: &str) -> bool {
-    let Some((before, after)) = pattern.split_once('*') else { return pattern == part };
-    let Some(rest) = part.strip_prefix(before) else { return false };
-    (0..=rest.len()).filter_map(|at| rest.get(at..)).any(|rest| part_is_meant(after, rest))
+    let mut pieces: Vec<&str> = pattern.split('*').collect();
+    let first = pieces.remove(0);
+    let Some(mut rest) = part.strip_prefix(first) else { return false };
+    let Some(last) = pieces.pop() else { return rest.is_empty() };
+    // What is found soonest leaves most for those behind.
+    for piece in pieces {
+        let Some(at) = rest.find(piece) else { return false };
+        rest = &rest[at + piece.len()..];
+    }
+    rest.ends_with(last)
 }
 
 #[cfg(test)]
@@ -274,6 +281,9 @@ mod tests {
             ("net.*.rmem_max", "net.core.rmem_max", true),
             ("net.core.*mem*max", "net.core.rmem_max", true),
             ("net.core.*mem*x_", "net.core.rmem_max", false),
+            ("net.core.r*mem*mem_max", "net.core.rmem_max", false),
+            ("net.core.************************x", "net.core.rmem_max", true),
+            ("net.core.************************y", "net.core.rmem_max", false),
             ("net.*", "net.core.rmem_max", false),
             ("net.core.rmem", "net.core.rmem_max", false),
             ("", "net.core.rmem_max", false),

@@ -26,7 +26,8 @@ const LOOKS: u32 = 10;
 /// Longest time between two looks, unless they are costly: what is lost in one pause of a program is told
 /// apart from what is lost in the next by a look in between.
 const SPACING: Duration = Duration::from_millis(100);
-/// A look takes this part of the time at most, as its divisor.
+/// A look takes this part of the time at most, as its divisor, as far as [`LOOKS`] allows: one that had to
+/// wait for a CPU is no reason to be blind for seconds.
 const SHARE_OF_TIME: u32 = 20;
 /// How often it is asked for an early end.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -146,7 +147,7 @@ impl Peaks {
 
 /// The time from a look that took `cost` to the next one.
 fn spacing(interval: Duration, cost: Duration) -> Duration {
-    (interval / LOOKS).min(SPACING).max(cost.saturating_mul(SHARE_OF_TIME))
+    SPACING.max(cost.saturating_mul(SHARE_OF_TIME)).min(interval / LOOKS)
 }
 
 /// Runs `work` in the namespace that is looked at.
@@ -487,6 +488,8 @@ mod tests {
         assert_eq!(spacing(ms(500), ms(0)), ms(50));
         assert_eq!(spacing(ms(10_000), ms(5)), ms(100));
         assert_eq!(spacing(ms(10_000), ms(6)), ms(120));
+        assert_eq!(spacing(ms(10_000), ms(500)), ms(1000), "ten looks, whatever they cost");
+        assert_eq!(spacing(ms(500), ms(200)), ms(50));
     }
 
     /// Has failed with: the last sample's sources alone.

@@ -19,7 +19,7 @@ use crate::process::Identity;
 use crate::sockets::{BufferLocks, Owners, buffer_locks, for_each};
 use crate::source::{Reading, Root, Unavailable};
 
-/// More sockets than that are not looked at: some megabytes.
+/// More sockets of a protocol than that are not looked at: some megabytes.
 const SOCKETS_MAX: usize = 16_384;
 /// Connections and readers that are kept for rules.
 const KEPT: usize = 64;
@@ -33,7 +33,15 @@ pub(super) struct Watch {
     /// The highest cookie of the first look.
     newest_at_first: u64,
     sockets: BTreeMap<u64, Watched>,
-    not_looked_at: bool,
+    /// How many of them each protocol has: many of one leave the other its own.
+    counts: BTreeMap<InetProtocol, Count>,
+}
+
+/// Sockets of a protocol.
+#[derive(Debug, Clone, Copy, Default)]
+struct Count {
+    kept: usize,
+    has_more: bool,
 }
 
 /// What rules are told.
@@ -103,9 +111,13 @@ impl Watch {
             self.newest_at_first = self.newest_at_first.max(socket.cookie);
         }
         let Some(memory) = socket.memory else { return };
-        if self.sockets.len() >= SOCKETS_MAX && !self.sockets.contains_key(&socket.cookie) {
-            self.not_looked_at = true;
-            return;
+        if !self.sockets.contains_key(&socket.cookie) {
+            let count = self.counts.entry(socket.protocol).or_default();
+            if count.kept >= SOCKETS_MAX {
+                count.has_more = true;
+                return;
+            }
+            count.kept += 1;
         }
         let is_younger = self.looks > 1 && socket.cookie > self.newest_at_first;
         let base = if is_younger { Totals::default() } else { Totals::of(socket) };
@@ -168,9 +180,10 @@ impl Watch {
                 peak_bytes: watched.optmem_peak_bytes.into(),
             })
             .collect();
-        if self.not_looked_at {
-            seen.not_known.push(format!("sockets beyond the first {SOCKETS_MAX}"));
-        }
+        let too_many = self.counts.iter().filter(|(_, count)| count.has_more);
+        seen.not_known.extend(too_many.map(|(protocol, _)| {
+            format!("{} sockets beyond the first {SOCKETS_MAX}", protocol.name())
+        }));
         seen.not_known.extend(owners.gap().map(|gap| format!("who holds some sockets: {gap}")));
         seen
     }
@@ -389,6 +402,30 @@ mod tests {
         assert_eq!(drops(5), (4, 4), "its first look missed it");
         assert_eq!(drops(8), (1, 1), "the first look saw a younger one");
         assert_eq!([12, 11].map(drops), [(40, 40), (6, 6)], "both are younger");
+    }
+
+    #[test]
+    fn many_sockets_of_one_protocol_leave_the_other_its_own() {
+        let mut watch = Watch { looks: 1, ..Watch::default() };
+        let most = SOCKETS_MAX as u64;
+        for cookie in 1..=most {
+            watch.add(&InetSocket { protocol: InetProtocol::Tcp, ..socket(cookie, 0) });
+        }
+        assert!(watch.counts.values().all(|count| !count.has_more));
+        watch.looks = 2;
+        // One that is known is no further one.
+        for cookie in [1, most + 1] {
+            watch.add(&InetSocket { protocol: InetProtocol::Tcp, ..socket(cookie, 0) });
+        }
+        watch.add(&socket(most + 2, 9));
+        assert_eq!(watch.sockets[&1].looks, 2);
+        let root = Root::at(format!("{}/tests/fixtures/6.18", env!("CARGO_MANIFEST_DIR")));
+        let seen = watch.finish(&root);
+        assert_eq!(seen.udp.len(), 1, "{seen:?}");
+        let told = "TCP sockets beyond the first 16384";
+        let of_number: Vec<_> =
+            seen.not_known.iter().filter(|it| it.contains("beyond the first")).collect();
+        assert_eq!(of_number, [told]);
     }
 
     /// Has failed with: the queue of the last look; a listener's queue taken for a connection's; listeners that

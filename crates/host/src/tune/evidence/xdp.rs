@@ -4,7 +4,7 @@
 //! ```text
 //!   sample: counters, rings, owners          socket diagnosis: UMEM      else a guess by the address space
 //!   /proc/PID/status  Uid, CapEff            /proc/PID/limits  Max locked memory
-//!   ethtool: the device's rx ring            in the namespace that is looked at
+//!   ethtool: the device's rx ring            of zero-copy sockets, in the namespace that is looked at
 //! ```
 //! The kernel counts a UMEM against its user's locked memory when it is registered, unless the process has
 //! `CAP_IPC_LOCK` then, and compares the sum of all of the user's with that process's limit
@@ -44,12 +44,14 @@ struct Process {
 }
 
 /// The UMEMs of a process.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Umem {
     bytes: u64,
     /// Of them, in small pages.
     small_page_bytes: u64,
     is_guess: bool,
+    /// Their lengths by the kernel's number of each, where socket diagnosis tells.
+    listed: BTreeMap<u32, u64>,
 }
 
 /// Looks, in the calling thread's network namespace.
@@ -96,7 +98,9 @@ fn losses(now: &NamespaceSample, grown: &[XdpGrowth]) -> Vec<XdpLoss> {
         let umem = socket.listed.as_ref().and_then(|listed| listed.umem.as_ref());
         let frames = umem.and_then(|umem| umem.len_bytes.checked_div(umem.chunk_bytes.into()));
         let device = socket.bound().map(|(ifindex, _)| now.link_name(ifindex));
-        let device_ring = device.as_deref().and_then(|device| {
+        // A driver that copies has none of the frames in its ring.
+        let receiving = device.as_deref().filter(|_| socket.is_zero_copy() == Some(true));
+        let device_ring = receiving.and_then(|device| {
             let ethtool = ethtool.get_or_insert_with(Ethtool::open).as_mut().ok()?;
             // A driver without rings says so, or nothing.
             ethtool.rings(device).ok().map(|rings| rings.now.rx)
@@ -122,9 +126,15 @@ fn losses(now: &NamespaceSample, grown: &[XdpGrowth]) -> Vec<XdpLoss> {
 
 /// Joins processes with what those of the same user hold.
 fn holders(processes: &[Process]) -> Vec<UmemHolder> {
-    let charged = |uid| {
+    let charged = |uid: u32| {
         let of_user = processes.iter().filter(|process| process.uid == uid && !process.is_exempt);
-        of_user.map(|process| process.umem.bytes).fold(0, u64::saturating_add)
+        let (listed, others): (Vec<_>, Vec<_>) =
+            of_user.map(|process| &process.umem).partition(|umem| !umem.listed.is_empty());
+        // Several processes may hold one.
+        let by_id: BTreeMap<u32, u64> =
+            listed.iter().flat_map(|umem| &umem.listed).map(|(id, bytes)| (*id, *bytes)).collect();
+        let others = others.iter().map(|umem| umem.bytes);
+        by_id.into_values().chain(others).fold(0, u64::saturating_add)
     };
     let holding = processes.iter().filter(|process| process.umem.bytes > 0);
     let holders = holding.map(|process| UmemHolder {
@@ -178,6 +188,7 @@ impl Umem {
             umem.is_guess &= umem.bytes != bytes;
             umem.bytes = bytes;
             umem.small_page_bytes = umem.small_page_bytes.min(umem.bytes);
+            umem.listed = told;
         }
         Ok(umem)
     }
@@ -205,7 +216,7 @@ mod tests {
             uid,
             is_exempt,
             locked_limit_bytes: Some(8 << 20),
-            umem: Umem { bytes, small_page_bytes: bytes / 2, is_guess: true },
+            umem: Umem { bytes, small_page_bytes: bytes / 2, is_guess: true, ..Umem::default() },
         };
         let all = [
             process("a", 1000, false, 3),
@@ -225,6 +236,21 @@ mod tests {
             [("a", 3, 10, limit), ("b", 5, 10, None), ("c", 7, 10, limit), ("d", 9, 9, limit)]
         );
         assert_eq!((holders[0].small_page_bytes, holders[0].is_guess), (1, true));
+    }
+
+    #[test]
+    fn a_umem_of_several_processes_counts_once_for_their_user() {
+        let process = |listed: &[(u32, u64)], bytes| Process {
+            label: "x".to_owned(),
+            uid: 1000,
+            is_exempt: false,
+            locked_limit_bytes: None,
+            umem: Umem { bytes, listed: listed.iter().copied().collect(), ..Umem::default() },
+        };
+        let all = [process(&[(4, 10)], 10), process(&[(4, 10), (5, 1)], 11), process(&[], 100)];
+        let holders = holders(&all);
+        let told: Vec<_> = holders.iter().map(|it| (it.umem_bytes, it.user_umem_bytes)).collect();
+        assert_eq!(told, [(10, 111), (11, 111), (100, 111)]);
     }
 
     #[test]

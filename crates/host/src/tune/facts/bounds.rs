@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::sysctl::Machine;
+
 /// Most memory of compiled BPF programs (`bpf_jit_limit_max`), at most: the addresses for modules. On x86-64
 /// they are what the kernel's image leaves of 2032 MiB: 1520 MiB, or 1008 where the image may be anywhere
 /// (`MODULES_VADDR` in arch/x86/include/asm/pgtable_64_types.h); elsewhere they are not known.
@@ -29,6 +31,18 @@ impl Bounds {
         Self::known(key).unwrap_or_else(|| Self::between(i32::MIN.into(), i32::MAX.into()))
     }
 
+    /// The numbers that each element of a setting may have on this machine, where they are known.
+    ///
+    /// Of `netdev_budget_usecs` the least is two ticks of the clock since 6.14 (`netdev_budget_usecs_min` in
+    /// net/core/sysctl_net_core.c), and 0 before that; it is taken for 0 where the clock is not known.
+    pub fn here(key: &str, machine: &Machine) -> Option<Self> {
+        if key != "net.core.netdev_budget_usecs" {
+            return Self::known(key);
+        }
+        let two_ticks_us = machine.two_ticks_us.filter(|_| machine.since(6, 14)).unwrap_or(0);
+        Some(Self::between(two_ticks_us.into(), i32::MAX.into()))
+    }
+
     /// Does the kernel take that number?
     pub fn contains(&self, number: i128) -> bool {
         let is_power_of_two = || u128::try_from(number).is_ok_and(u128::is_power_of_two);
@@ -42,7 +56,7 @@ impl Bounds {
     /// The numbers that each element of a setting may have, where they are known.
     ///
     /// Bounds that depend on other settings are not among them: `ipfrag_high_thresh` may not be below
-    /// `ipfrag_low_thresh`.
+    /// `ipfrag_low_thresh`. Nor is one that depends on the machine; see [`Bounds::here`].
     pub fn known(key: &str) -> Option<Self> {
         let of = |min, max| Some(Self::between(min, max));
         let (int, byte) = (i128::from(i32::MAX), i128::from(u8::MAX));

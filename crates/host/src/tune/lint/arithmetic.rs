@@ -39,6 +39,28 @@ pub(super) fn value(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Op
     parser.rest.is_empty().then_some(value)
 }
 
+/// The expression of `(( ))`, given with its inner brackets; [`None`] where these two do not belong together,
+/// as in `((a); (b))`, which are subshells.
+pub(super) fn inside(text: &str) -> Option<&str> {
+    let inside = text.strip_prefix('(')?.strip_suffix(')')?;
+    let (mut depth, mut quote) = (0_usize, None);
+    let mut letters = inside.chars();
+    while let Some(letter) = letters.next() {
+        match quote {
+            Some(mark) if letter == mark => quote = None,
+            Some('"') | None if letter == '\\' => {
+                letters.next();
+            }
+            Some(_) => {}
+            None if matches!(letter, '"' | '\'') => quote = Some(letter),
+            None if letter == '(' => depth += 1,
+            None if letter == ')' => depth = depth.checked_sub(1)?,
+            None => {}
+        }
+    }
+    Some(inside)
+}
+
 /// The names that an expression may give another value.
 pub(super) fn changed(text: &str) -> impl Iterator<Item = &str> {
     let is_letter = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';

@@ -119,7 +119,8 @@ pub(super) fn of(text: &str) -> Vec<Event> {
 pub(super) struct Script {
     pub(super) variables: Variables,
     pub(super) events: Vec<Event>,
-    /// What the rounds of loops, and scripts in arguments and on standard input, have cost so far.
+    /// What the rounds of loops, scripts in arguments and on standard input, and texts for several files have
+    /// cost so far.
     pub(super) repeated: usize,
     /// How many files were opened for several writes.
     opened: usize,
@@ -276,10 +277,11 @@ impl Script {
         outputs: Option<&[Output]>,
         is_shells: bool,
     ) {
-        for redirect in &command.redirects {
+        for (index, redirect) in command.redirects.iter().enumerate() {
             if redirect.direction == Direction::Output {
                 let path = self.variables.whole(&redirect.target);
                 match outputs {
+                    Some(outputs) if index > 0 && !self.may_go(command.line, &path, outputs) => {}
                     Some([_, _, ..]) => self.several(&path, outputs.unwrap_or_default()),
                     _ => {
                         let output = outputs.and_then(<[_]>::first);
@@ -328,13 +330,14 @@ impl Script {
             Some([_, _, ..]) if path.starts_with("/proc/sys/") => {
                 self.target(line, path, None, None);
             }
+            Some(outputs) if !self.may_go(line, path, outputs) => {}
             Some([_, _, ..]) => self.several(path, outputs.unwrap_or_default()),
             _ => self.target(line, path, outputs.and_then(<[_]>::first), None),
         }
     }
 
     /// A text goes to a file.
-    fn target(
+    pub(super) fn target(
         &mut self,
         line: usize,
         path: &str,

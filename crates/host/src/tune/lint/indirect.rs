@@ -9,13 +9,15 @@ use super::blocks;
 use super::command::{Body, DEEPEST, Simple, UNKNOWN, is_setting};
 use super::events::{Kind, Script};
 use super::loops::ALL_ROUNDS;
-use super::output::{Output, joined};
+use super::output::{self, Output, joined};
 use super::program::{NOT_UNDERSTOOD, named, only_names};
 use super::shell;
 
 /// Folders of settings of the network.
 const FOLDERS: [&str; 9] =
     ["core", "ipv4", "ipv6", "netfilter", "unix", "mptcp", "sctp", "tipc", "bridge"];
+/// What is said of settings that go to more files than are followed.
+const NOT_FOLLOWED: &str = "so much goes to so many files that it is not followed: not judged";
 /// How many letters of a command are shown.
 const LONGEST_SHOWN: usize = 200;
 
@@ -53,6 +55,31 @@ impl Script {
         let may = depth < DEEPEST && letters <= ALL_ROUNDS - self.repeated;
         self.repeated += if may { letters } else { 0 };
         may
+    }
+
+    /// Whether what goes to several files is followed into this one; its length is counted then. Beyond the
+    /// bound it is told that something is written there.
+    pub(super) fn may_go(&mut self, line: usize, path: &str, outputs: &[Output]) -> bool {
+        let is_kernels = path.starts_with("/proc/") || path.starts_with("/sys/");
+        if !is_kernels && !may_have_settings(path) {
+            return false;
+        }
+        if self.repeated < ALL_ROUNDS {
+            let cost = output::cost(outputs);
+            if cost <= ALL_ROUNDS - self.repeated {
+                self.repeated += cost;
+                return true;
+            }
+            // Else each further file would cost another look at all of it.
+            self.repeated = ALL_ROUNDS;
+        }
+        if is_kernels {
+            self.target(line, path, None, None);
+        } else {
+            let text = format!("write to {path}");
+            self.push(line, Kind::Other { text, why: NOT_FOLLOWED });
+        }
+        false
     }
 
     /// Tells of a command that is not understood and names a setting.
@@ -107,21 +134,26 @@ pub(super) fn remote(fields: &[String]) -> String {
 
 /// What of a text are settings that go into a file: of a folder that is not known those of the network.
 pub(super) fn of_settings(path: &str, output: &Output) -> Option<Output> {
-    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
-    let is_file =
-        name.ends_with(".conf") || (folder.ends_with("sysctl.d") && name.ends_with(UNKNOWN));
+    if !may_have_settings(path) {
+        return None;
+    }
+    if path.contains("sysctl") {
+        return Some(output.clone());
+    }
     let is_of_network = |line: &&str| {
         let key = line.trim_start().trim_start_matches('-');
         is_setting(line) && (key.starts_with("net.") || key.starts_with("net/"))
     };
-    if is_file && path.contains("sysctl") {
-        Some(output.clone())
-    } else if is_file && folder.contains(UNKNOWN) {
-        let lines = output.text.lines().map(|line| if is_of_network(&line) { line } else { "" });
-        Some(Output { text: lines.collect::<Vec<_>>().join("\n"), ..output.clone() })
-    } else {
-        None
-    }
+    let lines = output.text.lines().map(|line| if is_of_network(&line) { line } else { "" });
+    Some(Output { text: lines.collect::<Vec<_>>().join("\n"), ..output.clone() })
+}
+
+/// Whether a file may be one of settings, by its name.
+fn may_have_settings(path: &str) -> bool {
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let is_file =
+        name.ends_with(".conf") || (folder.ends_with("sysctl.d") && name.ends_with(UNKNOWN));
+    is_file && (path.contains("sysctl") || folder.contains(UNKNOWN))
 }
 
 /// Whether a shell or ssh(1) has no script but what it reads.

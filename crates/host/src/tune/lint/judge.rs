@@ -130,7 +130,8 @@ impl Judge<'_> {
     /// Notes a write that counts: a refused one leaves the position where it is.
     fn takes(&mut self, opened: Opened, key: &Key, value: &str, line: usize) {
         let capacity = if key.arity == Arity::Triple { 3 } else { 1 };
-        let is_refused = || Taken::of(value, capacity, Bounds::of(key.name)).refused.is_some();
+        let bounds = self.bounds(key);
+        let is_refused = || Taken::of(value, capacity, bounds).refused.is_some();
         let is_number = key.arity != Arity::Text;
         if opened.is_certain && !value.contains(UNKNOWN) && !(is_number && is_refused()) {
             self.taken.insert(opened.number, line);
@@ -172,10 +173,11 @@ impl Judge<'_> {
     /// What the kernel takes of a text as numbers, and what they mean.
     fn numbers(&self, key: &Key, value: &str, strays: &[String], found: &mut Found) {
         let capacity = if key.arity == Arity::Triple { 3 } else { 1 };
-        let taken = Taken::of(value, capacity, Bounds::of(key.name));
+        let bounds = self.bounds(key);
+        let taken = Taken::of(value, capacity, bounds);
         let numbers = &taken.numbers[..];
         if let Some(word) = &taken.refused {
-            found.push(refused(key, word, numbers.len()));
+            found.push(refused(key, bounds, word, numbers.len()));
         }
         if numbers.is_empty() {
             return;
@@ -209,6 +211,10 @@ impl Judge<'_> {
         if found.is_empty() {
             found.push((Judgement::Fine, format!("sets {known}. {}", key.meaning)));
         }
+    }
+
+    fn bounds(&self, key: &Key) -> Bounds {
+        Bounds::here(key.name, self.machine).unwrap_or_else(|| Bounds::of(key.name))
     }
 
     /// The numbers that are set, and behind them those of the default that stay.
@@ -396,13 +402,12 @@ fn number(word: &str) -> Option<i128> {
 }
 
 /// What is said of a number that the kernel does not take.
-fn refused(key: &Key, word: &str, set: usize) -> (Judgement, String) {
+fn refused(key: &Key, bounds: Bounds, word: &str, set: usize) -> (Judgement, String) {
     let end = match set {
         0 => "refused with EINVAL: nothing changes".to_owned(),
         1 => "refused with EINVAL, and the number before it is set".to_owned(),
         set => format!("refused with EINVAL, and the {set} numbers before it are set"),
     };
-    let bounds = Bounds::of(key.name);
     let digits = word.trim_end_matches(|letter| "kKmMgGtTiIbB".contains(letter));
     let has_suffix = digits.len() < word.len() && digits.parse::<u64>().is_ok();
     if has_suffix {

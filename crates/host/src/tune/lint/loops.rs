@@ -14,8 +14,8 @@ use crate::sysctl::KEYS;
 
 /// Words of one loop; more are not followed.
 const MOST_WORDS: usize = 64;
-/// What the rounds of all loops behind their first, and scripts in arguments and on standard input, may
-/// cost, in letters.
+/// What the rounds of all loops behind their first, scripts in arguments and on standard input, and texts for
+/// several files may cost, in letters.
 pub(super) const ALL_ROUNDS: usize = 1 << 20;
 
 impl Script {

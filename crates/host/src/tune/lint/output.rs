@@ -28,6 +28,9 @@ pub(super) const LAST_WRITE: &[&str] = &[
     "net.ipv4.udp_child_hash_entries",
 ];
 
+/// What each line costs that is gone through once more, in letters.
+const LINE_COST: usize = 32;
+
 /// What a command prints at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Output {
@@ -67,6 +70,12 @@ impl Output {
     pub(super) fn unknown(line: usize) -> Self {
         Self { is_told: false, ..Self::text(line, UNKNOWN.into()) }
     }
+}
+
+/// What it costs to go through pieces once more, in letters.
+pub(super) fn cost(outputs: &[Output]) -> usize {
+    let of_lines = |text: &str| text.lines().count().max(1) * LINE_COST;
+    outputs.iter().map(|output| output.text.len() + of_lines(&output.text)).sum()
 }
 
 /// Pieces as whole lines: what does not end its line goes on in the next piece.

@@ -113,7 +113,11 @@ pub(super) fn program(fields: &[String]) -> Program<'_> {
 impl Program<'_> {
     /// Its words with those that xargs(1) makes of its input; [`None`]: nobody knows what that is.
     pub(super) fn arguments(&self, input: Option<&[Output]>) -> Vec<String> {
-        let words = self.words.iter();
+        // xargs(1) without a command runs echo.
+        let echo = ["echo".to_owned()];
+        let is_bare = self.xargs.is_some() && self.words.is_empty();
+        let words = if is_bare { &echo[..] } else { self.words };
+        let words = words.iter();
         match self.xargs {
             None => words.cloned().collect(),
             Some(Some(mark)) => {
@@ -125,9 +129,11 @@ impl Program<'_> {
                 let length = |outputs: &[Output]| -> usize {
                     outputs.iter().map(|output| output.text.len()).sum()
                 };
-                let known = input.map(joined).filter(|outputs| {
-                    length(outputs) <= LONGEST_INPUT && outputs.iter().all(is_known)
-                });
+                let is_short = |outputs: &&[Output]| {
+                    outputs.len() <= LONGEST_INPUT && length(outputs) <= LONGEST_INPUT
+                };
+                let known = input.filter(is_short).map(joined);
+                let known = known.filter(|outputs| outputs.iter().all(is_known));
                 let added: Vec<_> = match &known {
                     Some(outputs) => {
                         let words = outputs.iter().flat_map(|one| one.text.split_whitespace());

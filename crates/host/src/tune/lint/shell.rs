@@ -8,6 +8,7 @@
 
 use std::cell::Cell;
 
+use super::arithmetic;
 use super::command::{
     Body, DEEPEST, Direction, Item, Part, Redirect, Simple, UNKNOWN, Word, is_setting, literal,
 };
@@ -126,11 +127,13 @@ impl<'a> Lexer<'a> {
         if is_start && self.peek(1) == Some('(') {
             let (at, line) = (self.at, self.line);
             let inner = self.enclosed('(', ')');
-            if inner.starts_with('(') && inner.ends_with(')') {
+            if arithmetic::inside(&inner).is_some() {
                 let words = ["let", &inner].map(|text| vec![Part::Text(text.to_owned())]);
                 let counted = Simple { line, words: words.into(), ..Simple::default() };
                 return self.items.push(Item::Command(counted));
             }
+            // It is looked at again, for brackets inside it.
+            self.in_vain.set(self.in_vain.get() + self.at - at);
             (self.at, self.line) = (at, line);
         }
         if self.at > 0
@@ -428,7 +431,7 @@ impl<'a> Lexer<'a> {
 
     /// Reads what stands in `$(( ))`, with the inner brackets.
     fn arithmetic(&mut self, text: &str) -> Option<Part> {
-        let text = text.strip_prefix('(')?.strip_suffix(')')?;
+        let text = arithmetic::inside(text)?;
         let first = self.line.saturating_sub(text.matches('\n').count());
         let depth = Some(self.depth + 1).filter(|depth| *depth <= DEEPEST)?;
         let mut inside = Self::new(text, first, depth, self.in_vain);

@@ -87,12 +87,8 @@ fn one(evidence: &Evidence, load: &ProtocolLoad, judgement: &mut Judgement) {
     lines.push(format!("{name} memory {pages} pages at most, off by {error_bar} at most, {at}"));
     let (Some(now), true) = (now, is_short) else {
         if !grown.is_empty() {
-            let what = format!(
-                "memory of {name} was refused or short, and not by what {} shows",
-                limit.key
-            );
-            let advice = grown.iter().map(|name| other_cause(evidence, name)).collect();
-            judgement.advise(RULE, what, lines, advice);
+            let advice = other_causes(evidence, &grown, limit.key, seen);
+            judgement.advise(RULE, not_by_limit(name, limit.key, seen), lines, advice);
         }
         return;
     };
@@ -133,6 +129,38 @@ impl Nearness {
 fn are_orphans_enough(evidence: &Evidence) -> bool {
     let both = (evidence.tcp_orphans, evidence.number(MAX_ORPHANS));
     matches!(both, (Some(seen), Some(most)) if seen.saturating_mul(4) > most)
+}
+
+/// That memory was refused and no change follows from it: how near its limit was seen tells why.
+fn not_by_limit(name: &str, key: &str, seen: Option<Nearness>) -> String {
+    let refused = format!("memory of {name} was refused or short");
+    match seen {
+        None => format!("{refused}, and its limit, {key}, cannot be read here"),
+        Some(Nearness::Far) => format!("{refused}, and no look saw it near {key}"),
+        Some(_) => format!("{refused}, and orphans are enough for that"),
+    }
+}
+
+/// What else it may have been.
+fn other_causes(
+    evidence: &Evidence,
+    grown: &[&str],
+    key: &str,
+    seen: Option<Nearness>,
+) -> Vec<String> {
+    let mut advice = Vec::new();
+    if seen.is_none() {
+        advice.push(format!(
+            "look from the initial network namespace, which tells {key}: netmem tune plan --netns PID"
+        ));
+    }
+    advice.extend(grown.iter().map(|name| other_cause(evidence, name)));
+    if seen == Some(Nearness::Far) {
+        advice.push(format!(
+            "or it was near {key} for less than the time between two looks: a longer --interval sees more"
+        ));
+    }
+    advice
 }
 
 /// What else moves a counter, and where to look.

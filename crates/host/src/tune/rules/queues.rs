@@ -27,7 +27,8 @@ pub(super) fn queues(evidence: &Evidence, _: &Ask) -> Judgement {
         let mut advice = vec![ring(name, device.rx_ring)];
         if device.rx_queues > 0 && device.rx_queues < cpus {
             advice.push(format!(
-                "ethtool -L {name} combined {cpus}: it receives by {} of {cpus} CPUs",
+                "ethtool -L {name} combined {cpus}, if it has so many: ethtool -l {name} first tells the \
+                 largest; it receives by {} of {cpus} CPUs",
                 device.rx_queues
             ));
         }

@@ -43,7 +43,10 @@ fn no_room(evidence: &Evidence, judgement: &mut Judgement) {
         return;
     }
     let mut advice = readers_behind(evidence);
-    let is_fixed = |flow: &&TcpFlow| flow.locks.is_some_and(|locks| locks.is_rcvbuf_locked);
+    let is_fixed = |flow: &&TcpFlow| {
+        let is_receiver = flow.received_bytes > flow.acked_bytes || flow.looks_unread > 0;
+        is_receiver && flow.locks.is_some_and(|locks| locks.is_rcvbuf_locked)
+    };
     let fixed = evidence.tcp.iter().filter(is_fixed).take(NAMED).map(|flow| {
         let (label, rcvbuf) = (&flow.label, flow.rcvbuf_bytes);
         format!("{label}: in its program: SO_RCVBUF fixed {rcvbuf} bytes; left out, it grows")

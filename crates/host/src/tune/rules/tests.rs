@@ -390,6 +390,7 @@ fn what_refuses_far_from_a_limit_is_another_limit() {
             _ => "/proc/812/cgroup",
         };
         assert!(advice.contains(other), "{advice}");
+        assert!(advice.ends_with(" sees more"), "it may have been near in between: {advice}");
     }
     let (half, aborts) = (|limit: u64| limit / 2, "TcpExtTCPAbortOnMemory");
     assert_eq!(of(aborts, &half, Some(250)).0, 1);
@@ -411,8 +412,11 @@ fn what_is_refused_is_told_where_the_limit_is_not() {
     evidence.grown.insert("UdpMemErrors".to_owned(), 3);
     let judgement = proto_mem::proto_mem(&evidence, &Ask::default());
     assert_eq!((judgement.proposals.len(), judgement.findings.len()), (0, 1));
-    let line = &judgement.findings[0].evidence[1];
+    let finding = &judgement.findings[0];
+    let line = &finding.evidence[1];
     assert!(line.ends_with("net.ipv4.udp_mem is not to be read here"), "{line}");
+    assert!(finding.what.ends_with("net.ipv4.udp_mem, cannot be read here"), "{finding:?}");
+    assert!(finding.advice[0].starts_with("look from the initial network namespace"));
 }
 
 /// The numbers of a machine's `tcp_mem` or `udp_mem` that are proposed for so many pages in use.
@@ -732,6 +736,12 @@ fn a_fill_ring_holds_what_is_under_way() {
     assert_eq!(of(Some(2048), None).0.len(), 1, "a veth has no ring");
     assert_eq!(of(Some(1024), None).0[1], "fill ring 1024 entries, rx ring 2048");
     assert_eq!(of(None, Some(512)).0.len(), 1);
+    // A ring has no more entries than that, whatever is under way.
+    let most = u32::try_from(zero_copy::RING_ENTRIES_MAX).unwrap();
+    let (_, advice) = of(Some(2048), Some(most));
+    assert!(advice.contains("--fill-ring 1048576,"), "{advice}");
+    let (lines, advice) = of(Some(most), Some(most));
+    assert!(lines.len() == 1 && advice.contains("is the largest"), "{lines:?}, {advice}");
 }
 
 /// Has failed with: its own memory for its user's; the goal not asked for; the pool's free pages left out.
@@ -762,15 +772,17 @@ fn a_umem_is_told_by_its_limit_and_its_pages() {
     assert!(high[0].advice[0].contains("ulimit -l 12289"), "{high:?}");
     assert_eq!(of(&|holder| holder.locked_limit_bytes = None, None), []);
 
-    let small = |holder: &mut UmemHolder| holder.small_page_bytes = 4096;
+    let small = |holder: &mut UmemHolder| holder.small_page_bytes = (4 << 20) + 4096;
     for goal in [None, Some(Goal::Throughput), Some(Goal::Latency)] {
         assert_eq!(of(&small, goal), []);
     }
     let told = of(&small, Some(Goal::ZeroCopy));
-    assert!(told[0].what.contains("fast 74") && told[0].evidence[0].contains("4096 of 6291456"));
+    assert!(told[0].what.contains("fast 74") && told[0].evidence[0].contains("4198400 of 6291456"));
     // Three pages, of which one is to be had.
     let command = "echo 7 > /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
     assert!(told[0].advice[1].starts_with(command), "{told:?}");
+    let partly = of(&|holder| holder.small_page_bytes = 4096, Some(Goal::ZeroCopy));
+    assert!(partly[0].advice[1].contains("has enough"), "the others are huge: {partly:?}");
     assert!(!told[0].evidence[0].contains("likely"));
     let guessed =
         of(&|holder| (holder.small_page_bytes, holder.is_guess) = (1, true), Some(Goal::ZeroCopy));
@@ -864,7 +876,9 @@ fn segments_that_found_no_room_are_told_with_who_does_not_read() {
         let of = |label: &str| TcpFlow { label: label.to_owned(), ..flow.clone() };
         let behind = TcpFlow { looks_unread: 6, ..of("behind") };
         let fixed = TcpFlow { looks_unread: 5, locks: Some(locks), ..of("fixed") };
-        evidence.tcp = vec![behind, fixed];
+        let acked_bytes = flow.received_bytes;
+        let sends = TcpFlow { acked_bytes, locks: Some(locks), ..of("sends") };
+        evidence.tcp = vec![behind, fixed, sends];
     };
     let no_room = ["RcvPruned", "OfoPruned", "TCPRcvQDrop", "TCPOFODrop"];
     let collapsed = ["PruneCalled", "TCPRcvCollapsed"];
@@ -884,6 +898,7 @@ fn segments_that_found_no_room_are_told_with_who_does_not_read() {
             assert_eq!(finding.evidence, [format!("TcpExt{counter} +3 in 10.0 s")]);
             let advice = finding.advice.join("\n");
             assert!(!advice.contains("fixed: in its program: read sooner"), "{advice}");
+            assert!(!advice.contains("sends: "), "whose receive buffer is not full: {advice}");
             if *counter != "TCPBacklogDrop" {
                 assert!(advice.contains("more than half full in 6 of 11 looks"), "{advice}");
             }
@@ -910,6 +925,7 @@ fn rings_and_queues_are_advised_only() {
     let queues = queues::queues(&evidence, &Ask::default());
     let advice = queues.findings[0].advice.join("\n");
     assert!(advice.contains("(ethtool -g eth7)") && advice.contains("ethtool -L eth7 combined 4"));
+    assert!(advice.contains("ethtool -l eth7 first"), "{advice}");
     let rings = zero_copy::zero_copy(&evidence, &Ask::default());
     assert_eq!((queues.proposals.len(), rings.proposals.len(), rings.findings.len()), (0, 0, 2));
 }

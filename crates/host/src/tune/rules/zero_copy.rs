@@ -13,7 +13,8 @@
 //! Of AF_XDP nothing is written, and told is
 //!
 //! ```text
-//!   packets lost for an empty fill ring      fill ring < rx ring + the device's: frames are there, not offered
+//!   packets lost for an empty fill ring      fill ring < rx ring + in zero-copy mode the device's: frames are
+//!                                            there, not offered
 //!   UMEMs of a user > 3/4 of RLIMIT_MEMLOCK  the next one may be refused with ENOBUFS
 //!   a UMEM in small pages                    for --goal zero-copy only: it costs no packet
 //! ```
@@ -66,8 +67,9 @@ pub(super) fn zero_copy(evidence: &Evidence, ask: &Ask) -> Judgement {
 /// That a fill ring has no room for what is under way, and what would have.
 fn too_small_fill_ring(socket: &XdpLoss) -> Option<(String, String)> {
     let (rx, fill) = (socket.rx_ring_at_least?, socket.fill_ring_at_most?);
-    // A device without rings of its own takes frames one by one.
-    let needed = u64::from(rx) + u64::from(socket.device_ring.unwrap_or(0));
+    // A device without rings of its own, or one that copies, takes frames one by one.
+    let under_way = u64::from(rx) + u64::from(socket.device_ring.unwrap_or(0));
+    let needed = under_way.min(RING_ENTRIES_MAX);
     if u64::from(fill) >= needed {
         return None;
     }
@@ -78,27 +80,34 @@ fn too_small_fill_ring(socket: &XdpLoss) -> Option<(String, String)> {
     let line = format!("fill ring {fill} entries, rx ring {rx}{device}");
     let enough = needed.next_power_of_two();
     let command = fill_ring_command(socket, fill, enough);
-    let advice = format!("a fill ring of {enough} entries, and frames for it: {command}");
+    let advice = format!(
+        "in its program: a fill ring of {enough} entries, and frames for it; for example {command}"
+    );
     Some((line, advice))
 }
 
 /// What helps a fill ring that has room for what is under way, or whose entries are not told.
 fn larger_fill_ring(socket: &XdpLoss) -> String {
     let Some(fill) = socket.fill_ring_at_most else {
-        return "its fill ring, whose entries are not told, at least as large as its rx ring and the \
-            device's together, and filled sooner"
+        return "in its program: its fill ring, whose entries are not told, at least as large as its rx \
+            ring, and in zero-copy mode the device's, together, and filled sooner"
             .to_owned();
     };
     match next_larger(fill) {
         Some(larger) => {
             let command = fill_ring_command(socket, fill, larger);
-            format!("its fill ring of {fill} entries filled sooner, or a larger one: {command}")
+            format!(
+                "in its program: its fill ring of {fill} entries filled sooner, or a larger one; for \
+                 example {command}"
+            )
         }
-        None => format!("its fill ring of {fill} entries is the largest: filled sooner"),
+        None => {
+            format!("in its program: its fill ring of {fill} entries is the largest: filled sooner")
+        }
     }
 }
 
-/// The command with a larger fill ring, and the frames that it takes more, where those of now are told.
+/// A netmem command with a larger fill ring, and the frames that it takes more, where those of now are told.
 fn fill_ring_command(socket: &XdpLoss, fill: u32, entries: u64) -> String {
     let more = entries.saturating_sub(fill.into());
     match socket.frames {
@@ -115,8 +124,8 @@ fn larger_rx_ring(socket: &XdpLoss) -> String {
     let told = socket.rx_ring_at_least.filter(|entries| *entries > 1);
     match (told, told.and_then(next_larger)) {
         (Some(entries), Some(larger)) => format!(
-            "its program is behind: more queues, or for bursts more than its {entries} entries: netmem \
-             respond --rx-ring {larger}"
+            "its program is behind: more queues, or for bursts more than its {entries} entries; for \
+             example netmem respond --rx-ring {larger}"
         ),
         (Some(entries), None) => {
             format!(
@@ -163,7 +172,7 @@ fn small_pages(evidence: &Evidence, holder: &UmemHolder, judgement: &mut Judgeme
     let mut advice = vec!["of a netmem command: netmem tune hugepages -- COMMAND".to_owned()];
     advice.extend(evidence.huge_pages.map(|pool| {
         let page_bytes = pool.page_bytes.max(1);
-        let missing = all.div_ceil(page_bytes).saturating_sub(pool.takeable);
+        let missing = small.div_ceil(page_bytes).saturating_sub(pool.takeable);
         let (pages, kilobytes) = (pool.total.saturating_add(missing), page_bytes / 1024);
         let file = format!("/sys/kernel/mm/hugepages/hugepages-{kilobytes}kB/nr_hugepages");
         match missing {
