@@ -541,6 +541,11 @@ mod tests {
         journal.append(Record::Confirmed).unwrap();
         let read = store.application(&journal.application.id).unwrap();
         assert_eq!((read.state, read.undone), (State::Applied, vec![]));
+        drop((journal, lock));
+        // No process id has room now: what waits to be undone must be all the same.
+        fs::write(folder.join("lock"), "").unwrap();
+        fs::write(folder.join("filler"), "x").unwrap();
+        store.lock(Duration::ZERO).unwrap();
     }
 
     #[test]

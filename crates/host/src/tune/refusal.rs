@@ -265,7 +265,7 @@ mod tests {
         assert!(why.contains("cannot be read"), "{why}");
     }
 
-    /// Has failed with: the first number looked at for TCP; any PID namespace taken for the first.
+    /// Has failed with: a limit that is raised compared with what is in use.
     #[test]
     fn what_is_in_use_and_whose_machine_it_is_are_looked_at() {
         let name = format!("netmem-circumstances-{}", std::process::id());
