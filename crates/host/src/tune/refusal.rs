@@ -265,7 +265,7 @@ mod tests {
         assert!(why.contains("cannot be read"), "{why}");
     }
 
-    /// Has failed with: a limit that is raised compared with what is in use.
+    /// Has failed with: a limit that is raised compared with what is in use; no look at the PID namespace.
     #[test]
     fn what_is_in_use_and_whose_machine_it_is_are_looked_at() {
         let name = format!("netmem-circumstances-{}", std::process::id());

@@ -481,7 +481,7 @@ mod tests {
         assert_eq!(evidence.tcp_orphans, Some(7));
     }
 
-    /// Has failed with: the looks' cost left out.
+    /// Has failed with: the looks' cost left out, or without a bound.
     #[test]
     fn looks_are_as_dense_as_they_are_cheap() {
         let ms = Duration::from_millis;

@@ -238,6 +238,7 @@ mod tests {
         assert_eq!((holders[0].small_page_bytes, holders[0].is_guess), (1, true));
     }
 
+    /// Has failed with: a UMEM with an id counted twice.
     #[test]
     fn a_umem_of_several_processes_counts_once_for_their_user() {
         let process = |listed: &[(u32, u64)], bytes| Process {

@@ -534,6 +534,7 @@ fn a_write_is_judged_behind_what_runs_it() {
 }
 
 /// What a shell runs in two brackets that are not of arithmetic.
+/// Has failed with: brackets that only look as if they belonged together.
 #[test]
 fn subshells_in_a_subshell_are_no_arithmetic() {
     for text in [
@@ -553,6 +554,7 @@ fn subshells_in_a_subshell_are_no_arithmetic() {
 }
 
 /// A text that goes to very many files is followed into the first of them, and the others are told.
+/// Has failed with: no bound on texts by files.
 #[test]
 fn a_text_for_very_many_files_is_known_in_the_first() {
     const LINES: usize = 2000;
