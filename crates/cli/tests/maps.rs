@@ -3,7 +3,8 @@
 //!
 //! Planted and caught: a ring's mapping of ours that is not unmapped; the descriptor of ours leaked; producer
 //! and consumer exchanged; a packet ring taken for an rx ring; the guess kept beside what netmem-stats says;
-//! a guess written as certain; a socket shown in every namespace, or in that of its process.
+//! a guess written as certain; a socket shown in every namespace, or in that of its process; mappings of a
+//! program that starts read before its sockets, and not again.
 #![allow(clippy::unwrap_used, reason = "tests: what cannot go on, panics")]
 
 #[path = "lab/support.rs"]
@@ -78,17 +79,27 @@ fn maps(pid: u32) -> Value {
     maps
 }
 
-/// Looks until the process has so many mappings of a kind.
-fn maps_with(pid: u32, kind: &str, count: usize) -> Value {
+/// Looks until the process has got as far as the test wants it.
+fn maps_when(pid: u32, ready: impl Fn(&Value) -> bool) -> Value {
     let started = Instant::now();
     loop {
         let maps = maps(pid);
-        if areas(&maps, kind).len() >= count {
+        if ready(&maps) {
             return maps;
         }
-        assert!(started.elapsed() < Duration::from_secs(20), "{kind}: {maps}");
+        assert!(started.elapsed() < Duration::from_secs(20), "not ready: {maps}");
         thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// Is the only socket bound, and are there frames in its fill ring? A program maps its rings one by one,
+/// binds then, and a look may come between any two of these.
+fn receives(maps: &Value) -> bool {
+    let Some([socket]) = maps["sockets"].as_array().map(Vec::as_slice) else { return false };
+    let rings = socket["rings"].as_array().unwrap();
+    let fill = rings.iter().find(|ring| ring["ring"] == "fill");
+    let given = fill.and_then(|ring| ring["indices"]["producer"].as_u64());
+    socket["place"]["state"] == "bound" && given.is_some_and(|given| given > 0)
 }
 
 fn areas<'m>(maps: &'m Value, kind: &str) -> Vec<&'m Value> {
@@ -413,7 +424,7 @@ fn testpmd() {
     let bed = bed();
     let words = TESTPMD.replace("IFACE", bed.interface());
     let testpmd = Watched::start(&bed, &words.split_whitespace().collect::<Vec<_>>());
-    let maps = maps_with(testpmd.pid(), "fill ring", 1);
+    let maps = maps_when(testpmd.pid(), receives);
     assert_rings(
         &maps,
         [
@@ -478,7 +489,11 @@ fn tcpdump() {
     let bed = bed();
     let words = ["tcpdump", "-i", bed.interface(), "-w", "/dev/null"];
     let tcpdump = Watched::start(&bed, &words);
-    let maps = maps_with(tcpdump.pid(), "packet ring", 1);
+    let maps = maps_when(tcpdump.pid(), |maps| {
+        // Its ring is mapped before it takes packets.
+        let socket = &maps["packet_sockets"][0];
+        socket["ifindex"].as_u64() > Some(0) && socket["ether_type"].as_u64() > Some(0)
+    });
     let [ring] = areas(&maps, "packet ring")[..] else { panic!("{maps}") };
     assert_eq!((&ring["offset"], &ring["permissions"]), (&"0x0".into(), &"rw-s".into()));
     assert_eq!(address(&ring["end"]) - address(&ring["start"]), 2 << 20, "tcpdump's usual 2 MiB");

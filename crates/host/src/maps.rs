@@ -51,6 +51,9 @@ use crate::{
     source::{Reading, Root, SourceState, Unavailable, or_null, read, read_with},
 };
 
+/// A process is looked at so often at most, if it maps sockets meanwhile.
+const LOOKS: u32 = 4;
+
 /// A process's address space.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct AddressSpace {
@@ -116,11 +119,25 @@ pub struct Totals {
     pub pinned_bytes: Option<u64>,
 }
 
-/// Looks at a process.
+/// Looks at a process. Mappings, descriptors and sockets are read one after the other: a process that
+/// maps a socket meanwhile is looked at again.
 ///
 /// # Errors
 /// When there is no such process or it has ended (stale), or it may not be looked into (denied).
 pub fn look(root: &Root, pid: u32) -> Reading<AddressSpace> {
+    let maps = root.proc(pid.to_string()).join("maps");
+    let mut space = look_once(root, pid)?;
+    for _ in 1..LOOKS {
+        let later = read_with(&maps, smaps::parse).unwrap_or_default();
+        if !space.lacks_socket_of(&later) {
+            break;
+        }
+        space = look_once(root, pid)?;
+    }
+    Ok(space)
+}
+
+fn look_once(root: &Root, pid: u32) -> Reading<AddressSpace> {
     let folder = root.proc(pid.to_string());
     let page_bytes = rustix::param::page_size() as u64;
     let mappings = read_mappings(&folder)?;
@@ -224,6 +241,14 @@ impl AddressSpace {
     /// Whether a source that is missing may be had with more privilege.
     pub fn lacks_privilege(&self) -> bool {
         self.not_known.iter().any(|unavailable| unavailable.state == SourceState::Denied)
+    }
+
+    /// Whether a socket was mapped since, by these later mappings.
+    fn lacks_socket_of(&self, later: &[Mapping]) -> bool {
+        let of_socket = |m: &Mapping| m.socket().map(|inode| (inode, m.offset));
+        let known: BTreeSet<_> =
+            self.mappings.iter().filter_map(|area| of_socket(&area.mapping)).collect();
+        later.iter().filter_map(of_socket).any(|socket| !known.contains(&socket))
     }
 
     /// Takes the largest mapping that could be the UMEM for it, if there are AF_XDP sockets with a fill

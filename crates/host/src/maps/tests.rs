@@ -72,6 +72,20 @@ fn the_articles_rings_and_memory_are_found() {
     assert!(space.program.is_err() && kinds(&space, Kind::Code).is_empty());
 }
 
+/// Planted and caught: any mapping is enough; the socket alone is enough. That a look is repeated, the
+/// command's test of testpmd shows: with one look it fails most of the time.
+#[test]
+fn a_socket_that_is_mapped_since_is_missed() {
+    let mut space = recorded();
+    let all: Vec<_> = space.mappings.iter().map(|area| area.mapping.clone()).collect();
+    assert!(!space.lacks_socket_of(&all));
+    let is_heap = |area: &Area| area.class.kind == Kind::Heap;
+    space.mappings.retain(|area| !is_heap(area));
+    assert!(!space.lacks_socket_of(&all), "the heap is no socket");
+    space.mappings.retain(|area| area.class.kind != Kind::Ring(Ring::Tx));
+    assert!(space.lacks_socket_of(&all), "three of its four rings");
+}
+
 #[test]
 fn the_articles_program_is_known_by_its_path() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/maps/5.15/proc/996529");
