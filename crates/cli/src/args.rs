@@ -2,6 +2,7 @@
 
 mod shown;
 mod tune;
+mod units;
 
 use std::{
     fmt,
@@ -25,6 +26,7 @@ pub use self::tune::{
     ApplyArgs, ConfirmArgs, GuardArgs, HistoryArgs, RollbackArgs, StateArgs, TuneArgs, TuneCommand,
     TuneExplainArgs, TuneGoal, TuneHugepagesArgs, TuneLintArgs, TunePlanArgs,
 };
+use self::units::seconds;
 use crate::sandbox::{SUBCOMMAND, User};
 
 /// Zero-copy packets and the machine's network memory.
@@ -112,10 +114,10 @@ pub struct LabArgs {
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=10_000))]
     pub bursts: u32,
     /// Seconds of 1,000 requests per second, for the latency figures
-    #[arg(long, value_name = "S", default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=600))]
+    #[arg(long, value_name = "S", default_value_t = 2, value_parser = seconds(0..=600))]
     pub latency: u32,
     /// Seconds of as many requests as are answered
-    #[arg(long, value_name = "S", default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=600))]
+    #[arg(long, value_name = "S", default_value_t = 3, value_parser = seconds(0..=600))]
     pub flood: u32,
     /// XDP mode of the responder
     #[arg(long, value_enum, default_value_t = Mode::Auto)]
@@ -236,7 +238,7 @@ pub struct PlaneArgs {
     #[arg(long, value_name = "ADDR:PORT")]
     pub metrics: Option<SocketAddr>,
     /// Seconds between status blocks; 0 for none
-    #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=86_400))]
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = seconds(0..=86_400))]
     pub interval: u32,
     /// Print the status and the summary as JSON, one object a line
     #[arg(long)]

@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args as ClapArgs;
 
+use super::units::seconds;
+
 /// `netmem list`.
 #[derive(Debug, Clone, ClapArgs)]
 pub struct ListArgs {
@@ -61,7 +63,7 @@ pub struct DoctorArgs {
 #[derive(Debug, Clone, Default, ClapArgs)]
 pub struct TopArgs {
     /// Seconds between samples [default: 1 on a terminal, else one sample only]
-    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    #[arg(long, value_name = "S", value_parser = seconds(1..=86_400))]
     pub interval: Option<u32>,
     /// Network namespace to look at: its name, a process in it, or all [default: this one]
     ///

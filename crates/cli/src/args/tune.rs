@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 
+use super::units::{bits_per_second, microseconds, seconds};
+
 /// `netmem tune`.
 #[derive(Debug, Clone, ClapArgs)]
 pub struct TuneArgs {
@@ -40,15 +42,15 @@ pub enum TuneCommand {
 #[derive(Debug, Clone, ClapArgs)]
 pub struct TunePlanArgs {
     /// Seconds to look at the machine
-    #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = seconds(1..=3600))]
     pub interval: u32,
     /// What it is for; without evidence, or a path that is named, nothing is proposed for any
     #[arg(long, value_enum)]
     pub goal: Option<TuneGoal>,
-    /// Bandwidth of the path in bits per second, with --rtt: 10G, 250M
+    /// Bandwidth of the path in bits per second, with --rtt: 10G, 2.5G, 250Mbit
     #[arg(long, value_name = "RATE", value_parser = bits_per_second)]
     pub bandwidth: Option<u64>,
-    /// Round-trip time of the path, with --bandwidth: 80ms, 500us, 1s
+    /// Round-trip time of the path, with --bandwidth: 80ms, 0.3ms, 500us
     #[arg(long, value_name = "TIME", value_parser = microseconds)]
     pub rtt: Option<u64>,
     /// Network namespace to look at: its name or a process in it [default: this one]
@@ -157,7 +159,7 @@ pub struct ApplyArgs {
     ///
     /// A process of its own, in a session of its own, waits for that: all is undone too when the
     /// terminal, the connection or this command is gone.
-    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    #[arg(long, value_name = "TIME", value_parser = seconds(1..=86_400))]
     pub confirm_within: Option<u32>,
     /// Write the settings to a file of sysctl.d too, so that they outlast a boot
     ///
@@ -220,65 +222,4 @@ pub struct GuardArgs {
     /// Where journals are.
     #[command(flatten)]
     pub state: StateArgs,
-}
-
-fn bits_per_second(text: &str) -> Result<u64, String> {
-    let (digits, factor) = match text.as_bytes().last() {
-        Some(b'k' | b'K') => (&text[..text.len() - 1], 1_000),
-        Some(b'M') => (&text[..text.len() - 1], 1_000_000),
-        Some(b'G') => (&text[..text.len() - 1], 1_000_000_000),
-        Some(b'T') => (&text[..text.len() - 1], 1_000_000_000_000),
-        _ => (text, 1),
-    };
-    product(digits, factor).ok_or_else(|| "a whole number of bits, or with k, M, G, T".to_owned())
-}
-
-fn microseconds(text: &str) -> Result<u64, String> {
-    let units = [("us", 1), ("ms", 1_000), ("s", 1_000_000)];
-    let unit = units.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)));
-    unit.and_then(|(digits, factor)| product(digits, *factor))
-        .ok_or_else(|| "a whole number with us, ms or s".to_owned())
-}
-
-/// At most a day; a plain number is of seconds.
-fn seconds(text: &str) -> Result<u32, String> {
-    let units = [("s", 1), ("m", 60), ("h", 3600), ("", 1)];
-    let unit = units.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)));
-    let seconds = unit.and_then(|(digits, factor)| product(digits, *factor));
-    seconds
-        .and_then(|seconds| u32::try_from(seconds).ok())
-        .filter(|seconds| *seconds <= 86_400)
-        .ok_or_else(|| "a whole number of seconds, or with s, m, h; a day at most".to_owned())
-}
-
-/// A number times a factor; none, 0 or too large is nothing.
-fn product(digits: &str, factor: u64) -> Option<u64> {
-    digits.parse::<u64>().ok()?.checked_mul(factor).filter(|number| *number > 0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rates_and_times_have_units() {
-        assert_eq!(bits_per_second("10G"), Ok(10_000_000_000));
-        assert_eq!(bits_per_second("250M"), Ok(250_000_000));
-        assert_eq!(bits_per_second("9600"), Ok(9600));
-        assert_eq!(microseconds("80ms"), Ok(80_000));
-        assert_eq!(microseconds("500us"), Ok(500));
-        assert_eq!(microseconds("1s"), Ok(1_000_000));
-        for bad in ["", "G", "0", "-1", "1.5G", "10Gbit", "99999999999T", "ü"] {
-            assert!(bits_per_second(bad).is_err(), "{bad}");
-        }
-        for (text, wanted) in [("60", 60), ("60s", 60), ("5m", 300), ("24h", 86_400)] {
-            assert_eq!(seconds(text), Ok(wanted), "{text}");
-        }
-        for bad in ["", "s", "0", "-1", "1.5m", "25h", "86401", "60 s", "1d", "99999999999999h"] {
-            assert!(seconds(bad).is_err(), "{bad}");
-        }
-        for bad in ["", "ms", "80", "0ms", "1.5s", "80 ms", "1h"] {
-            assert!(microseconds(bad).is_err(), "{bad}");
-        }
-    }
 }
