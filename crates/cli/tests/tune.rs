@@ -32,6 +32,7 @@ use netmem_host::{
     },
 };
 use nix::{
+    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
     sys::{
         ptrace,
         signal::{Signal, kill},
@@ -459,6 +460,7 @@ struct Traced {
 impl Traced {
     /// Starts a command, and stops it before its program; `None` where that is not allowed.
     fn start(bed: &Bed, words: &[&str]) -> Option<Self> {
+        stay_on_one_cpu();
         let command = bed.command(words);
         let mut shell = Command::new("sh");
         shell.args(["-c", "kill -STOP $$; exec \"$@\"", "sh"]).arg(command.get_program());
@@ -517,6 +519,17 @@ impl Traced {
         }
         self.child.wait().unwrap().into_raw()
     }
+}
+
+/// This thread and what it starts are on one processor from now on: a stop is a switch between the two there,
+/// and wakes no idle processor, which takes a virtual machine up to milliseconds.
+fn stay_on_one_cpu() {
+    let this_thread = Pid::from_raw(0);
+    let allowed = sched_getaffinity(this_thread).unwrap();
+    let first = (0..CpuSet::count()).find(|cpu| allowed.is_set(*cpu).unwrap()).unwrap();
+    let mut one = CpuSet::new();
+    one.set(first).unwrap();
+    sched_setaffinity(this_thread, &one).unwrap();
 }
 
 /// Whether a folder has a journal.
