@@ -195,7 +195,7 @@ fn lab_figures_are_those_of_node_exporter() {
         let spawn = || {
             let mut command = Command::new("prometheus-node-exporter");
             command.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-            Running { child: command.spawn().unwrap(), said: String::new() }
+            Running::of(command.spawn().unwrap())
         };
         let mut theirs = bed.lab.server.run(spawn).unwrap();
         await_listener(bed, 9775, &mut theirs);

@@ -5,13 +5,13 @@
 use std::{
     collections::BTreeSet,
     env, fs,
-    io::Read as _,
+    io::Read,
     net::Ipv4Addr,
-    os::fd::AsFd as _,
+    os::fd::AsFd,
     process::{Child, Command, Output, Stdio},
     sync::{
         Arc, LazyLock, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -29,6 +29,10 @@ use netmem_host::{
     netlink::{AdminState, LinkInfo, OperState, Route},
 };
 use nix::poll::{PollFd, PollFlags, poll};
+
+/// How long anything may take that has to come: not for ever, and longer than a busy machine keeps a
+/// program waiting.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The command that runs: that of `cargo xtask lab`, else the one that was built with the tests.
 pub(crate) fn netmem() -> &'static str {
@@ -90,12 +94,19 @@ impl Ran {
 /// The right to run alone among the scenarios, which look for traces in the whole machine; `None`
 /// without the privilege to run at all, which is noted as a skip.
 pub(crate) fn turn(test: &str) -> Option<MutexGuard<'static, ()>> {
-    static TURN: Mutex<()> = Mutex::new(());
+    // First: to look for the privilege makes a namespace, which another test might see.
+    let turn = alone();
     if let Some(missing) = missing_privilege() {
         skip(test, &missing);
         return None;
     }
-    Some(TURN.lock().unwrap_or_else(PoisonError::into_inner))
+    Some(turn)
+}
+
+/// The same right, for a test that needs no privilege.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(crate) fn texts(output: &Output) -> (String, String) {
@@ -104,7 +115,7 @@ pub(crate) fn texts(output: &Output) -> (String, String) {
 }
 
 pub(crate) fn run(words: &[&str]) -> Ran {
-    start(words).wait(Duration::from_secs(60))
+    start(words).wait(PATIENCE)
 }
 
 pub(crate) fn json(text: &str) -> serde_json::Value {
@@ -116,6 +127,8 @@ pub(crate) struct Running {
     pub(crate) child: Child,
     /// What has been read of its standard error.
     pub(crate) said: String,
+    /// What has been read of its standard output.
+    printed: String,
 }
 
 pub(crate) fn start(words: &[&str]) -> Running {
@@ -131,7 +144,7 @@ pub(crate) fn start_by(wrapper: &[&str], words: &[&str]) -> Running {
     command.env("RUST_BACKTRACE", "0");
     command.args(&all[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", all[0]));
-    Running { child, said: String::new() }
+    Running::of(child)
 }
 
 /// Whether the programs are installed; else the test is noted as a skip.
@@ -148,28 +161,28 @@ pub(crate) fn has_programs(test: &str, names: &[&str]) -> bool {
 }
 
 impl Running {
-    /// Reads its standard error until `text` stands there; `false` when it ends before.
-    pub(crate) fn has_said(&mut self, text: &str, timeout: Duration) -> bool {
-        let deadline = Instant::now() + timeout;
-        let Some(pipe) = &mut self.child.stderr else { return false };
-        while !self.said.contains(text) {
-            assert!(Instant::now() < deadline, "no {text:?} after {timeout:?}: {}", self.said);
-            let mut fds = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
-            if poll(&mut fds, 50u8).unwrap() == 0 {
-                continue;
-            }
-            let mut some = [0; 4096];
-            match pipe.read(&mut some).unwrap() {
-                0 => return false,
-                len => self.said += std::str::from_utf8(&some[..len]).unwrap(),
-            }
-        }
-        true
+    pub(crate) fn of(child: Child) -> Self {
+        Self { child, said: String::new(), printed: String::new() }
     }
 
-    /// Waits for the end and collects the output, which must fit into a pipe.
+    /// Reads its standard error until `text` stands there; `false` when it ends before.
+    pub(crate) fn has_said(&mut self, text: &str, timeout: Duration) -> bool {
+        let pipe = self.child.stderr.as_mut();
+        pipe.is_some_and(|pipe| read_until(pipe, &mut self.said, text, timeout))
+    }
+
+    /// As [`has_said`](Self::has_said), of its standard output.
+    pub(crate) fn has_printed(&mut self, text: &str, timeout: Duration) -> bool {
+        let pipe = self.child.stdout.as_mut();
+        pipe.is_some_and(|pipe| read_until(pipe, &mut self.printed, text, timeout))
+    }
+
+    /// Waits for the end and collects the output.
     pub(crate) fn wait(&mut self, timeout: Duration) -> Ran {
         let deadline = Instant::now() + timeout;
+        // Read meanwhile: one that prints more than fits into a pipe would not end.
+        let stdout = self.child.stdout.take().map(rest_of);
+        let stderr = self.child.stderr.take().map(rest_of);
         let code = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status.code();
@@ -177,14 +190,10 @@ impl Running {
             assert!(Instant::now() < deadline, "still running after {timeout:?}");
             std::thread::sleep(Duration::from_millis(5));
         };
-        let (mut stdout, mut stderr) = (String::new(), std::mem::take(&mut self.said));
-        if let Some(mut pipe) = self.child.stdout.take() {
-            pipe.read_to_string(&mut stdout).unwrap();
-        }
-        if let Some(mut pipe) = self.child.stderr.take() {
-            pipe.read_to_string(&mut stderr).unwrap();
-        }
-        Ran { code, stdout, stderr }
+        let all = |read: &mut String, rest: Option<JoinHandle<String>>| {
+            std::mem::take(read) + &rest.map_or_else(String::new, |rest| rest.join().unwrap())
+        };
+        Ran { code, stdout: all(&mut self.printed, stdout), stderr: all(&mut self.said, stderr) }
     }
 
     /// Ctrl-C, then the end.
@@ -196,8 +205,41 @@ impl Running {
     pub(crate) fn signal(&mut self, name: &str) -> Ran {
         let (pid, option) = (self.child.id().to_string(), format!("-{name}"));
         assert!(Command::new("kill").args([&option, &pid]).status().unwrap().success());
-        self.wait(Duration::from_secs(5))
+        self.wait(PATIENCE)
     }
+}
+
+/// Reads a pipe until `text` stands in what was read; `false` when it ends before.
+fn read_until(
+    pipe: &mut (impl Read + AsFd),
+    read: &mut String,
+    text: &str,
+    timeout: Duration,
+) -> bool {
+    let deadline = Instant::now() + timeout;
+    while !read.contains(text) {
+        assert!(Instant::now() < deadline, "no {text:?} after {timeout:?}: {read}");
+        let mut fds = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut fds, 50u8).unwrap() == 0 {
+            continue;
+        }
+        let mut some = [0; 4096];
+        match pipe.read(&mut some).unwrap() {
+            0 => return false,
+            len => *read += std::str::from_utf8(&some[..len]).unwrap(),
+        }
+    }
+    true
+}
+
+/// Reads a pipe to its end.
+fn rest_of(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
+    let read = move || {
+        let mut text = String::new();
+        pipe.read_to_string(&mut text).unwrap();
+        text
+    };
+    std::thread::spawn(read)
 }
 
 impl Drop for Running {
@@ -224,11 +266,11 @@ impl Respond {
         Self::ready(bed, bed.lab.server.run(|| start_by(wrapper, &words)).unwrap())
     }
 
-    /// Waits until `running` says that it answers; one that cannot say so, until its program is attached
-    /// and its workers are at work.
+    /// Waits until `running` says that it answers; one that cannot say so, until its program is attached,
+    /// its workers are at work, and it answers.
     pub(crate) fn ready(bed: &Bed, mut running: Self) -> Self {
         let started = Instant::now();
-        if running.has_said("answering ", Duration::from_secs(5)) {
+        if running.has_said("answering ", PATIENCE) {
             assert!(bed.has_program());
             return running;
         }
@@ -236,11 +278,11 @@ impl Respond {
             if let Some(status) = running.child.try_wait().unwrap() {
                 panic!("ended with {status}: {:?}", running.wait(Duration::ZERO));
             }
-            assert!(started.elapsed() < Duration::from_secs(5), "attaches its program");
+            assert!(started.elapsed() < PATIENCE, "attaches its program");
             std::thread::sleep(Duration::from_millis(2));
         }
-        // The sockets are registered next.
-        std::thread::sleep(Duration::from_millis(200));
+        // The sockets are registered next; until then the kernel gets all, which answers no ping.
+        bed.assert_answered_by(bed.lab.server_link().mac);
         running
     }
 }
@@ -321,7 +363,7 @@ impl Bed {
         };
         let client = &self.lab.client_link().name;
         while !(passes(&self.lab.server, self.interface()) && passes(&self.lab.client, client)) {
-            assert!(since.elapsed() < Duration::from_secs(5), "the link comes up again");
+            assert!(since.elapsed() < PATIENCE, "the link comes up again");
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -339,7 +381,7 @@ impl Bed {
     }
 
     pub(crate) fn netmem_in_server_by(&self, wrapper: &[&str], words: &[&str]) -> Ran {
-        let run = || start_by(wrapper, words).wait(Duration::from_secs(10));
+        let run = || start_by(wrapper, words).wait(PATIENCE);
         self.lab.server.run(run).unwrap()
     }
 
