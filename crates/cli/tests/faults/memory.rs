@@ -28,7 +28,7 @@ use netmem_wire::{
     filter::{self, Action, ResponderConfig, Rule, Rules},
 };
 
-use crate::support::{Bed, Respond, Traces, has_programs, json, run, scenario, turn};
+use crate::support::{Bed, PATIENCE, Respond, Traces, has_programs, json, run, scenario, turn};
 
 /// A port with its own pool of 64 frames on the server's interface, for as long as a test looks at it.
 struct Held {
@@ -117,7 +117,7 @@ fn starve_and_release(at: &Place, step: &AtomicU32) {
     let mut held = Held::open(at, 64);
     step.store(1, Ordering::Release);
     let mut kept: Vec<Packet> = Vec::new();
-    let deadline = Instant::now() + Duration::from_secs(3);
+    let deadline = Instant::now() + PATIENCE;
     while kept.len() < 64 || held.port.statistics().unwrap().rx_fill_ring_empty_descs == 0 {
         assert!(Instant::now() < deadline, "{} kept", kept.len());
         held.port.receive(64, &mut kept, |_| Verdict::Keep);
@@ -138,10 +138,14 @@ fn starve_and_release(at: &Place, step: &AtomicU32) {
     }
     assert_eq!(held.port.transmit(&mut late.into()).unwrap(), 32);
     let received = held.port.progress().received;
-    let end = Instant::now() + Duration::from_millis(300);
-    held.answer(|| Instant::now() >= end);
-    let since = held.port.progress().received - received;
-    assert!(since > 100, "traffic goes on: {since}");
+    let deadline = Instant::now() + PATIENCE;
+    let mut since = 0;
+    while since < 300 {
+        assert!(Instant::now() < deadline, "traffic goes on: {since}");
+        let mut turns = 0..10;
+        held.answer(|| turns.next().is_none());
+        since = held.port.progress().received - received;
+    }
     let audit = held.close();
     assert_eq!(audit.counts.dropped[DropReason::FullRing], 0);
 }
@@ -185,7 +189,7 @@ fn exhausted_pool() {
 }
 
 fn wait_for(step: &AtomicU32, at: u32) {
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + PATIENCE;
     while step.load(Ordering::Acquire) < at {
         assert!(Instant::now() < deadline, "the other side gets to step {at}");
         std::thread::sleep(Duration::from_millis(1));
@@ -208,11 +212,16 @@ impl HugePages {
             return Err("the default huge page is not one of 2 MiB".into());
         }
         let guard = Self { before: read()? };
-        fs::write(NR_HUGEPAGES, count.to_string())
-            .map_err(|error| format!("write {NR_HUGEPAGES}: {error}"))?;
-        let got = read()?;
-        if got.trim() == count.to_string() {
-            return Ok(guard);
+        let mut got = String::new();
+        // Memory in pieces may be in one piece a moment later, and pages in use be given back.
+        for _ in 0..50 {
+            fs::write(NR_HUGEPAGES, count.to_string())
+                .map_err(|error| format!("write {NR_HUGEPAGES}: {error}"))?;
+            got = read()?;
+            if got.trim() == count.to_string() {
+                return Ok(guard);
+            }
+            std::thread::sleep(Duration::from_millis(100));
         }
         Err(format!("the kernel reserves {} of {count} huge pages", got.trim()))
     }
@@ -312,22 +321,22 @@ fn huge_pages_present() {
         assert_eq!(report["memory"]["page_bytes"], 2 << 20, "{report}");
         assert_eq!(report["memory"]["refused"].as_array().unwrap().len(), 0, "{report}");
         assert_eq!((&report["ok"], &report["audit"]["ok"]), (&true.into(), &true.into()));
-        assert_free_within(before, Duration::from_secs(2));
+        assert_free_again(before);
 
         let mut respond = Respond::start(bed, &["--json", "--pages", "2m"]);
         assert_eq!(HugePages::free(), before - 4, "8 MiB are in use");
         bed.assert_bursts_answered(5, 64);
         respond.child.kill().unwrap();
         respond.child.wait().unwrap();
-        assert_free_within(before, Duration::from_secs(2));
+        assert_free_again(before);
     });
 }
 
 /// The kernel unpins them a little after the socket is closed.
-fn assert_free_within(pages: u64, within: Duration) {
+fn assert_free_again(pages: u64) {
     let since = Instant::now();
     while HugePages::free() != pages {
-        assert!(since.elapsed() < within, "{} of {pages} huge pages are free", HugePages::free());
+        assert!(since.elapsed() < PATIENCE, "{} of {pages} huge pages are free", HugePages::free());
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -342,9 +351,10 @@ fn more_than_the_machine_has() {
         return;
     }
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap();
-    let available = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:")).unwrap();
-    let available: u64 = available.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10;
-    if available >= 60 << 30 {
+    // Not what is free now: others free some meanwhile.
+    let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:")).unwrap();
+    let total: u64 = total.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10;
+    if total >= 60 << 30 {
         return skip(test, "more memory is free than can be asked for");
     }
     scenario(test, |bed| {
@@ -353,8 +363,8 @@ fn more_than_the_machine_has() {
             text.lines().find(|line| line.starts_with("oom_kill ")).map(str::to_owned)
         };
         let before = killed();
-        let all_that_is_free = (available / 4096).to_string();
-        for frames in [all_that_is_free.as_str(), "16777216"] {
+        let all_that_there_is = (total / 4096).to_string();
+        for frames in [all_that_there_is.as_str(), "16777216"] {
             for pages in ["thp", "4k", "thp,4k"] {
                 let words =
                     ["respond", bed.interface(), "--ip", "192.0.2.2", "--frame-bytes", "4096"];
@@ -365,7 +375,7 @@ fn more_than_the_machine_has() {
                     4,
                     &["map memory", "needs ", "MiB are free", "MemAvailable", "hint: "],
                 );
-                assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+                assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
             }
         }
         assert_eq!(killed(), before);
@@ -405,16 +415,20 @@ fn locked_memory_limit() {
         let words = ["respond", bed.interface(), "--ip", "192.0.2.2"];
         for (frames, needed) in [("4096", "8388608"), ("33", "67584")] {
             let words = [&words[..], &["--frames", frames]].concat();
-            let started = Instant::now();
-            let ran = bed.netmem_in_server_by(&wrapper, &words);
             let limit = format!(
                 "RLIMIT_MEMLOCK is 65536 bytes for all AF_XDP memory of this user, {needed} are needed"
             );
             let cause = format!(
                 "register umem of {frames} frames of 2048 bytes: no buffer space available (ENOBUFS)"
             );
-            ran.assert_refused(4, &[&cause, &limit, "ulimit -l", "CAP_IPC_LOCK"]);
-            assert!(started.elapsed() < Duration::from_millis(500), "at once");
+            // It waits for no page here. A busy machine may slow down one start, and not each.
+            let is_refused_at_once = |_| {
+                let started = Instant::now();
+                let ran = bed.netmem_in_server_by(&wrapper, &words);
+                ran.assert_refused(4, &[&cause, &limit, "ulimit -l", "CAP_IPC_LOCK"]);
+                started.elapsed() < Duration::from_millis(500)
+            };
+            assert!((0..10).any(is_refused_at_once), "at once");
         }
         for frames in ["16", "32"] {
             let mut respond = Respond::start_by(bed, &wrapper, &["--json", "--frames", frames]);

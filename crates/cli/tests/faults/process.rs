@@ -1,11 +1,8 @@
 //! The process itself: signals, its standard streams, and privileges that it lacks.
 
-use std::{
-    io::{BufRead as _, BufReader},
-    time::Duration,
-};
+use std::io::{BufRead as _, BufReader};
 
-use crate::support::{Respond, has_programs, json, scenario};
+use crate::support::{PATIENCE, Respond, has_programs, json, scenario};
 
 /// The signals that service managers and closing terminals send end it as Ctrl-C does.
 #[test]
@@ -14,7 +11,7 @@ fn ended_by_signals() {
         for signal in ["INT", "TERM", "HUP"] {
             let mut respond = Respond::start(bed, &["--json"]);
             let traffic = bed.traffic();
-            std::thread::sleep(Duration::from_millis(100));
+            traffic.until_right(1);
             let summary = respond.signal(signal).assert_ended_well();
             let score = traffic.stop();
             assert!(score.right > 0, "{signal}: {score:?}");
@@ -35,8 +32,9 @@ fn broken_pipe() {
         let mut line = String::new();
         reader.read_line(&mut line).unwrap();
         assert_eq!(json(&line)["kind"], "status");
+        traffic.until_right(1);
         drop(reader);
-        let ended = respond.wait(Duration::from_secs(3));
+        let ended = respond.wait(PATIENCE);
         assert_eq!(ended.code, Some(0), "{ended:?}");
         assert!(!ended.stderr.contains("netmem: ") && !ended.stderr.contains("panic"), "{ended:?}");
         assert!(traffic.stop().right > 0);
@@ -53,7 +51,7 @@ fn broken_pipe() {
         let mut respond = Respond::start(bed, &["--json", "--interval", "0"]);
         drop(respond.child.stdout.take());
         bed.delete_interface();
-        respond.wait(Duration::from_secs(2)).assert_refused(4, &["the interface was removed"]);
+        respond.wait(PATIENCE).assert_refused(4, &["the interface was removed"]);
     });
 }
 
@@ -63,11 +61,11 @@ fn broken_pipe_of_notes() {
     scenario("process::broken_pipe_of_notes", |bed| {
         let mut respond = Respond::start(bed, &["--json"]);
         // The start's notes are read first, to the last: what comes later finds nobody.
-        assert!(respond.has_said("copy mode only)\n", Duration::from_secs(2)));
+        assert!(respond.has_said("copy mode only)\n", PATIENCE));
         drop(respond.child.stderr.take());
         bed.assert_bursts_answered(2, 64);
         bed.delete_interface();
-        let ended = respond.wait(Duration::from_secs(2));
+        let ended = respond.wait(PATIENCE);
         assert_eq!(ended.code, Some(4), "{ended:?}");
         ended.closed_summary();
     });
@@ -96,10 +94,11 @@ fn closed_streams() {
 fn full_disk() {
     scenario("process::full_disk", |bed| {
         let shell = "exec \"$0\" \"$@\" >/dev/full";
-        let extra = ["--json", "--interval", "1"];
+        // Time for the bursts before the first status, with which it ends.
+        let extra = ["--json", "--interval", "5"];
         let mut respond = Respond::start_by(bed, &["sh", "-c", shell], &extra);
         bed.assert_bursts_answered(5, 64);
-        let ended = respond.wait(Duration::from_secs(3));
+        let ended = respond.wait(PATIENCE);
         ended.assert_refused(4, &["print results: no space left on device"]);
     });
 }

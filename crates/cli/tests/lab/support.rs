@@ -399,7 +399,7 @@ impl Bed {
         }
     }
 
-    /// Floods the server with distinct requests for `time`, whether they are answered or not.
+    /// Floods the server with distinct requests for `time`, 256 at least, whether they are answered or not.
     pub(crate) fn flood(&self, time: Duration) -> JoinHandle<()> {
         let endpoints = self.endpoints(self.lab.server_link().mac);
         let name = self.lab.client_link().name.clone();
@@ -409,7 +409,7 @@ impl Bed {
             let ledger = Ledger::new(endpoints, 1);
             let (mut number, mut frame) = (0, Vec::new());
             let end = Instant::now() + time;
-            while Instant::now() < end {
+            while Instant::now() < end || number < 256 {
                 ledger.write_request(number, &mut frame);
                 number += 1;
                 socket.send(&[&frame]).unwrap();
@@ -423,93 +423,71 @@ impl Bed {
     pub(crate) fn traffic(&self) -> Traffic {
         let endpoints = self.endpoints(self.lab.server_link().mac);
         let name = self.lab.client_link().name.clone();
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
+        let told = Arc::new(Told::default());
+        let ours = Arc::clone(&told);
         let send_and_check = move || {
-            let link = Link::by_name(&name).unwrap();
-            let mut socket = FrameSocket::open(&link, 64, 2048).unwrap();
-            let mut ledger = Ledger::new(endpoints, 1);
+            let mut client = Client::open(&name, endpoints);
             let mut frame = Vec::new();
-            let mut until = None;
-            // What was sent before the stop may still be answered for a while.
-            while until.is_none_or(|until| Instant::now() < until) {
-                if until.is_none() {
-                    ledger.write_request(ledger.next_number(), &mut frame);
-                    ledger.sent(socket.send(&[&frame]).unwrap_or(0));
-                    if stopped.load(Ordering::Relaxed) {
-                        until = Some(Instant::now() + Duration::from_millis(100));
-                    }
-                }
+            while !told.is_over.load(Ordering::Acquire) {
+                client.ledger.write_request(client.ledger.next_number(), &mut frame);
                 // An error is the interface that went: the requests are missing then.
-                let _ = socket.receive(|frame| {
-                    ledger.check(frame);
-                });
+                client.ledger.sent(client.socket.send(&[&frame]).unwrap_or(0));
+                client.take();
+                told.right.store(client.ledger.score().right, Ordering::Relaxed);
             }
-            ledger.score()
+            if told.settles.load(Ordering::Relaxed) {
+                client.settle();
+            } else {
+                // What was sent before the stop may still be answered for a while.
+                let until = Instant::now() + Duration::from_millis(100);
+                while Instant::now() < until {
+                    client.take();
+                }
+            }
+            client.ledger.score()
         };
-        Traffic { stop, thread: self.lab.client.spawn("traffic", send_and_check).unwrap() }
+        let thread = self.lab.client.spawn("traffic", send_and_check).unwrap();
+        Traffic { told: ours, thread }
     }
 
-    /// `count` bursts of `size` requests, each sent at once and awaited until `patience` ends.
+    /// `count` bursts of `size` requests, each sent at once and awaited until `patience` ends. Afterwards
+    /// none of them is under way any more.
     pub(crate) fn bursts(&self, count: u32, size: usize, patience: Duration) -> Score {
         let endpoints = self.endpoints(self.lab.server_link().mac);
         let name = self.lab.client_link().name.clone();
         let exchange = || {
-            let link = Link::by_name(&name).unwrap();
-            let mut socket = FrameSocket::open(&link, 64, 2048).unwrap();
-            let mut ledger = Ledger::new(endpoints, 1);
-            let mut frames = vec![Vec::new(); size];
+            let mut client = Client::open(&name, endpoints);
             for _ in 0..count {
-                let first = ledger.next_number();
-                (first..).zip(&mut frames).for_each(|(n, frame)| ledger.write_request(n, frame));
-                let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
-                assert_eq!(socket.send(&frames).unwrap(), size, "the link has room");
-                ledger.sent(size);
-                let deadline = Instant::now() + patience;
-                let all = ledger.score().right + size as u64;
-                while ledger.score().right < all && Instant::now() < deadline {
-                    socket.wait(Duration::from_millis(10)).unwrap();
-                    socket
-                        .receive(|frame| {
-                            ledger.check(frame);
-                        })
-                        .unwrap();
-                }
+                client.burst(size, patience);
             }
-            ledger.score()
+            if client.ledger.open() > 0 {
+                client.settle();
+            }
+            client.ledger.score()
         };
         self.lab.client.run(exchange).unwrap()
     }
 
-    /// As [`bursts`](Self::bursts), of which every reply is right.
-    pub(crate) fn assert_bursts_answered(&self, count: u32, size: usize) {
-        let score = self.bursts(count, size, Duration::from_secs(1));
-        assert!(score.is_perfect(), "{score:?}");
+    /// As [`bursts`](Self::bursts), of which every reply is right, however late.
+    pub(crate) fn assert_bursts_answered(&self, count: u32, size: usize) -> Score {
+        let endpoints = self.endpoints(self.lab.server_link().mac);
+        let name = self.lab.client_link().name.clone();
+        let exchange = || {
+            let mut client = Client::open(&name, endpoints);
+            for _ in 0..count {
+                client.burst(size, PATIENCE);
+                assert!(client.ledger.score().is_perfect(), "{:?}", client.ledger.score());
+            }
+            client.ledger.score()
+        };
+        self.lab.client.run(exchange).unwrap()
     }
 
-    /// One request to `server_mac`, rightly answered from there.
+    /// Requests to `server_mac`, until one is rightly answered from there.
     pub(crate) fn assert_answered_by(&self, server_mac: [u8; 6]) {
         let endpoints = self.endpoints(server_mac);
         let name = self.lab.client_link().name.clone();
-        let ask = || {
-            let link = Link::by_name(&name).unwrap();
-            let mut socket = FrameSocket::open(&link, 64, 2048).unwrap();
-            let mut ledger = Ledger::new(endpoints, 1);
-            let mut frame = Vec::new();
-            let deadline = Instant::now() + Duration::from_secs(1);
-            while ledger.score().right == 0 && Instant::now() < deadline {
-                ledger.write_request(ledger.next_number(), &mut frame);
-                ledger.sent(socket.send(&[&frame]).unwrap());
-                socket.wait(Duration::from_millis(20)).unwrap();
-                socket
-                    .receive(|frame| {
-                        ledger.check(frame);
-                    })
-                    .unwrap();
-            }
-            assert!(ledger.score().right > 0, "{:?}", ledger.score());
-        };
-        self.lab.client.run(ask).unwrap();
+        self.lab.client.run(|| Client::open(&name, endpoints).settle()).unwrap();
     }
 
     /// The interface passes traffic to its kernel again.
@@ -543,19 +521,110 @@ impl Bed {
     }
 }
 
+/// A client on a packet socket, with the books of what it asks.
+struct Client {
+    socket: FrameSocket,
+    ledger: Ledger,
+}
+
+impl Client {
+    /// Opens it on the interface of that name, in the thread's namespace.
+    fn open(name: &str, endpoints: Endpoints) -> Self {
+        let link = Link::by_name(name).unwrap();
+        let socket = FrameSocket::open(&link, 64, 2048).unwrap();
+        Self { socket, ledger: Ledger::new(endpoints, 1) }
+    }
+
+    /// Checks what has come; the number of the last request that was rightly answered. An error is the
+    /// interface that went.
+    fn take(&mut self) -> Option<u32> {
+        let mut last = None;
+        let _ = self.socket.receive(|frame| last = self.ledger.check(frame).or(last));
+        last
+    }
+
+    /// Sends `size` requests at once, and waits until all are answered or `patience` ends.
+    fn burst(&mut self, size: usize, patience: Duration) {
+        let mut frames = vec![Vec::new(); size];
+        let first = self.ledger.next_number();
+        (first..).zip(&mut frames).for_each(|(n, frame)| self.ledger.write_request(n, frame));
+        let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+        let (mut left, full) = (&frames[..], Instant::now() + PATIENCE);
+        while !left.is_empty() {
+            assert!(Instant::now() < full, "the link has no room");
+            let sent = self.socket.send(left).unwrap();
+            self.ledger.sent(sent);
+            left = &left[sent..];
+        }
+        let deadline = Instant::now() + patience;
+        let all = self.ledger.score().right + size as u64;
+        while self.ledger.score().right < all && Instant::now() < deadline {
+            self.socket.wait(Duration::from_millis(10)).unwrap();
+            self.take();
+        }
+    }
+
+    /// Asks until the last request is answered. Replies come in the order of their requests, so that
+    /// nothing is under way then: no late reply is left for who counts afterwards, or comes next.
+    fn settle(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut frame = Vec::new();
+        loop {
+            let number = self.ledger.next_number();
+            self.ledger.write_request(number, &mut frame);
+            self.ledger.sent(self.socket.send(&[&frame]).unwrap_or(0));
+            let until = Instant::now() + Duration::from_millis(50);
+            while Instant::now() < until {
+                self.socket.wait(Duration::from_millis(10)).unwrap();
+                if self.take() == Some(number) {
+                    return;
+                }
+            }
+            assert!(Instant::now() < deadline, "no answer: {:?}", self.ledger.score());
+        }
+    }
+}
+
 /// A client that sends until it is stopped.
 pub(crate) struct Traffic {
-    stop: Arc<AtomicBool>,
+    told: Arc<Told>,
     thread: JoinHandle<Score>,
 }
 
+/// What the two sides of a [`Traffic`] tell each other.
+#[derive(Default)]
+struct Told {
+    /// Requests that were rightly answered so far.
+    right: AtomicU64,
+    /// To be set before the end.
+    settles: AtomicBool,
+    is_over: AtomicBool,
+}
+
 impl Traffic {
+    /// Waits until so many requests were rightly answered.
+    pub(crate) fn until_right(&self, count: u64) {
+        let since = Instant::now();
+        let right = || self.told.right.load(Ordering::Relaxed);
+        while right() < count {
+            assert!(since.elapsed() < PATIENCE, "{} of {count} answered", right());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Stops sending; how it came out. No reply was wrong or came twice, whatever happened.
     pub(crate) fn stop(self) -> Score {
-        self.stop.store(true, Ordering::Relaxed);
+        self.told.is_over.store(true, Ordering::Release);
         let score = self.thread.join().unwrap();
         assert_eq!((score.wrong, score.duplicate), (0, 0), "{score:?}");
         score
+    }
+
+    /// As [`stop`](Self::stop), when none of the requests is under way any more: of a responder that goes
+    /// on.
+    pub(crate) fn settle(self) -> Score {
+        self.told.settles.store(true, Ordering::Relaxed);
+        self.stop()
     }
 }
 
