@@ -6,7 +6,7 @@ use std::{os::unix::process::CommandExt as _, process::Command};
 
 use serde_json::Value;
 
-use crate::support::{Ran, bed, json, netmem, run, scenario, texts, turn};
+use crate::support::{Ran, alone, bed, json, netmem, run, scenario, texts, turn};
 
 /// The lines of a check on an interface, or on the host.
 fn lines<'a>(report: &'a Value, interface: Option<&str>, check: &str) -> Vec<&'a Value> {
@@ -139,6 +139,8 @@ fn without_privilege() {
 
 #[test]
 fn words() {
+    // Another test may be writing a program that it runs: a process that is started now would keep it open.
+    let _alone = alone();
     let ran = run(&["explain", "page", "pool"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(ran.stdout.starts_with("word           page_pool (pages and DMA)\n"), "{ran:?}");
