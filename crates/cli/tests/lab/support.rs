@@ -6,7 +6,7 @@ use std::{
     collections::BTreeSet,
     env, fs,
     io::Read,
-    net::Ipv4Addr,
+    net::{Ipv4Addr, UdpSocket},
     os::fd::AsFd,
     process::{Child, Command, Output, Stdio},
     sync::{
@@ -145,6 +145,32 @@ pub(crate) fn start_by(wrapper: &[&str], words: &[&str]) -> Running {
     command.args(&all[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", all[0]));
     Running::of(child)
+}
+
+/// How many datagrams the kernel has dropped of a UDP socket of the thread's namespace.
+pub(crate) fn drops_of(socket: &UdpSocket) -> usize {
+    let port = socket.local_addr().unwrap().port();
+    let table = fs::read_to_string("/proc/thread-self/net/udp").unwrap();
+    let row = table.lines().find(|row| row.contains(&format!(":{port:04X} ")));
+    row.unwrap().split_whitespace().last().unwrap().parse().unwrap()
+}
+
+/// Reads what a UDP socket holds of `count` datagrams that were sent to it over loopback when it had
+/// dropped so many, and returns how many these were: all that the kernel does not drop, and has under way.
+pub(crate) fn read_all(socket: &UdpSocket, count: usize, dropped_before: usize) -> usize {
+    socket.set_nonblocking(true).unwrap();
+    let (since, mut read) = (Instant::now(), 0);
+    loop {
+        while socket.recv(&mut [0; 2000]).is_ok() {
+            read += 1;
+        }
+        let dropped = drops_of(socket) - dropped_before;
+        if read + dropped >= count {
+            return read;
+        }
+        assert!(since.elapsed() < PATIENCE, "{read} read, {dropped} dropped of {count}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Whether the programs are installed; else the test is noted as a skip.
@@ -501,7 +527,7 @@ impl Bed {
         // identification field is free); so a UDP exchange shows it.
         let server = self.server_ip();
         let udp = |ns: &netmem_host::lab::NetNs, at: Ipv4Addr| {
-            ns.run(|| std::net::UdpSocket::bind((at, 0)).unwrap()).unwrap()
+            ns.run(|| UdpSocket::bind((at, 0)).unwrap()).unwrap()
         };
         let echo = udp(&self.lab.server, server);
         let client = udp(&self.lab.client, Ipv4Addr::UNSPECIFIED);
