@@ -25,7 +25,7 @@ use crate::child::{ALLOWED, FORBIDDEN, REFUSED};
 pub(crate) const HOLD: &str = "__hold";
 
 const NETMEM: &str = env!("CARGO_BIN_EXE_netmem");
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 const SIGKILL: i32 = 9;
 const SIGABRT: i32 = 6;
 
@@ -329,12 +329,12 @@ fn holder(words: &[&str], environment: &[(&str, &str)]) -> Holder {
     Holder { child, lines, pid: first.trim().parse().unwrap() }
 }
 
-/// How the worker of a killed holder ended, at most a second later.
+/// How the worker of a killed holder ended, which it does by itself.
 fn reap(holder: &mut Holder, worker: i32) -> ExitStatus {
     use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
     holder.child.wait().unwrap();
     let (since, pid) = (Instant::now(), nix::unistd::Pid::from_raw(worker));
-    while since.elapsed() < Duration::from_secs(1) {
+    while since.elapsed() < PATIENCE {
         match waitpid(pid, Some(WaitPidFlag::WNOHANG)).unwrap() {
             WaitStatus::Signaled(_, signal, _) => return ExitStatus::from_raw(signal as i32),
             WaitStatus::Exited(_, code) => return ExitStatus::from_raw(code << 8),
