@@ -44,7 +44,7 @@ impl Screen {
     /// Waits until the screen is as `wanted` says, and returns it.
     #[track_caller]
     pub(crate) fn until(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             let shown = self.tmux(&["capture-pane", "-p", "-J"]);
             if wanted(&shown) {
