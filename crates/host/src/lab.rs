@@ -34,8 +34,9 @@ pub use self::privilege::{missing_privilege, skip};
 use crate::error::{Cause, Error, Result};
 use crate::netlink::{AdminState, Ethtool, Ipv4Interface, LinkSpec, OperState, Route};
 
-/// How long a link may take to become operational; the kernel defers some changes by a second.
-const LINK_UP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a link may take to become operational: the kernel defers some changes by a second, and does them
+/// when its workers run and nobody holds the netlink lock, as who frees many namespaces does.
+const LINK_UP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Two namespaces and the veth pair between them; dropping it removes all.
 ///
