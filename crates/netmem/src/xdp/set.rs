@@ -36,8 +36,9 @@ use crate::{
     sys::xsk::{self, BindTo},
 };
 
-/// How long a bind is tried again while the queue is busy.
-const BIND_WITHIN: Duration = Duration::from_millis(800);
+/// How long a bind is tried again while the queue is busy: the process that had it may have been killed, and ends
+/// when it gets to run.
+const BIND_WITHIN: Duration = Duration::from_secs(2);
 /// An Ethernet header and two VLAN tags: what a frame may have in front of the MTU's bytes.
 const L2_BYTES: u32 = 14 + 4 + 4;
 

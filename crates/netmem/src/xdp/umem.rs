@@ -33,7 +33,7 @@ const SHARED_INFO_BYTES: u32 = 320;
 const LEAST_PACKET_BYTES: u32 = 128;
 /// How long the pages of a closed socket may count against RLIMIT_MEMLOCK: the kernel unpins them
 /// later (`xdp_umem_release_deferred` in net/xdp/xdp_umem.c, kernel 6.18).
-const UNPINNED_WITHIN: Duration = Duration::from_secs(1);
+const UNPINNED_WITHIN: Duration = Duration::from_secs(3);
 
 /// What the kernel is told of a pool's memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
