@@ -47,6 +47,7 @@ impl NetNs {
     /// threads (`EAGAIN`) or open files (`EMFILE`).
     pub fn create() -> Result<Self> {
         on_thread("create", || {
+            let _way_back = WayBack::new();
             unshare(CloneFlags::CLONE_NEWNET)
                 .map_err(|errno| Error::new("create", "network namespace", errno))?;
             Self::current()
@@ -103,6 +104,7 @@ impl NetNs {
     /// No thread could be started (`EAGAIN`), or the caller lacks `CAP_SYS_ADMIN` (`EPERM`).
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
         on_thread("run", || {
+            let _way_back = WayBack::new();
             self.enter()?;
             Ok(work())
         })?
@@ -138,6 +140,25 @@ impl NetNs {
 impl AsFd for NetNs {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+/// The namespace that a thread came from and goes back to when this is dropped, by a panic too.
+///
+/// Who joins a thread goes on before the kernel has taken it out of its namespace (`mm_release` and
+/// `exit_task_namespaces` in `do_exit`, kernel 6.18): it would still show there, and keep it.
+struct WayBack(Option<NetNs>);
+
+impl WayBack {
+    fn new() -> Self {
+        Self(NetNs::current().ok())
+    }
+}
+
+impl Drop for WayBack {
+    fn drop(&mut self) {
+        // Where it is refused the thread leaves with its end, a little later.
+        let _ = self.0.as_ref().map(NetNs::enter);
     }
 }
 
