@@ -271,8 +271,8 @@ fn xdp_socket(bed: &Bed) -> Outcome {
         send(&sender, 0..1);
         own().rx_dropped > 0
     });
-    thread::sleep(Duration::from_millis(200));
-    let before = own().rx_dropped;
+    // Several may have been on their way until the link passed any.
+    let before = settled("the last of them", || own().rx_dropped);
     send(&sender, 0..u32::try_from(DROPPED).unwrap());
     wait_for("all drops", || own().rx_dropped >= before + DROPPED);
 
@@ -764,6 +764,20 @@ fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Waits until a count has been the same for a second, and returns it.
+#[track_caller]
+fn settled(what: &str, count: impl Fn() -> u64) -> u64 {
+    let (mut last, mut since) = (count(), Instant::now());
+    wait_for(what, || {
+        let now = count();
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+        since.elapsed() > Duration::from_secs(1)
+    });
+    last
 }
 
 /// Prints a line for `xtask vm`.

@@ -29,6 +29,10 @@ use netmem_host::tune::{
     rollback, rollback_unconfirmed,
 };
 
+/// A lock that was given back is free once no process has its descriptor: a child that another test starts has
+/// it until it runs its program.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A folder of the test's own, gone with this value.
 struct Folder(PathBuf);
 
@@ -632,10 +636,10 @@ fn the_lock_is_its_owners_alone_and_no_link() {
     let folder = Folder::new();
     let (store, path) = (folder.store(), folder.0.join("state/lock"));
     let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
-    drop(store.lock(Duration::ZERO).unwrap());
+    drop(store.lock(PATIENCE).unwrap());
     assert_eq!(mode(), 0o600);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-    drop(store.lock(Duration::ZERO).unwrap());
+    drop(store.lock(PATIENCE).unwrap());
     assert_eq!(mode(), 0o600);
 
     fs::remove_file(&path).unwrap();
@@ -673,7 +677,7 @@ fn the_state_folder_is_its_users_alone() {
     let (folder, root) = machine();
     let (state, before) = (folder.0.join("state"), settings(&root));
     let plan = usual(&Place::here(root.clone()));
-    drop(folder.store().lock(Duration::ZERO).unwrap());
+    drop(folder.store().lock(PATIENCE).unwrap());
     assert_eq!(fs::metadata(&state).unwrap().permissions().mode() & 0o7777, 0o700);
     let refused = |store: &Store| {
         let why = apply(store, Place::here(root.clone()), &plan, Caution::IKnow).unwrap_err();
@@ -688,7 +692,7 @@ fn the_state_folder_is_its_users_alone() {
         assert_eq!(why, format!("use state folder {}: {may}", state.display()));
     }
     fs::set_permissions(&state, fs::Permissions::from_mode(0o755)).unwrap();
-    drop(folder.store().lock(Duration::ZERO).unwrap());
+    drop(folder.store().lock(PATIENCE).unwrap());
     let link = folder.0.join("link");
     symlink(&state, &link).unwrap();
     for name in ["link", "link/", "link/."] {
