@@ -18,8 +18,8 @@ use netmem_host::{
 };
 
 use crate::{
-    bed::{Bed, PEER, WEST, assert_closed, frame, handle, number_of},
-    traffic::{PATIENCE, Passed, Seen, Traffic, by, dropped_by, receive, wait_until},
+    bed::{Bed, PATIENCE, PEER, WEST, assert_closed, frame, handle, number_of},
+    traffic::{Passed, Seen, Traffic, by, dropped_by, receive, wait_until},
 };
 
 const ROUNDS: usize = 6;

@@ -24,8 +24,8 @@ use nix::{
 };
 
 use crate::{
-    bed::{Bed, WEST, assert_closed, handle, number_of, rules},
-    traffic::{PATIENCE, Seen, Traffic, by, kernel_socket, receive, wait_until},
+    bed::{Bed, PATIENCE, WEST, assert_closed, handle, number_of, rules},
+    traffic::{Seen, Traffic, by, kernel_socket, receive, wait_until},
 };
 
 /// Set for a process that plays a part: its value is the part.
@@ -146,7 +146,7 @@ fn lab_worker_process_killed() {
             assert!(control.is_attached().unwrap(), "the program is the parent's");
             let started = Instant::now();
             assert!(control.close(), "the queue is not free");
-            assert!(started.elapsed() < Duration::from_secs(2));
+            assert!(started.elapsed() < PATIENCE, "not at once, and not for ever");
         }
         assert_eq!(Link::by_name(WEST).unwrap().xdp, None);
         take_over();

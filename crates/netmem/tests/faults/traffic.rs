@@ -19,10 +19,7 @@ use netmem::{
 };
 use netmem_host::lab::NetNs;
 
-use crate::bed::{ETHERTYPE, PEER, WEST, frame, number_of, rules};
-
-/// How long anything may take here.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+use crate::bed::{ETHERTYPE, PATIENCE, PEER, WEST, frame, number_of, rules};
 
 /// Frames 0, 1, 2, ... from `nm-peer`, until it is stopped or dropped.
 pub(crate) struct Traffic {

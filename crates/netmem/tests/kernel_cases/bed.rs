@@ -29,7 +29,7 @@ use nix::{
 pub(crate) const PAIR: &str = "NETMEM_CASES_PAIR";
 
 /// How long anything may take that must happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The settings of the kernel's own suite for busy polling, by file name.
 const BUSY_POLL: [(&str, &str); 2] =

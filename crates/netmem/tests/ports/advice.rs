@@ -4,10 +4,7 @@
 //! numbers compared with the receive queues only, and with all that there are; queues without a socket
 //! told on every port, and not told; the checksums of a peer that is in another namespace told.
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, time::Instant};
 
 use netmem::{
     device::{Device, Verdict},
@@ -19,7 +16,7 @@ use netmem_host::{
     netlink::{AdminState, Ethtool, LinkSpec, Route},
 };
 
-use crate::bed::{Bed, EAST, WEST, assert_closed, frame, handle, number_of, rules};
+use crate::bed::{Bed, EAST, PATIENCE, WEST, assert_closed, frame, handle, number_of, rules};
 
 fn native(interface: &str, queues: Queues) -> PortBuilder {
     Port::builder(interface, rules()).modes(&[XdpMode::Native]).queues(queues)
@@ -55,7 +52,7 @@ fn lab_ports_are_on_the_queues_in_use() {
             ports.into_iter().map(|port| port.start(&handle).unwrap()).collect();
         let mut seen = BTreeSet::new();
         Bed::send(&bed.west, &(0..COUNT).map(frame).collect::<Vec<_>>());
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + PATIENCE;
         while seen.len() < COUNT as usize && Instant::now() < deadline {
             for port in &mut ports {
                 port.receive(64, &mut (), |packet| {

@@ -25,6 +25,9 @@ use netmem_wire::filter::{Action, Expr, Rule, Rules};
 /// The local experimental EtherType of the test's frames: nobody else sends it.
 pub(crate) const ETHERTYPE: [u8; 2] = [0x88, 0xb5];
 
+/// How long anything may take that must happen: the machine may be busy.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
 pub(crate) const WEST: &str = "nm-west";
 pub(crate) const EAST: &str = "nm-east";
 pub(crate) const PEER: &str = "nm-peer";
@@ -86,7 +89,7 @@ impl Bed {
     }
 
     /// Calls `work` while the frames of [`frame`]'s kind that come to `peer` are collected, until there
-    /// are `count` or ten seconds are over.
+    /// are `count`, or `work` has ended [`PATIENCE`] ago.
     pub(crate) fn collect<T: Send>(
         peer: &NetNs,
         count: usize,
@@ -97,8 +100,11 @@ impl Bed {
         thread::scope(|scope| {
             let work = scope.spawn(work);
             let mut got = Vec::new();
-            let deadline = Instant::now() + Duration::from_secs(10);
-            while got.len() < count && Instant::now() < deadline {
+            let mut ended = None;
+            while got.len() < count && ended.is_none_or(|at: Instant| at.elapsed() < PATIENCE) {
+                if ended.is_none() && work.is_finished() {
+                    ended = Some(Instant::now());
+                }
                 socket.wait(Duration::from_millis(20)).unwrap();
                 let keep = |bytes: &[u8]| {
                     if bytes.get(12..14) == Some(&ETHERTYPE[..]) {
@@ -119,7 +125,7 @@ fn ready() -> (Route, Ethtool) {
 }
 
 fn wait_until_up(route: &mut Route, name: &str) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + PATIENCE;
     loop {
         let link = route.link(name).unwrap();
         if link.oper_state == OperState::Up && link.qdisc != "noop" {
@@ -162,7 +168,7 @@ pub(crate) fn handle(frames: u32) -> PoolHandle {
 
 /// Receives until `count` packets have come in order from `first` on, and answers each with `verdict`.
 pub(crate) fn expect(port: &mut Port, mut visit: impl FnMut(&[u8]), count: u32) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + PATIENCE;
     let mut left = count;
     while left > 0 {
         assert!(Instant::now() < deadline, "{left} of {count} packets did not come");
@@ -174,6 +180,16 @@ pub(crate) fn expect(port: &mut Port, mut visit: impl FnMut(&[u8]), count: u32) 
         if tally.received == 0 {
             port.wait(Duration::from_millis(10)).unwrap();
         }
+    }
+}
+
+/// Waits until the kernel has sent all that the port was given.
+pub(crate) fn complete(port: &mut Port) {
+    let deadline = Instant::now() + PATIENCE;
+    while port.progress().completed < port.progress().transmitted {
+        assert!(Instant::now() < deadline, "not all was sent: {:?}", port.progress());
+        port.flush().unwrap();
+        thread::yield_now();
     }
 }
 

@@ -30,7 +30,7 @@ use netmem_wire::{
     tcp::TcpRepr,
 };
 
-use crate::bed::{Bed, ETHERTYPE, PEER, WEST, assert_closed, handle, rules};
+use crate::bed::{Bed, ETHERTYPE, PATIENCE, PEER, WEST, assert_closed, handle, rules};
 
 /// The port that frames of the test are for.
 const DESTINATION: u16 = 4242;
@@ -131,7 +131,7 @@ fn send_all(handle: &PoolHandle, port: &mut Port) -> Vec<(u64, u64)> {
     }
     let mut stamps = Vec::new();
     let mut left = IN_PLACE;
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + PATIENCE;
     while (stamps.len() < FRAMES - CONTROL.len() || !queue.is_empty()) && Instant::now() < deadline
     {
         port.transmit(&mut queue).unwrap();
@@ -188,7 +188,7 @@ fn wire(bed: &Bed, mode: XdpMode) -> Vec<Vec<u8>> {
     };
     bed.mid.run(work).unwrap();
     let mut got = Vec::new();
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + PATIENCE;
     while got.len() < FRAMES && Instant::now() < deadline {
         far.wait(Duration::from_millis(20)).unwrap();
         let keep = |bytes: &[u8]| got.push(bytes.to_vec());
@@ -258,7 +258,7 @@ impl Tcpdump {
 
     /// What it says of each packet, after the last one.
     fn packets(mut self) -> Vec<String> {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + PATIENCE;
         while self.0.try_wait().unwrap().is_none() {
             assert!(Instant::now() < deadline, "tcpdump still waits for packets");
             thread::sleep(Duration::from_millis(5));

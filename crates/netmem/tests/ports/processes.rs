@@ -6,7 +6,7 @@ use std::{
     os::{fd::AsFd, fd::OwnedFd, unix::net::UnixStream},
     process::{Command, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use netmem::{
@@ -17,7 +17,7 @@ use netmem::{
 };
 use netmem_host::lab::{missing_privilege, skip};
 
-use crate::bed::{Bed, WEST, frame, number_of, rules};
+use crate::bed::{Bed, PATIENCE, WEST, complete, frame, number_of, rules};
 
 const COUNT: u32 = 500;
 /// Set for the process that plays the worker.
@@ -86,7 +86,7 @@ fn worker() {
     all.into_iter().for_each(Packet::consume);
     let mut ports: Vec<_> = ports.into_iter().map(|port| port.start(&handle).unwrap()).collect();
     let mut left = COUNT;
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + PATIENCE;
     while left > 0 {
         assert!(Instant::now() < deadline, "{left} frames did not come");
         for port in &mut ports {
@@ -98,6 +98,8 @@ fn worker() {
         }
         thread::yield_now();
     }
+    // A close waits a moment only for what is still to be sent.
+    ports.iter_mut().for_each(complete);
     stream.write_all(&[1]).unwrap();
     let mut byte = [0];
     stream.read_exact(&mut byte).unwrap();

@@ -2,7 +2,7 @@
 //!
 //! Planted and caught: odd sizes let through; a byte of headroom more and less than the kernel takes.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use netmem::{
     device::Device,
@@ -11,7 +11,7 @@ use netmem::{
 };
 use netmem_host::lab::{missing_privilege, skip};
 
-use crate::bed::{Bed, WEST, assert_closed, frame, number_of, rules};
+use crate::bed::{Bed, PATIENCE, WEST, assert_closed, frame, number_of, rules};
 
 const FRAMES: u32 = 1024;
 
@@ -106,7 +106,7 @@ fn lab_frames_have_an_even_size() {
         let rings = RingSizes { fill: FRAMES / 2, ..RingSizes::default() };
         let mut port = native().rings(rings).open(&handle).unwrap();
         let mut sent = 0;
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + PATIENCE;
         let in_time = || assert!(Instant::now() < deadline, "slots do not come back");
         while sent < COUNT {
             in_time();

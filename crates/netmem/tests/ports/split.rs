@@ -14,7 +14,7 @@ use netmem::{
 };
 use netmem_host::lab::{missing_privilege, skip};
 
-use crate::bed::{Bed, WEST, assert_closed, expect, frame, handle, number_of, rules};
+use crate::bed::{Bed, PATIENCE, WEST, assert_closed, expect, frame, handle, number_of, rules};
 
 #[test]
 fn lab_a_control_keeps_the_port_that_a_worker_uses() {
@@ -111,7 +111,7 @@ fn lab_packets_pass_to_the_kernel_until_a_port_is_registered() {
             assert!(Link::by_name(WEST).unwrap().xdp.is_some(), "attached");
             Bed::send(&bed.west, &(0..100).map(frame).collect::<Vec<_>>());
             let mut next = 0;
-            let deadline = Instant::now() + Duration::from_secs(10);
+            let deadline = Instant::now() + PATIENCE;
             while next < 100 && Instant::now() < deadline {
                 kernel.wait(Duration::from_millis(10)).unwrap();
                 let visit = |bytes: &[u8]| {
