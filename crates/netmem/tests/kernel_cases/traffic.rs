@@ -257,6 +257,30 @@ fn too_many(received: &Received) -> Stop {
     Stop::Failed(format!("one too many: packet {:?}", number_of(&received.bytes)))
 }
 
+/// How long nothing has come, by looks: what is between two of them counts for a millisecond at most, for
+/// the thread may have waited for a CPU.
+pub(crate) struct Quiet {
+    so_far: Duration,
+    looked: Instant,
+}
+
+impl Quiet {
+    pub(crate) fn start() -> Self {
+        Self { so_far: Duration::ZERO, looked: Instant::now() }
+    }
+
+    /// Takes the result of another look.
+    pub(crate) fn look(&mut self, has_come: bool) {
+        let between = self.looked.elapsed().min(Duration::from_millis(1));
+        self.so_far = if has_come { Duration::ZERO } else { self.so_far + between };
+        self.looked = Instant::now();
+    }
+
+    pub(crate) fn lasts(&self, wanted: Duration) -> bool {
+        self.so_far >= wanted
+    }
+}
+
 /// Gives up when nothing has happened for a long time, and lets others work meanwhile.
 struct Clock {
     last: Instant,

@@ -18,7 +18,7 @@ use crate::{
     programs::Loaded,
     raw_end::Shape,
     stream::{MIN_BYTES, Seen, packets},
-    traffic::{Ends, Kind, complete_all},
+    traffic::{Ends, Kind, Quiet, complete_all},
 };
 
 /// How long nothing has to come until nothing more will.
@@ -112,17 +112,15 @@ fn send_until_quiet<E: End>(
     mut take: impl FnMut(&mut Ends<E>) -> Result<usize, Stop>,
 ) -> Result<(), Stop> {
     let mut all = packets((slots + slots / 2) as usize, MIN_BYTES).into_iter().peekable();
-    let (mut last, deadline) = (Instant::now(), Instant::now() + PATIENCE);
-    while last.elapsed() < QUIET {
+    let (mut quiet, deadline) = (Quiet::start(), Instant::now() + PATIENCE);
+    while !quiet.lasts(QUIET) {
         if let Some(packet) = all.peek()
             && ends.tx.send(&packet.bytes())?
         {
             all.next();
         }
         ends.tx.pump()?;
-        if take(ends)? > 0 {
-            last = Instant::now();
-        }
+        quiet.look(take(ends)? > 0);
         if Instant::now() > deadline {
             let outstanding = ends.tx.outstanding();
             return Err(Stop::Failed(format!("no end, and {outstanding} are outstanding")));

@@ -17,7 +17,7 @@ use crate::{
     end::{End, PortShape, Received},
     raw_end::{RawEnd, Shape},
     stream::{HELLO, MIN_BYTES, Packet, Seen, is_ours, number_of, packets},
-    traffic::{Ends, Kind, complete_all, expect, send_all},
+    traffic::{Ends, Kind, Quiet, complete_all, expect, send_all},
 };
 
 /// What one sendto(2) takes in copy mode, unless told otherwise.
@@ -275,16 +275,17 @@ fn overflow(bed: &Bed, ends: &mut Ends<RawEnd>) -> Result<(), Stop> {
 /// comes first.
 fn after(bed: &Bed, ends: &mut Ends<RawEnd>) -> Result<(), Stop> {
     let mut late = Seen::default();
-    let (mut quiet_since, deadline) = (Instant::now(), Instant::now() + crate::bed::PATIENCE);
-    while quiet_since.elapsed() < POLL_TIMEOUT || ends.tx.outstanding() > 0 {
+    let (mut quiet, deadline) = (Quiet::start(), patience());
+    while !quiet.lasts(POLL_TIMEOUT) || ends.tx.outstanding() > 0 {
         if Instant::now() > deadline {
             return Err(Stop::failed("what was sent does not complete"));
         }
         ends.tx.pump()?;
-        for received in ends.rx.receive(1)? {
+        let received = ends.rx.receive(1)?;
+        for received in &received {
             late.note(&received.bytes).map_err(Stop::Failed)?;
-            quiet_since = Instant::now();
         }
+        quiet.look(!received.is_empty());
     }
     let is_early = late.0.first().is_some_and(|&first| u32::from(first) < SMALL);
     if is_early || (bed.way.copies() && !late.0.is_empty()) {
