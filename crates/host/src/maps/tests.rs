@@ -156,7 +156,8 @@ fn stacks_of_threads_are_found() {
     let address = told.recv().unwrap();
     let mut kind = None;
     // Until the thread waits.
-    for _ in 0..200 {
+    let patience = Instant::now() + Duration::from_secs(60);
+    while Instant::now() < patience {
         let space = this_process();
         let area = space.mappings.iter().find(|area| area.mapping.contains(address));
         kind = area.map(|area| area.class.kind);
@@ -212,7 +213,7 @@ fn a_sparse_terabyte_takes_no_time() {
     }
     let started = Instant::now();
     let space = this_process();
-    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
     let sparse = |area: &&Area| area.mapping.name.contains("netmem-test-sparse");
     let starts: Vec<_> =
         space.mappings.iter().filter(sparse).map(|area| area.mapping.start).collect();

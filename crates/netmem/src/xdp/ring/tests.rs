@@ -95,17 +95,26 @@ fn two_threads_pass_every_entry() {
     let sender = std::thread::spawn(move || {
         let mut next = 0;
         while next < COUNT {
-            for _ in 0..producer.free(1) {
+            let free = producer.free(1);
+            for _ in 0..free {
                 producer.push(next.wrapping_mul(0x9e37_79b9_7f4a_7c15));
                 next += 1;
             }
             producer.publish();
+            if free == 0 {
+                // The other side may wait for this CPU.
+                std::thread::yield_now();
+            }
         }
     });
     let mut seen = 0u64;
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(120);
+    let mut last = None;
     while seen < COUNT {
         assert!(Instant::now() < deadline, "stuck after {seen}");
+        if last.replace(seen) == Some(seen) {
+            std::thread::yield_now();
+        }
         for value in drain(&mut consumer, 64) {
             assert_eq!(value, seen.wrapping_mul(0x9e37_79b9_7f4a_7c15));
             seen += 1;
