@@ -144,7 +144,13 @@ fn lab_huge_pages_taken_away() {
     let Some(_pages) = HugePages::reserve("lab_huge_pages_taken_away", 16) else { return };
     let bed = Bed::new(1);
     let check = || {
-        let region = Region::builder(8 << 20).tiers(&[PageTier::Huge2M]).build().unwrap();
+        // Another test's region may have them for a while.
+        let mut region = None;
+        wait_until("four pages are to be had", || {
+            region = Region::builder(8 << 20).tiers(&[PageTier::Huge2M]).build().ok();
+            region.is_some()
+        });
+        let region = region.unwrap();
         assert_eq!(region.report().tier, PageTier::Huge2M);
         let handle = Pool::new(region, PoolConfig::default()).unwrap().handle();
         let mut port = by(XdpMode::Native).open(&handle).unwrap();
