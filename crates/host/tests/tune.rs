@@ -259,12 +259,50 @@ fn harmful_values_are_written_by_insistence_only() {
 
     // So is writing beside a program that does the same.
     rollback(&store, root.clone(), None, Drift::Leave).unwrap();
-    fs::create_dir_all(root.proc("812")).unwrap();
-    fs::write(root.proc("812/comm"), "tuned\n").unwrap();
+    process(&root, "tuned", 0, 77);
     let plan = usual(&Place::here(root.clone()));
     let refused = apply(&store, Place::here(root.clone()), &plan, Caution::Refuse).unwrap_err();
     assert!(refused.to_string().contains("process 812 (tuned): it changes"), "{refused}");
     apply(&store, Place::here(root.clone()), &plan, Caution::IKnow).unwrap();
+}
+
+/// A process 812 of a made machine.
+fn process(root: &Root, name: &str, euid: u32, netns_inode: u64) {
+    let folder = root.proc("812");
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(folder.join("ns")).unwrap();
+    fs::write(folder.join("comm"), format!("{name}\n")).unwrap();
+    let status = format!("Name:\t{name}\nUid:\t0\t{euid}\t0\t0\nGid:\t0\t0\t0\t0\n");
+    fs::write(folder.join("status"), status).unwrap();
+    symlink(format!("net:[{netns_inode}]"), folder.join("ns/net")).unwrap();
+}
+
+/// Has failed with: a user's process of that name believed; the real user asked for; the namespace not
+/// compared; bpftune's compared too.
+#[test]
+fn a_name_alone_stands_in_nobodys_way() {
+    let (_folder, root) = machine();
+    let place = || Place::here(root.clone());
+    let plan = usual(&place());
+    for (name, euid, netns_inode, is_rival) in [
+        ("tuned", 0, 77, true),
+        ("tuned", 1000, 77, false),
+        ("tuned", 0, 78, false),
+        ("bpftune", 0, 77, true),
+        ("bpftune", 0, 78, true),
+        ("bpftune", 1000, 77, false),
+        ("tuned-adm", 0, 77, false),
+    ] {
+        process(&root, name, euid, netns_inode);
+        let refused = check(&plan, &place(), Caution::Refuse);
+        let what = format!("{name} of {euid} in {netns_inode}: {refused:?}");
+        assert_eq!(matches!(refused, Err(NotApplied::Refused(_))), is_rival, "{what}");
+        assert_eq!(refused.is_err(), is_rival, "{what}");
+    }
+    // One that has ended meanwhile is nobody.
+    fs::remove_file(root.proc("812/status")).unwrap();
+    fs::write(root.proc("812/comm"), "tuned\n").unwrap();
+    check(&plan, &place(), Caution::Refuse).unwrap();
 }
 
 #[test]
@@ -755,6 +793,8 @@ fn persisted_settings_have_their_reasons_and_go_with_a_rollback() {
     fs::write(lib.join("99-y.conf"), "net.core.rmem_max = 8\n").unwrap();
     fs::write(etc.join("99-y.conf"), "net.core.other = 8\n").unwrap();
     fs::write(etc.join("10-z.conf"), "net.core.rmem_max = 9\n").unwrap();
+    // Not for a key that a line names.
+    fs::write(etc.join("95-p.conf"), "net.core.* = 9\nnet.ipv4.tcp_* = 9\n").unwrap();
     fs::write(folder.0.join("etc/sysctl.conf"), "net.ipv4.tcp_rmem = 1 2 3\n").unwrap();
     let path = etc.join("90-netmem.conf");
     let place = || Place::here(root.clone());
@@ -766,7 +806,10 @@ fn persisted_settings_have_their_reasons_and_go_with_a_rollback() {
     assert!(persisted.is_read_at_boot && persisted.of_namespace.is_empty());
     let overridden = [
         format!("{}:2: net.core.rmem_max = 7", lib.join("99-x.conf").display()),
-        format!("{}:1: net.ipv4.tcp_rmem = 1 2 3", folder.0.join("etc/sysctl.conf").display()),
+        format!(
+            "{}:1: net.ipv4.tcp_rmem = 1 2 3 (sysctl --system of procps only)",
+            folder.0.join("etc/sysctl.conf").display()
+        ),
     ];
     assert_eq!(persisted.overridden_by, overridden);
     let before = fs::read_to_string(&path).unwrap();
@@ -795,20 +838,24 @@ fn persisted_settings_have_their_reasons_and_go_with_a_rollback() {
     assert_eq!(undo(&first).end, End::RolledBack);
     assert!(!path.exists(), "it was not there before");
     let others: Vec<_> = fs::read_dir(&etc).unwrap().flatten().collect();
-    assert_eq!(others.len(), 2, "no temporary file is left: {others:?}");
+    assert_eq!(others.len(), 3, "no temporary file is left: {others:?}");
 
-    // A file of somebody else's is left alone.
-    fs::write(&path, "net.core.rmem_max = 1\n").unwrap();
+    a_file_of_somebody_elses_is_left_alone(&folder, &root, &path);
+}
+
+fn a_file_of_somebody_elses_is_left_alone(folder: &Folder, root: &Root, path: &Path) {
+    let (store, place) = (folder.store(), || Place::here(root.clone()));
+    fs::write(path, "net.core.rmem_max = 1\n").unwrap();
     for (path, part) in [
-        (path.clone(), "netmem has not written it"),
+        (path.to_owned(), "netmem has not written it"),
         (folder.0.join("no-folder/90-netmem.conf"), "its folder is not there"),
     ] {
         let terms = Terms { persist_to: Some(path), ..Terms::default() };
         let refused = Applying::begin(&store, place(), &usual(&place()), &terms).unwrap_err();
         assert!(refused.to_string().ends_with(part), "{refused}");
-        assert_eq!(text(&root, "net.core.rmem_max"), "4194304\n", "before anything is written");
+        assert_eq!(text(root, "net.core.rmem_max"), "4194304\n", "before anything is written");
     }
-    assert_eq!(fs::read_to_string(&path).unwrap(), "net.core.rmem_max = 1\n");
+    assert_eq!(fs::read_to_string(path).unwrap(), "net.core.rmem_max = 1\n");
 }
 
 /// Has failed with: the file written back as it was before the earlier one.

@@ -104,7 +104,7 @@ pub fn check(plan: &Plan, place: &Place, caution: Caution) -> Result<(), NotAppl
     let machine = Machine::read(place.root()).ok();
     let mut refused: Vec<_> =
         plan.changes.iter().filter_map(|change| refusal(change, machine.as_ref())).collect();
-    refused.extend(circumstances(&plan.changes, place.root()));
+    refused.extend(circumstances(&plan.changes, place));
     if caution == Caution::Refuse && !refused.is_empty() {
         return Err(NotApplied::Refused(refused));
     }

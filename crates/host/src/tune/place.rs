@@ -135,6 +135,12 @@ impl Place {
         })
     }
 
+    /// The number of the namespace that settings are written in, if it is told.
+    pub(super) fn netns_inode(&self, reach: Reach) -> Option<u64> {
+        let link = |root: &Root| fs::read_link(root.proc("thread-self/ns/net")).ok();
+        namespace_inode(&self.run(reach, link).ok()??.to_string_lossy())
+    }
+
     /// The machine.
     pub(super) fn root(&self) -> &Root {
         &self.root

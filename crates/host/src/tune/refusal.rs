@@ -11,7 +11,8 @@ use std::fs;
 use serde::Serialize;
 
 use super::facts::{Bounds, Fact};
-use super::set_by::tuners;
+use super::place::Place;
+use super::set_by::{Tuner, tuners};
 use super::{Change, Reach};
 use crate::proc::{ProtocolMemory, TransportProtocol};
 use crate::source::Root;
@@ -45,10 +46,13 @@ pub fn refusal(change: &Change, machine: Option<&Machine>) -> Option<Refusal> {
 }
 
 /// Says why this machine is not to be changed now, whatever the values.
-pub(super) fn circumstances(changes: &[Change], root: &Root) -> Vec<Refusal> {
-    let rival = tuners(root).next().map(|key| {
+pub(super) fn circumstances(changes: &[Change], place: &Place) -> Vec<Refusal> {
+    let root = place.root();
+    let is_rival =
+        |tuner: &Tuner| changes.iter().any(|change| tuner.reaches(place.netns_inode(change.reach)));
+    let rival = tuners(root).find(is_rival).map(|tuner| {
         let why = "it changes such settings too, and may set them back".to_owned();
-        Refusal { key, why }
+        Refusal { key: tuner.to_string(), why }
     });
     let in_use = changes.iter().filter_map(|change| below_use(change, root));
     container(changes, root).into_iter().chain(rival).chain(in_use).collect()
@@ -271,6 +275,7 @@ mod tests {
         let name = format!("netmem-circumstances-{}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         let root = Root::at(&folder);
+        let place = Place::here(root.clone());
         let write = |path: std::path::PathBuf, bytes: &[u8]| {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, bytes).unwrap();
@@ -290,7 +295,7 @@ mod tests {
         };
         let of = |key: &str, proposed: &str| {
             let change = Change::of(key, "300000 400000 600000", proposed);
-            let refused = circumstances(&[change], &root);
+            let refused = circumstances(&[change], &place);
             refused.into_iter().map(|refusal| refusal.why).collect::<Vec<_>>().join("; ")
         };
         namespace(FIRST_PID_NAMESPACE);
@@ -300,11 +305,11 @@ mod tests {
         );
         assert!(of("net.ipv4.udp_mem", "40000 80000 200000").contains("held at 40000 pages"));
         let raised = Change::of("net.ipv4.tcp_mem", "40000 70000 99000", "50000 80000 99000");
-        assert_eq!(circumstances(&[raised], &root), [], "more than now, though not enough");
+        assert_eq!(circumstances(&[raised], &place), [], "more than now, though not enough");
         namespace("pid:[4026532501]");
         assert!(of("net.ipv4.tcp_mem", "40000 100000 200000").contains("in a container"));
         let own = Change { reach: Reach::Namespace, ..Change::of("net.ipv4.tcp_rmem", "1", "2") };
-        assert_eq!(circumstances(&[own], &root), []);
+        assert_eq!(circumstances(&[own], &place), []);
         fs::remove_dir_all(folder).unwrap();
     }
 

@@ -53,10 +53,10 @@ impl ProfileLine {
     pub(super) fn told(&self) -> String {
         let (profile, line) = (&self.profile, &self.line);
         let place = format!("tuned profile {profile}: {}:{}", line.file.display(), line.number);
-        match line.value.split_at_checked(1) {
+        match line.value().split_at_checked(1) {
             Some((">", number)) => format!("{place} = {number}, if that is more"),
             Some(("<", number)) => format!("{place} = {number}, if that is less"),
-            _ => format!("{place} = {}", line.value),
+            _ => format!("{place} = {}", line.value()),
         }
     }
 }
@@ -99,7 +99,7 @@ impl Profiles<'_> {
                 file: file.clone(),
                 number: option.number,
                 key: super::dotted(&option.key),
-                value: option.value.clone(),
+                value: Some(option.value.clone()),
             },
         }));
     }
