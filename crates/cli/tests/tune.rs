@@ -258,6 +258,30 @@ fn lab_apply_rollback_and_history() {
     assert!(ended(&bed.run(&["rollback", "000009-x"]), 4).contains("no application of that id"));
 }
 
+/// Has failed with: nothing told by who applies; a table that leaves it out.
+#[test]
+fn lab_a_journal_that_cannot_be_read_is_told_and_stops_nobody() {
+    let test = "lab_a_journal_that_cannot_be_read_is_told_and_stops_nobody";
+    let Some(bed) = Bed::new(test) else { return };
+    fs::create_dir(bed.state()).unwrap();
+    let damaged = bed.state().join("000001-x.jsonl");
+    fs::write(&damaged, "{}\n").unwrap();
+    let told = format!("left out: read journal {}: line 1: ", damaged.display());
+    let output = bed.apply(&[]);
+    let said = ended(&output, 0);
+    assert!(said.starts_with(&told) && said.lines().count() == 1, "{said}");
+    assert!(text(&output.stdout).contains("applied 000002-"), "{output:?}");
+    let output = bed.run(&["history"]);
+    assert!(ended(&output, 0).starts_with(&told), "{output:?}");
+    let table: Vec<_> = text(&output.stdout).lines().collect();
+    assert!(table[2].starts_with("000001-x                 unreadable "), "{table:?}");
+    fs::remove_file(bed.state().join(table[1].split(' ').next().unwrap()).with_extension("jsonl"))
+        .unwrap();
+    let output = bed.run(&["history"]);
+    assert!(!text(&output.stdout).contains("nothing was applied"), "{output:?}");
+    assert_eq!(fs::read_to_string(&damaged).unwrap(), "{}\n");
+}
+
 #[test]
 fn lab_refusals_say_why_and_write_nothing() {
     let Some(bed) = Bed::new("lab_refusals_say_why_and_write_nothing") else { return };

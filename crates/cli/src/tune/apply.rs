@@ -67,6 +67,7 @@ pub(super) fn run(
     }
     let store = Store::at(&args.state.state);
     let applying = Applying::begin(&store, place, &plan, &terms).map_err(not_applied)?;
+    undo::tell_unreadable(applying.unreadable(), notes);
     let id = applying.id().to_owned();
     let start =
         |within_s| Ok::<_, Failure>((within_s, guard::start(&args.state.state, &id, within_s)?));

@@ -92,7 +92,7 @@ pub(super) fn history(
         let unreadable = unreadable.iter().map(ToString::to_string).collect();
         report::json(out, &Printed { schema: "netmem.tune.history/1", applications, unreadable })
     } else {
-        table(&applications, out)
+        table(&applications, &unreadable, out)
     };
     printed.and_then(|()| out.flush()).map_err(Failure::output)?;
     Ok(Outcome::Done)
@@ -101,6 +101,14 @@ pub(super) fn history(
 /// What was done, and is not as it was before.
 pub(super) fn incomplete(what: &str, left: &[String]) -> Failure {
     Failure::incomplete(format!("{what}: not all is as it was before: {}", left.join("; ")))
+}
+
+/// Tells the journals that cannot be read.
+pub(super) fn tell_unreadable(unreadable: &[netmem_host::Error], notes: &mut dyn Write) {
+    for error in unreadable {
+        // Nobody may be listening: that ends nothing.
+        let _ = writeln!(notes, "left out: {error}");
+    }
 }
 
 /// Why a rollback undid nothing.
@@ -179,15 +187,16 @@ fn print_persisted(
 /// Reads all journals, and tells those that cannot be read.
 fn readable(store: &Store, notes: &mut dyn Write) -> Result<History, Failure> {
     let history = store.history()?;
-    for error in &history.unreadable {
-        // Nobody may be listening: that ends nothing.
-        let _ = writeln!(notes, "left out: {error}");
-    }
+    tell_unreadable(&history.unreadable, notes);
     Ok(history)
 }
 
-fn table(applications: &[Application], out: &mut dyn Write) -> io::Result<()> {
-    if applications.is_empty() {
+fn table(
+    applications: &[Application],
+    unreadable: &[netmem_host::Error],
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    if applications.is_empty() && unreadable.is_empty() {
         return writeln!(out, "nothing was applied");
     }
     let boot_id = Place::here(Root::live()).identity().map(|identity| identity.boot_id);
@@ -211,6 +220,10 @@ fn table(applications: &[Application], out: &mut dyn Write) -> io::Result<()> {
             application.id,
             keys.join(", ")
         )?;
+    }
+    for error in unreadable {
+        let id = Path::new(error.target()).file_stem().unwrap_or_default().to_string_lossy();
+        writeln!(out, "{id:<24} {:<12} {:>7} {:<8} ?", "unreadable", "?", "?")?;
     }
     Ok(())
 }

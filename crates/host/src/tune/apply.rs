@@ -80,6 +80,7 @@ pub struct Applying {
     journal: Journal,
     /// Whether the journal has its last line, or will have.
     is_settled: bool,
+    unreadable: Vec<Error>,
     _lock: Lock,
 }
 
@@ -127,8 +128,12 @@ impl Applying {
         terms.persist_to.as_deref().map_or(Ok(()), persist::check)?;
         let lock = store.lock(MOMENT)?;
         let identity = place.identity()?;
+        // One that cannot be read may be pending too. It is told, and is no reason to refuse: nothing here can
+        // settle it, so that its file would have to be removed before anything could be changed, and with it
+        // the only note of what was there. What is written now is undone to what is found now.
+        let history = store.history()?;
         // Undone after this one, it would find our values, or leave its own under them.
-        let mut before = store.history()?.applications.into_iter().rev();
+        let mut before = history.applications.into_iter().rev();
         if let Some(one) = before.find(|one| one.is_pending() && one.is_of_boot(&identity.boot_id))
         {
             return Err(NotApplied::Pending { id: one.id, state: one.state });
@@ -143,12 +148,24 @@ impl Applying {
             persist_to: terms.persist_to.clone(),
         };
         let journal = store.begin(&lock, begin)?;
-        Ok(Self { place, changes: plan.changes.clone(), journal, is_settled: false, _lock: lock })
+        Ok(Self {
+            place,
+            changes: plan.changes.clone(),
+            journal,
+            is_settled: false,
+            unreadable: history.unreadable,
+            _lock: lock,
+        })
     }
 
     /// The application's name.
     pub fn id(&self) -> &str {
         &self.journal.application.id
+    }
+
+    /// Journals of other applications that cannot be read, and why: one of them may wait to be settled.
+    pub fn unreadable(&self) -> &[Error] {
+        &self.unreadable
     }
 
     /// Writes all changes; undoes all of them at the first that fails, or when `stop` says so.
