@@ -421,23 +421,50 @@ fn lab_what_boot_set_again_ends_with_its_code() {
     assert_eq!((read(), bed.state_of_only()), (now, Some(State::Incomplete)));
 }
 
-/// Who applied it may be gone with its terminal. Has failed with: a confirmation alone.
+/// Who applied it may be gone with its terminal. Has failed with: a confirmation alone; what could not be
+/// persisted confirmed a second time; one persisted that was applied without that.
 #[test]
 fn lab_who_confirms_persists() {
     let Some(bed) = Bed::new("lab_who_confirms_persists") else { return };
     let file = bed.folder.join("90-netmem.conf");
     let here = Place::here(Root::live()).identity().unwrap();
-    made_up_journal(&bed, &here.boot_id, "30", "");
-    let output = bed.run(&["confirm"]);
-    ended(&output, 0);
-    let printed = text(&output.stdout);
-    let where_ = format!("confirmed 000001-x\npersisted in {}\n", file.display());
-    assert!(printed.starts_with(&where_), "{printed}");
-    let written = fs::read_to_string(&file).unwrap();
-    assert!(written.ends_with("\nnet.core.rmem_max = 30\n"), "{written}");
+    let written = || fs::read_to_string(&file).unwrap();
+    let now = "net.core.rmem_max = 30\n";
+    for (persist, is_there) in [("--persist", true), ("--persist", false), ("", false)] {
+        made_up_journal(&bed, &here.boot_id, "30", "");
+        let words = ["confirm", "000001-x", persist];
+        let words = &words[..2 + usize::from(!persist.is_empty())];
+        if is_there {
+            // It is confirmed, and what is in the way is told, with what helps.
+            fs::write(&file, "").unwrap();
+            let output = bed.run(&["confirm"]);
+            let said = ended(&output, 4);
+            assert_eq!(text(&output.stdout), "confirmed 000001-x\n");
+            let in_force = "the settings are in force until the next boot, and are not persisted";
+            let helps = "netmem tune confirm --persist 000001-x once that is mended";
+            assert!(said.contains(in_force) && said.contains(helps), "{said}");
+            assert_eq!((bed.state_of_only(), written()), (Some(State::Applied), String::new()));
+            assert!(ended(&bed.run(&words[..2]), 4).contains("it does not wait for that"));
+            assert!(ended(&bed.run(&["confirm", "--persist"]), 2).contains("<ID>"));
+            fs::remove_file(&file).unwrap();
+        }
+        let output = bed.run(words);
+        ended(&output, 0);
+        let confirmed = if is_there { "" } else { "confirmed 000001-x\n" };
+        let printed = format!("{confirmed}persisted in {}\n", file.display());
+        assert!(text(&output.stdout).starts_with(&printed), "{output:?}");
+        assert!(written().ends_with(&format!("\n{now}")), "{}", written());
+        assert_eq!(bed.state_of_only(), Some(State::Applied));
+        fs::remove_dir_all(bed.state()).unwrap();
+        fs::remove_file(&file).unwrap();
+    }
+    ended(&bed.apply(&[]), 0);
+    let id = bed.store().history().unwrap().applications[0].id.clone();
+    let said = ended(&bed.run(&["confirm", "--persist", &id]), 4);
+    assert!(said.contains("it was applied without --persist"), "{said}");
+    ended(&bed.run(&["rollback"]), 0);
     assert_eq!(bed.settings(), bed.before);
     fs::remove_dir_all(bed.state()).unwrap();
-    fs::remove_file(&file).unwrap();
 
     // What cannot be persisted is told by whoever is left to tell it.
     let words = ["--persist", "--persist-to", file.to_str().unwrap(), "--confirm-within", "600"];

@@ -948,6 +948,125 @@ fn what_is_persisted_is_so_once_and_the_file_keeps_its_owner() {
     assert!(unasked.ends_with("it was applied without that"), "{unasked}");
 }
 
+/// Has failed with: the link followed, so that a file takes its place; the link removed by a rollback, and by one
+/// that is forced.
+#[test]
+fn a_link_is_neither_followed_nor_replaced() {
+    let (folder, root) = machine();
+    let (store, path) = (folder.store(), folder.0.join("90-netmem.conf"));
+    let (real, before) = (folder.0.join("real.conf"), settings(&root));
+    let plan = plan_of(&root, "net.core.rmem_max", "4194304", "8388608");
+    let place = || Place::here(root.clone());
+    let terms = Terms { persist_to: Some(path.clone()), ..Terms::default() };
+    let left_alone =
+        format!("it is a symbolic link, which is left alone; name {} itself", real.display());
+    // Also one that leads nowhere.
+    for is_there in [false, true] {
+        symlink(&real, &path).unwrap();
+        let refused = Applying::begin(&store, place(), &plan, &terms).unwrap_err().to_string();
+        assert_eq!(refused, format!("persist to {}: {left_alone}", path.display()));
+        assert_eq!(settings(&root), before);
+        fs::remove_file(&path).unwrap();
+        if !is_there {
+            fs::write(&real, "").unwrap();
+        }
+    }
+    // Made when the settings are written already, and when the file is.
+    let id = apply_to(&store, &root, &plan, &path);
+    symlink(&real, &path).unwrap();
+    let refused = persist(&store, &id, &folder.0).unwrap_err().to_string();
+    assert!(refused.ends_with(&left_alone), "{refused}");
+    fs::remove_file(&path).unwrap();
+    persist(&store, &id, &folder.0).unwrap();
+    let written = fs::read_to_string(&path).unwrap();
+    fs::rename(&path, &real).unwrap();
+    symlink(&real, &path).unwrap();
+    for drift in [Drift::Leave, Drift::Overwrite] {
+        let report = rollback(&store, root.clone(), Some(&id), drift).unwrap().unwrap();
+        assert_eq!((report.end, report.left.len()), (End::Incomplete, 1), "{report:?}");
+        assert!(report.left[0].ends_with(&left_alone), "{report:?}");
+        assert!(path.is_symlink());
+        assert_eq!(fs::read_to_string(&real).unwrap(), written);
+    }
+    assert_eq!(settings(&root), before);
+}
+
+/// Has failed with: what is begun in the journal taken for what is in the file.
+#[test]
+fn what_could_not_be_persisted_can_be_later() {
+    let (folder, root) = machine();
+    let (store, before) = (folder.store(), settings(&root));
+    let etc = folder.0.join("etc");
+    let path = etc.join("90-netmem.conf");
+    fs::create_dir(&etc).unwrap();
+    let plan = usual(&Place::here(root.clone()));
+    let id = apply_to(&store, &root, &plan, &path);
+    // Its folder goes between the check and the file.
+    fs::remove_dir(&etc).unwrap();
+    for _ in 0..2 {
+        let failed = persist(&store, &id, &folder.0).unwrap_err().to_string();
+        assert!(failed.starts_with("write ") && failed.ends_with("(ENOENT)"), "{failed}");
+    }
+    assert_eq!(store.application(&id).unwrap().state, State::Applied);
+    assert_eq!(text(&root, "net.core.rmem_max"), "8388608");
+    fs::create_dir(&etc).unwrap();
+    persist(&store, &id, &folder.0).unwrap();
+    assert!(fs::read_to_string(&path).unwrap().contains("net.core.rmem_max = 8388608\n"));
+    let report = rollback(&store, root.clone(), Some(&id), Drift::Leave).unwrap().unwrap();
+    assert_eq!((report.end, settings(&root)), (End::RolledBack, before));
+    assert!(!path.exists());
+}
+
+/// On file systems of a mount namespace of the thread's own. Has failed with: no file tried; one without
+/// content tried; what was tried left behind.
+#[test]
+fn lab_what_cannot_be_persisted_is_not_written_at_all() {
+    let test = "lab_what_cannot_be_persisted_is_not_written_at_all";
+    if let Some(reason) = missing_privilege() {
+        return skip(test, &reason);
+    }
+    let (folder, root) = machine();
+    let work = || persist_where_there_is_no_room(&folder, &root);
+    std::thread::scope(|scope| scope.spawn(work).join()).unwrap();
+}
+
+fn persist_where_there_is_no_room(folder: &Folder, root: &Root) {
+    use nix::mount::{MsFlags, mount};
+    use nix::sched::{CloneFlags, unshare};
+    const NONE: Option<&str> = None;
+    unshare(CloneFlags::CLONE_NEWNS).unwrap();
+    mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE).unwrap();
+    let (store, before) = (folder.store(), settings(root));
+    let etc = folder.0.join("etc");
+    fs::create_dir(&etc).unwrap();
+    let memory = |flags: MsFlags| {
+        mount(Some("tmpfs"), &etc, Some("tmpfs"), flags, Some("size=4k,mode=0755")).unwrap();
+    };
+    let terms = Terms { persist_to: Some(etc.join("90-netmem.conf")), ..Terms::default() };
+    let plan = plan_of(root, "net.core.rmem_max", "4194304", "8388608");
+    let begin = || Applying::begin(&store, Place::here(root.clone()), &plan, &terms);
+    memory(MsFlags::empty());
+    let names = || fs::read_dir(&etc).unwrap().flatten().count();
+    begin().unwrap().abandon("it was only begun");
+    assert_eq!(names(), 0, "what was tried is there");
+    fs::write(etc.join("filler"), "x").unwrap();
+    let full = begin().unwrap_err().to_string();
+    assert!(full.starts_with("write ") && full.ends_with("(ENOSPC)"), "{full}");
+    assert_eq!(names(), 1, "what was tried is there");
+    memory(MsFlags::MS_RDONLY);
+    let read_only = begin().unwrap_err().to_string();
+    assert!(read_only.ends_with("(EROFS)"), "{read_only}");
+    assert_eq!(settings(root), before);
+    assert_eq!(store.history().unwrap().applications.len(), 1);
+    // What has no place at boot needs none.
+    fs::remove_file(sysctl::path(root, "net.ipv4.tcp_mem").unwrap()).unwrap();
+    let (own, old) = ("net.ipv4.tcp_rmem", "4096\t131072\t33554432");
+    let own = change(own, Reach::Namespace, old, "4096 131072 67108864");
+    let own = self::plan(&Place::here(root.clone()), vec![own]);
+    let place = Place::here(root.clone());
+    Applying::begin(&store, place, &own, &terms).unwrap().abandon("it was only begun");
+}
+
 #[test]
 fn another_namespace_has_no_place_at_boot() {
     let (folder, root) = machine();

@@ -180,6 +180,9 @@ pub struct ConfirmArgs {
     /// The application [default: the last that waits]
     #[arg(value_name = "ID")]
     pub id: Option<String>,
+    /// Write the settings of --persist to their file, also of one that is confirmed and could not
+    #[arg(long, requires = "id")]
+    pub persist: bool,
     /// Where journals are.
     #[command(flatten)]
     pub state: StateArgs,

@@ -17,7 +17,8 @@ use crate::{
     report,
 };
 
-/// `netmem tune confirm`. What is to outlast the boot is written down here: who applied it may be gone.
+/// `netmem tune confirm`. What is to outlast the boot is written down here: who applied it may be gone. What
+/// is confirmed and could not be written down is, if that is asked for.
 ///
 /// # Errors
 /// Nothing waits for that, or it cannot be persisted.
@@ -30,10 +31,22 @@ pub(super) fn confirm(
     if args.id.is_none() {
         readable(&store, notes)?;
     }
-    let id = tune::confirm(&store, &Root::live(), args.id.as_deref())?;
-    // Nobody may be reading; it is confirmed all the same.
-    let _ = writeln!(out, "confirmed {id}");
-    if store.application(&id)?.begin.persist_to.is_some() {
+    let is_asked = |application: &Application| application.begin.persist_to.is_some();
+    let known = args.id.as_ref().filter(|_| args.persist).map(|id| store.application(id));
+    let id = match known.transpose()? {
+        Some(known) if !is_asked(&known) => {
+            let what = format!("persist {}: it was applied without --persist", known.id);
+            return Err(Failure::refused(what));
+        }
+        Some(known) if known.state == State::Applied => known.id,
+        _ => {
+            let id = tune::confirm(&store, &Root::live(), args.id.as_deref())?;
+            // Nobody may be reading; it is confirmed all the same.
+            let _ = writeln!(out, "confirmed {id}");
+            id
+        }
+    };
+    if is_asked(&store.application(&id)?) {
         persist(&store, &id, None, out)?;
     }
     out.flush().map_err(Failure::output)?;
@@ -135,8 +148,10 @@ pub(super) fn persist(
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let persisted = tune::persist(store, id, Path::new("/")).map_err(|error| {
-        Failure::refused(format!("{error}; the settings of the running kernel are applied"))
-            .with_hint(format!("netmem tune rollback {id} undoes them"))
+        let message = "the settings are in force until the next boot, and are not persisted";
+        Failure::refused(format!("{error}; {message}")).with_hint(format!(
+            "netmem tune confirm --persist {id} once that is mended, or netmem tune rollback {id}"
+        ))
     })?;
     print_persisted(&persisted, netns, out).map_err(Failure::output)
 }

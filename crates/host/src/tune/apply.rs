@@ -125,9 +125,11 @@ impl Applying {
     ) -> Result<Self, NotApplied> {
         // Whether it can be written at all is told before a folder is made for it.
         check(plan, &place, terms.caution)?;
-        terms.persist_to.as_deref().map_or(Ok(()), persist::check)?;
-        let lock = store.lock(MOMENT)?;
         let identity = place.identity()?;
+        if let Some(path) = &terms.persist_to {
+            persist::check(path, &plan.changes, &identity)?;
+        }
+        let lock = store.lock(MOMENT)?;
         // One that cannot be read may be pending too. It is told, and is no reason to refuse: nothing here can
         // settle it, so that its file would have to be removed before anything could be changed, and with it
         // the only note of what was there. What is written now is undone to what is found now.

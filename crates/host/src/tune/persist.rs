@@ -6,7 +6,7 @@
 //!   net.core.rmem_max = 8388608
 //! ```
 //! Boot reads the files of several folders in an order of its own (`set_by`), and later assignments win: those
-//! behind ours are told.
+//! that override ours are told.
 //!
 //! That happens in the initial network namespace: what belongs to another one cannot stand there.
 
@@ -17,10 +17,10 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::Reach;
 use super::journal::{Entry, NO_LINK, PersistEntry, Record, State, Store, day, now_s};
-use super::place::unmet;
+use super::place::{Identity, unmet};
 use super::set_by::{self, assignment};
+use super::{Change, Reach};
 use crate::error::{Error, Result};
 use crate::source::Unavailable;
 
@@ -33,8 +33,8 @@ const HEADER: &str =
 pub struct Persisted {
     /// The file; none if no setting could stand there.
     pub path: Option<PathBuf>,
-    /// Assignments that boot reads later, so that they win: `/etc/sysctl.d/99-x.conf:3:
-    /// net.core.rmem_max = 1`.
+    /// Lines that boot reads later, and that give a setting another value or none:
+    /// `/etc/sysctl.d/99-x.conf:3: net.core.rmem_max = 1`.
     pub overridden_by: Vec<String>,
     /// Whether boot reads the file's folder.
     pub is_read_at_boot: bool,
@@ -48,7 +48,8 @@ pub struct Persisted {
 ///
 /// # Errors
 /// The application is not there, is undone or waits to be confirmed; nobody asked for it; the file is not one
-/// of ours; or it cannot be written. The settings of the running kernel stay.
+/// of ours, or a link; or it cannot be written. The settings of the running kernel stay, and it can be tried
+/// again.
 pub fn persist(store: &Store, id: &str, boot: &Path) -> Result<Persisted> {
     let lock = store.lock(Duration::from_secs(5))?;
     let mut journal = store.reopen(&lock, id)?;
@@ -75,9 +76,7 @@ pub fn persist(store: &Store, id: &str, boot: &Path) -> Result<Persisted> {
     let old = read(&path)?;
     if application.persist.is_none_or(|done| old.as_ref() != Some(&done.new)) {
         let origin = format!("journal {id}, {}", day(now_s()));
-        let new = content(old.as_deref(), &origin, &stays).ok_or_else(|| {
-            unmet("persist to", &path, "it is there, and netmem has not written it")
-        })?;
+        let new = content(old.as_deref(), &origin, &stays).ok_or_else(|| not_ours(&path))?;
         let entry = PersistEntry { path: path.clone(), old, new };
         journal.append(Record::Persist(entry.clone()))?;
         replace(&path, &entry.new)?;
@@ -89,16 +88,23 @@ pub fn persist(store: &Store, id: &str, boot: &Path) -> Result<Persisted> {
     Ok(persisted)
 }
 
-/// Says whether it could be written to that file, before anything else is written.
-pub(super) fn check(path: &Path) -> Result<()> {
-    let has_folder = path.parent().is_some_and(Path::is_dir);
-    match read(path)? {
-        Some(old) if !old.starts_with(HEADER) => {
-            Err(unmet("persist to", path, "it is there, and netmem has not written it"))
-        }
-        None if !has_folder => Err(unmet("persist to", path, "its folder is not there")),
-        _ => Ok(()),
+/// Says whether the settings could be written to that file, before anything else is written: a file of the
+/// size that it would get is written beside it, and removed. Where all are of a namespace that has no place at
+/// boot, nothing would be.
+pub(super) fn check(path: &Path, changes: &[Change], identity: &Identity) -> Result<()> {
+    let stays = |change: &&Change| change.reach == Reach::Global || identity.is_initial;
+    let entries: Vec<_> = changes.iter().filter(stays).map(entry).collect();
+    if entries.is_empty() {
+        return Ok(());
     }
+    let old = read(path)?;
+    if !path.parent().is_some_and(Path::is_dir) {
+        return Err(unmet("persist to", path, "its folder is not there"));
+    }
+    let origin = format!("journal 000000-00000000T000000Z, {}", day(now_s()));
+    let new = content(old.as_deref(), &origin, &entries.iter().collect::<Vec<_>>());
+    let new = new.ok_or_else(|| not_ours(path))?;
+    beside(path, &new, |new| fs::remove_file(new))
 }
 
 /// Puts the file back as it was, where it is as it was written.
@@ -152,7 +158,32 @@ pub(super) fn is_untouched(entry: &PersistEntry) -> bool {
     read(&entry.path).is_ok_and(|now| now == entry.old || now.as_ref() == Some(&entry.new))
 }
 
+/// A change as it would stand in a journal, but for what its file reads.
+fn entry(change: &Change) -> Entry {
+    Entry {
+        number: 0,
+        key: change.key.clone(),
+        path: PathBuf::new(),
+        reach: change.reach,
+        old: String::new(),
+        new: change.proposed.clone(),
+        rule: change.rule.clone(),
+        evidence: change.evidence.clone(),
+    }
+}
+
+fn not_ours(path: &Path) -> Error {
+    unmet("persist to", path, "it is there, and netmem has not written it")
+}
+
+/// Reads a file, if it is there. A link is somebody's arrangement, which the file that takes its place would
+/// end, and what it leads to may be others' to write: none is followed, and none replaced.
 fn read(path: &Path) -> Result<Option<String>> {
+    if let Ok(to) = fs::read_link(path) {
+        let what =
+            format!("it is a symbolic link, which is left alone; name {} itself", to.display());
+        return Err(unmet("persist to", path, what));
+    }
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -196,9 +227,16 @@ fn without(block: &str, is_dropped: &dyn Fn(&str) -> bool) -> Option<String> {
     (!is_emptied && !kept.is_empty()).then(|| kept.to_owned())
 }
 
-/// Replaces a file in one step: whoever reads it sees the old content or the new, after a power cut too. One
-/// that is there keeps its owner and mode.
+/// Replaces a file in one step: whoever reads it sees the old content or the new, after a power cut too.
 fn replace(path: &Path, content: &str) -> Result<()> {
+    beside(path, content, |new| {
+        fs::rename(new, path)?;
+        sync_folder(path)
+    })
+}
+
+/// Writes a file beside another, with its owner and mode if it is there, and does with it what is to be done.
+fn beside(path: &Path, content: &str, done: impl Fn(&Path) -> io::Result<()>) -> Result<()> {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(format!(".{}", std::process::id()));
@@ -225,8 +263,7 @@ fn replace(path: &Path, content: &str) -> Result<()> {
         }
         file.write_all(content.as_bytes())?;
         file.sync_all()?;
-        fs::rename(&new, path)?;
-        sync_folder(path)
+        done(&new)
     };
     attempt().map_err(|error| {
         // What is left of an attempt is of no use; the first error is the one to tell.
