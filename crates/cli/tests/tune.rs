@@ -16,7 +16,10 @@ use std::{
     collections::BTreeSet,
     fs,
     io::Write as _,
-    os::unix::{fs::PermissionsExt as _, process::ExitStatusExt as _},
+    os::unix::{
+        fs::{PermissionsExt as _, chown},
+        process::{CommandExt as _, ExitStatusExt as _},
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -280,6 +283,71 @@ fn lab_a_journal_that_cannot_be_read_is_told_and_stops_nobody() {
     let output = bed.run(&["history"]);
     assert!(!text(&output.stdout).contains("nothing was applied"), "{output:?}");
     assert_eq!(fs::read_to_string(&damaged).unwrap(), "{}\n");
+}
+
+/// A process in a namespace, ended with this value.
+struct Inside(Child);
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        let _ = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
+
+/// Has failed with: the folder's owner told as a refusal; the settings tried and the attempt noted in the
+/// journal; a namespace that may not be entered taken for gone by --force; one that may not be looked for too.
+#[test]
+fn lab_a_rollback_without_privilege_says_so_and_changes_nothing() {
+    const USER: u32 = 4711;
+    let test = "lab_a_rollback_without_privilege_says_so_and_changes_nothing";
+    let Some(bed) = Bed::new(test) else { return };
+    ended(&bed.apply(&[]), 0);
+    let id = bed.store().history().unwrap().applications[0].id.clone();
+    let journal = bed.state().join(format!("{id}.jsonl"));
+    let (applied, written) = (bed.settings(), fs::read(&journal).unwrap());
+    let undo = |more: &[&str], part: &str, is_inside: bool| {
+        let mut command = bed.command(&[&["rollback", &id], more].concat());
+        command.uid(USER).gid(USER);
+        let output = match is_inside {
+            true => bed.ns.run(|| command.output()).unwrap().unwrap(),
+            false => command.output().unwrap(),
+        };
+        let said = ended(&output, 3);
+        assert!(said.contains(part) && said.contains("\nhint: nothing was changed"), "{said}");
+        assert_eq!(fs::read(&journal).unwrap(), written, "{said}");
+        assert_eq!(bed.settings(), applied, "{said}");
+    };
+    let own = |user: u32, mode: u32| {
+        for path in [bed.state(), bed.state().join("lock"), journal.clone()] {
+            chown(path, Some(user), Some(user)).unwrap();
+        }
+        fs::set_permissions(bed.state(), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    // Root's folder, which others may read or not.
+    own(0, 0o755);
+    undo(&[], &format!("(EACCES): user 0 owns it, and this is user {USER}"), true);
+    own(0, 0o700);
+    undo(&[], "permission denied (EACCES)", true);
+    // The folder is his, and the settings are not.
+    own(USER, 0o700);
+    for more in [&[][..], &["--force"]] {
+        undo(more, "/proc/sys/net/ipv4/ipfrag_time: permission denied (EACCES)", true);
+        // Nor is it his to look for the namespace among other users' processes.
+        undo(more, "processes could not be looked into", false);
+    }
+    // He finds it by a process of his own, and may not enter.
+    let mut command = Command::new("sleep");
+    command.arg("600").uid(USER).gid(USER).stdout(Stdio::null()).stderr(Stdio::null());
+    let Ok(inside) = bed.ns.run(|| command.spawn()).unwrap() else {
+        return skip(test, "the sleep program is not installed");
+    };
+    let _inside = Inside(inside);
+    for more in [&[][..], &["--force"]] {
+        undo(more, "operation not permitted (EPERM)", false);
+    }
+    own(0, 0o700);
+    ended(&bed.run(&["rollback", &id]), 0);
+    assert_eq!(bed.settings(), bed.before);
 }
 
 #[test]

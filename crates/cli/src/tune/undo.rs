@@ -131,7 +131,15 @@ pub(super) fn not_rolled_back(why: NotRolledBack) -> Failure {
         NotRolledBack::Later { later, .. } => Failure::refused(message).with_hint(format!(
             "netmem tune rollback {later} first; --force restores what was there before all the same"
         )),
-        NotRolledBack::Failed(error) => error.into(),
+        NotRolledBack::Denied { .. } => Failure::missing(message).with_hint(
+            "nothing was changed; it takes root, or the capabilities that applying it took",
+        ),
+        NotRolledBack::Failed(error) => match Failure::from(error) {
+            failure if failure.outcome() == Outcome::Missing => {
+                failure.with_hint("nothing was changed; it takes root, or the user who applied it")
+            }
+            failure => failure,
+        },
         _ => Failure::refused(message),
     }
 }

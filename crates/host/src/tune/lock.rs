@@ -16,11 +16,12 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use rustix::process::geteuid;
 
 use super::journal::NO_LINK;
 use super::place::unmet;
-use crate::error::{Error, Result};
+use crate::error::{Cause, Error, Result};
 
 /// How long a lock may be held without a refusal: a process that is being started holds its parent's for a
 /// moment, until it has its program.
@@ -78,22 +79,30 @@ impl Lock {
 
 /// Makes the folder where it is not there, and refuses one that is not its user's alone to write.
 fn own(folder: &Path) -> Result<()> {
-    let failed = |error| Error::new("make state folder", folder.display().to_string(), error);
+    let failed = |cause| Error::new("use state folder", folder.display().to_string(), cause);
+    let unmade =
+        |error: io::Error| Error::new("make state folder", folder.display().to_string(), error);
     if let Some(parent) = folder.parent() {
-        fs::create_dir_all(parent).map_err(failed)?;
+        fs::create_dir_all(parent).map_err(unmade)?;
     }
     match DirBuilder::new().mode(FOLDER_MODE).create(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(unmade(error)),
         _ => {}
     }
-    let found = fs::symlink_metadata(folder).map_err(failed)?;
+    let found = fs::symlink_metadata(folder).map_err(unmade)?;
     let user = geteuid().as_raw();
     let why = if found.is_symlink() {
         "it is a symbolic link".to_owned()
     } else if !found.is_dir() {
         "it is no folder".to_owned()
     } else if found.uid() != user {
-        format!("user {} owns it, and this is user {user}", found.uid())
+        let why = format!("user {} owns it, and this is user {user}", found.uid());
+        if !geteuid().is_root() {
+            // Root, or its owner, may: what is missing is a privilege.
+            let errno = Errno::EACCES as i32;
+            return Err(failed(Cause::Kernel { errno, explanation: Some(why) }));
+        }
+        why
     } else if found.mode() & OTHERS_WRITE != 0 {
         let mode = found.mode() & 0o7777;
         format!("others than its owner may write to it (mode {mode:04o})")

@@ -107,6 +107,15 @@ pub(super) fn check(path: &Path, changes: &[Change], identity: &Identity) -> Res
     beside(path, &new, |new| fs::remove_file(new))
 }
 
+/// Why the file may not be put back, if that is to be done and a privilege is missing.
+pub(super) fn why_not_restored(entry: &PersistEntry) -> Option<Unavailable> {
+    if read(&entry.path).is_ok_and(|now| now == entry.old) {
+        return None;
+    }
+    let tried = beside(&entry.path, &entry.new, |new| fs::remove_file(new));
+    tried.err().map(|error| Unavailable::from(&error))
+}
+
 /// Puts the file back as it was, where it is as it was written.
 pub(super) fn restore(entry: &PersistEntry, is_forced: bool) -> Result<(), String> {
     let told = |error: Error| error.to_string();

@@ -35,6 +35,17 @@ pub struct Place {
     namespace: Option<NetNs>,
 }
 
+/// What became of a network namespace.
+#[derive(Debug)]
+pub(super) enum Found<T> {
+    /// It is there.
+    There(T),
+    /// It has gone, and its settings with it.
+    Gone,
+    /// No way leads to it, and not every process lets itself be looked into: why.
+    Unknown(Unavailable),
+}
+
 /// A running kernel, and a network namespace of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(clippy::exhaustive_structs, reason = "a file's content")]
@@ -86,22 +97,28 @@ impl Place {
         }
     }
 
-    /// The place of an application's namespace: `None` if that has gone, and its settings with it.
+    /// The place of an application's namespace.
     ///
     /// # Errors
-    /// It cannot be told whether it has gone, because not every process may be looked into.
-    pub(super) fn of(root: Root, identity: &Identity) -> Result<Option<Self>, Unavailable> {
+    /// It may not be entered, or not be looked for.
+    pub(super) fn of(root: Root, identity: &Identity) -> Result<Found<Self>, Unavailable> {
         let place = Self::here(root);
         if place.is(identity)? {
-            return Ok(Some(place));
+            return Ok(Found::There(place));
         }
         if !place.root.is_live() {
-            return Ok(None);
+            return Ok(Found::Gone);
         }
         let scan = || Namespaces::scan(&place.root);
-        let Some(namespace) = found(scan, identity.netns_inode)? else { return Ok(None) };
+        let namespace = match found(scan, identity.netns_inode)? {
+            Found::There(namespace) => namespace,
+            Found::Gone => return Ok(Found::Gone),
+            // Who may look into processes may insist on what he has seen.
+            Found::Unknown(gap) if may_look(&place.root) => return Ok(Found::Unknown(gap)),
+            Found::Unknown(gap) => return Err(gap),
+        };
         let place = Self { namespace: Some(namespace), ..place };
-        Ok(place.is(identity)?.then_some(place))
+        Ok(if place.is(identity)? { Found::There(place) } else { Found::Gone })
     }
 
     /// What is here.
@@ -257,23 +274,32 @@ fn write_once(path: &Path, text: &str) -> Result<()> {
     Err(unmet("write", path, format!("{taken} of {} bytes were taken of {text:?}", text.len())))
 }
 
-/// Opens the namespace of that number; none if there is none. A way that has gone since it was found may have
-/// had another beside it: so they are looked for once more.
+/// Opens the namespace of that number. A way that has gone since it was found may have had another beside it:
+/// so they are looked for once more.
 fn found(
     scan: impl Fn() -> Result<Namespaces, Unavailable>,
     inode: u64,
-) -> Result<Option<NetNs>, Unavailable> {
+) -> Result<Found<NetNs>, Unavailable> {
     let look = || {
         let all = scan()?;
         match all.of(inode) {
-            Some(found) => found.open().map(Some),
-            None => all.gap.map_or(Ok(None), Err),
+            Some(found) => found.open().map(Found::There),
+            None => Ok(all.gap.map_or(Found::Gone, Found::Unknown)),
         }
     };
     match look() {
         Err(why) if why.state == SourceState::Stale => look(),
         found => found,
     }
+}
+
+/// Has the calling thread what it takes to look into other users' processes, `CAP_SYS_PTRACE`?
+fn may_look(root: &Root) -> bool {
+    const CAP_SYS_PTRACE: u32 = 19;
+    let status = fs::read_to_string(root.proc("thread-self/status")).unwrap_or_default();
+    let set = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let set = set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
+    set.is_some_and(|set| set & (1 << CAP_SYS_PTRACE) != 0)
 }
 
 fn error_of(why: Unavailable) -> Error {
@@ -343,7 +369,9 @@ mod tests {
             }
             Ok(all)
         };
-        let opened = found(|| scan(1), namespace.inode()).unwrap().unwrap();
+        let Found::There(opened) = found(|| scan(1), namespace.inode()).unwrap() else {
+            panic!("it is there");
+        };
         assert_eq!((opened.inode(), looks.replace(0)), (namespace.inode(), 2));
         let gone = found(|| scan(9), namespace.inode()).unwrap_err();
         assert_eq!((gone.state, looks.get()), (SourceState::Stale, 2));

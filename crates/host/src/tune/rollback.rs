@@ -20,9 +20,9 @@ use super::Reach;
 use super::journal::{Application, Entry, Journal, PersistEntry, Record, State, Store};
 use super::lock::MOMENT;
 use super::persist;
-use super::place::{Place, is_part, is_same, unmet};
+use super::place::{Found, Place, is_part, is_same, unmet};
 use crate::error::{Error, Result};
-use crate::source::{Root, Unavailable};
+use crate::source::{Root, SourceState, Unavailable};
 
 /// How long a command waits for another that holds the lock, where it must not fail for that.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -79,6 +79,13 @@ pub enum NotRolledBack {
         /// The setting or file.
         what: String,
     },
+    /// It takes a privilege that is missing.
+    Denied {
+        /// The application that was to be undone.
+        id: String,
+        /// What may not be written or entered, and why.
+        why: Vec<Unavailable>,
+    },
     /// There is none of that name, it is undone already, or the lock or a journal cannot be had.
     Failed(Error),
 }
@@ -92,6 +99,15 @@ pub(super) enum Trust {
     Entry(usize),
     /// All of them.
     All,
+}
+
+/// Who wants an application undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    /// Somebody, who can do it with more privileges if these do not suffice.
+    Person,
+    /// Nobody: it was not confirmed, and what can be undone has to be.
+    Time,
 }
 
 /// What can be reached of the settings that an application wrote.
@@ -141,7 +157,7 @@ pub fn rollback(
             Trust::Nothing
         }
     };
-    Ok(Some(roll_back(&mut journal, root, trust, "somebody asked for it")?))
+    Ok(Some(roll_back(&mut journal, root, trust, By::Person)?))
 }
 
 /// Undoes an application that has not been confirmed, however far it came, and goes on where undoing left
@@ -160,7 +176,7 @@ pub fn rollback_unconfirmed(
         return Ok(None);
     }
     not_written_over(store, &journal.application, &boot_id(&root)?)?;
-    Ok(Some(roll_back(&mut journal, root, Trust::Nothing, "nobody confirmed it in time")?))
+    Ok(Some(roll_back(&mut journal, root, Trust::Nothing, By::Time)?))
 }
 
 /// Lets an application stay that waits for that: the one of that name, or the last that waits and can be
@@ -214,6 +230,10 @@ impl fmt::Display for NotRolledBack {
         match self {
             Self::Later { id, later, what } => {
                 write!(f, "roll back {id}: {later} wrote {what} after it, and is not rolled back")
+            }
+            Self::Denied { id, why } => {
+                let why = why.iter().map(|one| format!("{}: {}", one.source, one.reason));
+                write!(f, "roll back {id}: {}", why.collect::<Vec<_>>().join("; "))
             }
             Self::Failed(error) => write!(f, "{error}"),
         }
@@ -286,28 +306,72 @@ pub(super) fn undo(
     report
 }
 
-fn roll_back(journal: &mut Journal, root: Root, trust: Trust, why: &str) -> Result<Report> {
+fn roll_back(
+    journal: &mut Journal,
+    root: Root,
+    trust: Trust,
+    by: By,
+) -> Result<Report, NotRolledBack> {
+    let id = journal.application.id.clone();
+    let denied = |why: Vec<Unavailable>| NotRolledBack::Denied { id: id.clone(), why };
+    let undo = |journal: &mut Journal, reachable: &Reachable<'_>| {
+        let (why, missing) = match by {
+            By::Person => ("somebody asked for it", not_allowed(&journal.application, reachable)),
+            By::Time => ("nobody confirmed it in time", Vec::new()),
+        };
+        if !missing.is_empty() {
+            return Err(denied(missing));
+        }
+        Ok(undo(journal, reachable, trust, why))
+    };
     if !journal.application.is_of_boot(&boot_id(&root)?) {
         let (initial, here) = (Place::initial(root.clone()), Place::here(root));
-        let mut report = undo(journal, &Reachable::Rebooted { initial, here }, trust, why);
+        let mut report = undo(journal, &Reachable::Rebooted { initial, here })?;
         report.notes.push("it is of another boot, and its values went with that".to_owned());
         return Ok(report);
     }
-    let found = Place::of(root.clone(), &journal.application.begin.identity);
-    if let Ok(Some(place)) = &found {
-        return Ok(undo(journal, &Reachable::All(place), trust, why));
-    }
-    let is_forced = trust == Trust::All;
-    let gap = found.err().filter(|_| !is_forced).map(|gap| {
-        format!("its network namespace is not found, which may live all the same: {}", gap.reason)
-    });
+    let is_own = |entry: &Entry| entry.reach == Reach::Namespace;
+    let has_own = journal.application.entries.iter().any(is_own);
+    let gap = match Place::of(root.clone(), &journal.application.begin.identity) {
+        Ok(Found::There(place)) => return undo(journal, &Reachable::All(&place)),
+        Ok(Found::Gone) => None,
+        Ok(Found::Unknown(_)) if trust == Trust::All => None,
+        Ok(Found::Unknown(gap)) => {
+            Some(format!("is not found, which may live all the same: {}", gap.reason))
+        }
+        // It is there, and not gone, whoever insists.
+        Err(why) if why.state == SourceState::Denied && by == By::Person && has_own => {
+            return Err(denied(vec![why]));
+        }
+        Err(why) => Some(format!("cannot be entered: {}", why.reason)),
+    };
     let is_gone = gap.is_none();
-    let mut report = undo(journal, &Reachable::Global(&Place::here(root), gap), trust, why);
-    let has_own = |entry: &Entry| entry.reach == Reach::Namespace;
-    if is_gone && journal.application.entries.iter().any(has_own) {
+    let gap = gap.map(|gap| format!("its network namespace {gap}"));
+    let mut report = undo(journal, &Reachable::Global(&Place::here(root), gap))?;
+    if is_gone && has_own {
         report.notes.push("its network namespace has gone, and its values with it".to_owned());
     }
     Ok(report)
+}
+
+/// What an undoing would write, and this process may not: the file, and settings by their files.
+fn not_allowed(application: &Application, reachable: &Reachable<'_>) -> Vec<Unavailable> {
+    let file = application.persist.as_ref().filter(|_| !application.is_file_restored);
+    let file = file.and_then(persist::why_not_restored);
+    let of_setting = |entry: &Entry| {
+        let place = match reachable {
+            Reachable::All(place) => place,
+            Reachable::Global(place, _) if entry.reach == Reach::Global => place,
+            Reachable::Global(..) | Reachable::Rebooted { .. } => return None,
+        };
+        let now = place.path(&entry.key).and_then(|path| place.read(entry.reach, &path));
+        if now.is_ok_and(|now| now == entry.old) {
+            return None;
+        }
+        place.why_not(entry.reach, &entry.key).unwrap_or_else(|error| Some((&error).into()))
+    };
+    let all = file.into_iter().chain(application.left().filter_map(of_setting));
+    all.filter(|why| why.state == SourceState::Denied).collect()
 }
 
 /// Refuses to undo what a later application, itself not undone, has written over: the last such is named.
