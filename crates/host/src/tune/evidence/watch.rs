@@ -8,10 +8,18 @@
 //! one from another CPU counts from when it was seen. One that is gone before the last look keeps what was
 //! seen of it.
 //!
+//! ```text
+//!   sockets   known before this look     those that it did not find leave, if the new ones need their places
+//!   fresh     found by it for the first time             |
+//!   ended     what may be a limit of those that left  <--'    comes back with its socket, if a look missed it
+//! ```
+//! Of what left, no more is kept than rules can be told, so what many connections that follow each other
+//! take is bounded as well.
+//!
 //! What a reader lost in one pause is what was dropped from look to look while drops grew or its buffer
 //! stayed more than half full: a pause ends when a look finds neither. Two pauses between two looks are one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Listener, OptmemUser, TcpFlow, UdpReader};
 use crate::netlink::{InetDump, InetProtocol, InetSocket, SockDiag, SocketMemory, SocketState};
@@ -19,7 +27,7 @@ use crate::process::Identity;
 use crate::sockets::{BufferLocks, Owners, buffer_locks, for_each};
 use crate::source::{Reading, Root, Unavailable};
 
-/// More sockets of a protocol than that are not looked at: some megabytes.
+/// More sockets of a protocol than that are not looked at: some megabytes, twice while it is looked.
 const SOCKETS_MAX: usize = 16_384;
 /// Connections and readers that are kept for rules.
 const KEPT: usize = 64;
@@ -32,8 +40,13 @@ pub(super) struct Watch {
     looks: u32,
     /// The highest cookie of the first look.
     newest_at_first: u64,
+    /// By their cookies.
     sockets: BTreeMap<u64, Watched>,
-    /// How many of them each protocol has: many of one leave the other its own.
+    /// Those that the look that goes on found for the first time.
+    fresh: BTreeMap<u64, Watched>,
+    /// What rules may be told of those that left.
+    ended: BTreeMap<u64, Watched>,
+    /// How many there are of each protocol: many of one leave the other its own.
     counts: BTreeMap<InetProtocol, Count>,
 }
 
@@ -41,6 +54,7 @@ pub(super) struct Watch {
 #[derive(Debug, Clone, Copy, Default)]
 struct Count {
     kept: usize,
+    fresh: usize,
     has_more: bool,
 }
 
@@ -60,6 +74,8 @@ struct Watched {
     /// Counters when it was first seen, or nothing if it is younger than the first look.
     base: Totals,
     last: InetSocket,
+    /// The number of the look that found it last.
+    last_look: u32,
     looks: u32,
     looks_unread: u32,
     optmem_peak_bytes: u32,
@@ -103,6 +119,7 @@ impl Watch {
         {
             for_each(root, &mut diag, dump, |socket| self.add(socket))?;
         }
+        self.settle();
         Ok(())
     }
 
@@ -111,27 +128,21 @@ impl Watch {
             self.newest_at_first = self.newest_at_first.max(socket.cookie);
         }
         let Some(memory) = socket.memory else { return };
-        if !self.sockets.contains_key(&socket.cookie) {
+        if !self.sockets.contains_key(&socket.cookie) && !self.fresh.contains_key(&socket.cookie) {
             let count = self.counts.entry(socket.protocol).or_default();
-            if count.kept >= SOCKETS_MAX {
+            if count.fresh >= SOCKETS_MAX {
                 count.has_more = true;
                 return;
             }
-            count.kept += 1;
+            count.fresh += 1;
+            let ended = self.ended.remove(&socket.cookie);
+            let watched = ended.unwrap_or_else(|| self.begun(socket));
+            self.fresh.insert(socket.cookie, watched);
         }
-        let is_younger = self.looks > 1 && socket.cookie > self.newest_at_first;
-        let base = if is_younger { Totals::default() } else { Totals::of(socket) };
-        let pauses = Pauses { counted: base.drops, ..Pauses::default() };
-        let watched = self.sockets.entry(socket.cookie).or_insert(Watched {
-            base,
-            last: *socket,
-            looks: 0,
-            looks_unread: 0,
-            optmem_peak_bytes: 0,
-            accept_queue_peak: 0,
-            pauses,
-        });
+        let known = self.sockets.get_mut(&socket.cookie);
+        let Some(watched) = known.or_else(|| self.fresh.get_mut(&socket.cookie)) else { return };
         watched.last = *socket;
+        watched.last_look = self.looks;
         watched.looks += 1;
         let is_unread = is_mostly_unread(&memory);
         watched.looks_unread += u32::from(is_unread);
@@ -142,19 +153,62 @@ impl Watch {
         }
     }
 
+    /// A socket that is seen for the first time.
+    fn begun(&self, socket: &InetSocket) -> Watched {
+        let is_younger = self.looks > 1 && socket.cookie > self.newest_at_first;
+        let base = if is_younger { Totals::default() } else { Totals::of(socket) };
+        Watched {
+            base,
+            last: *socket,
+            last_look: self.looks,
+            looks: 0,
+            looks_unread: 0,
+            optmem_peak_bytes: 0,
+            accept_queue_peak: 0,
+            pauses: Pauses { counted: base.drops, ..Pauses::default() },
+        }
+    }
+
+    /// Ends a look: gives the sockets that it found for the first time their places.
+    fn settle(&mut self) {
+        let look = self.looks;
+        let all = self.counts.iter();
+        let crowded = all.filter(|(_, count)| count.kept + count.fresh > SOCKETS_MAX);
+        let crowded: Vec<InetProtocol> = crowded.map(|(protocol, _)| *protocol).collect();
+        let mut left: Vec<(u64, Watched)> = Vec::new();
+        if !crowded.is_empty() {
+            let has_ended = |_: &u64, watched: &mut Watched| {
+                watched.last_look != look && crowded.contains(&watched.last.protocol)
+            };
+            left.extend(self.sockets.extract_if(.., has_ended));
+        }
+        for (_, watched) in &left {
+            self.counts.entry(watched.last.protocol).or_default().kept -= 1;
+        }
+        for (cookie, watched) in std::mem::take(&mut self.fresh) {
+            let count = self.counts.entry(watched.last.protocol).or_default();
+            if count.kept < SOCKETS_MAX {
+                count.kept += 1;
+                self.sockets.insert(cookie, watched);
+            } else {
+                count.has_more = true;
+                left.push((cookie, watched));
+            }
+        }
+        self.counts.values_mut().for_each(|count| count.fresh = 0);
+        if !left.is_empty() {
+            self.ended.extend(left);
+            let told = Kinds::of(self.ended.values()).cookies();
+            self.ended.retain(|cookie, _| told.contains(cookie));
+        }
+    }
+
     /// Ends: keeps what may be a limit, and asks who holds it.
     pub(super) fn finish(self, root: &Root) -> Seen {
-        let is = |protocol| move |watched: &&Watched| watched.last.protocol == protocol;
-        let (listeners, others): (Vec<_>, Vec<_>) = self.sockets.values().partition(is_listener);
-        let listeners = largest(listeners.into_iter(), Watched::drops);
-        let others = || others.iter().copied();
-        let tcp = largest(others().filter(is(InetProtocol::Tcp)), Watched::moved);
-        let tcp: Vec<_> = tcp.into_iter().filter(|w| w.moved() >= MOVED_MIN_BYTES).collect();
-        let udp = largest(others().filter(is(InetProtocol::Udp)), Watched::drops);
-        let optmem = largest(others(), |w| w.optmem_peak_bytes.into());
+        let kinds = Kinds::of(self.sockets.values().chain(self.ended.values()));
         let mut owners = Owners::default();
-        let all = tcp.iter().chain(&udp).chain(&listeners).chain(&optmem);
-        let wanted: Vec<u32> = all.map(|watched| watched.last.inode).collect();
+        let wanted: Vec<u32> = kinds.all().map(|watched| watched.last.inode).collect();
+        let Kinds { listeners, tcp, udp, optmem } = kinds;
         if !wanted.is_empty() {
             owners.scan(root, wanted.into_iter());
         }
@@ -186,6 +240,38 @@ impl Watch {
         }));
         seen.not_known.extend(owners.gap().map(|gap| format!("who holds some sockets: {gap}")));
         seen
+    }
+}
+
+/// Sockets that may be told, by what is told of them, the largest first.
+struct Kinds<'a> {
+    listeners: Vec<&'a Watched>,
+    tcp: Vec<&'a Watched>,
+    udp: Vec<&'a Watched>,
+    optmem: Vec<&'a Watched>,
+}
+
+impl<'a> Kinds<'a> {
+    fn of(sockets: impl Iterator<Item = &'a Watched>) -> Self {
+        let is = |protocol| move |watched: &&Watched| watched.last.protocol == protocol;
+        let (listeners, others): (Vec<_>, Vec<_>) = sockets.partition(is_listener);
+        let others = || others.iter().copied();
+        let mut tcp = largest(others().filter(is(InetProtocol::Tcp)), Watched::moved);
+        tcp.retain(|watched| watched.moved() >= MOVED_MIN_BYTES);
+        Self {
+            listeners: largest(listeners.into_iter(), Watched::drops),
+            tcp,
+            udp: largest(others().filter(is(InetProtocol::Udp)), Watched::drops),
+            optmem: largest(others(), |watched| watched.optmem_peak_bytes.into()),
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &'a Watched> {
+        [&self.tcp, &self.udp, &self.listeners, &self.optmem].into_iter().flatten().copied()
+    }
+
+    fn cookies(&self) -> BTreeSet<u64> {
+        self.all().map(|watched| watched.last.cookie).collect()
     }
 }
 
@@ -352,6 +438,7 @@ fn largest<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::netlink::TcpInfo;
 
     fn worst(counted: u32, looks: &[(u32, bool)]) -> u32 {
         let mut pauses = Pauses { counted, ..Pauses::default() };
@@ -379,6 +466,20 @@ mod tests {
         }
     }
 
+    /// A connection that received so much.
+    fn connection(cookie: u64, bytes_received: u64) -> InetSocket {
+        InetSocket {
+            protocol: InetProtocol::Tcp,
+            state: SocketState::Established,
+            tcp: Some(TcpInfo { bytes_received, ..TcpInfo::default() }),
+            ..socket(cookie, 0)
+        }
+    }
+
+    fn fixture() -> Root {
+        Root::at(format!("{}/tests/fixtures/6.18", env!("CARGO_MANIFEST_DIR")))
+    }
+
     /// Has failed with: every socket of a later look taken for a young one; none; the cookies of all looks for
     /// those of the first one; a socket without memory left out of them.
     #[test]
@@ -387,6 +488,7 @@ mod tests {
         let look = |watch: &mut Watch, all: &[(u64, u32)]| {
             watch.looks += 1;
             all.iter().for_each(|(cookie, drops)| watch.add(&socket(*cookie, *drops)));
+            watch.settle();
         };
         watch.looks = 1;
         watch.add(&InetSocket { memory: None, ..socket(9, 0) });
@@ -410,23 +512,83 @@ mod tests {
         let mut watch = Watch { looks: 1, ..Watch::default() };
         let most = SOCKETS_MAX as u64;
         for cookie in 1..=most {
-            watch.add(&InetSocket { protocol: InetProtocol::Tcp, ..socket(cookie, 0) });
+            watch.add(&connection(cookie, 0));
         }
+        watch.settle();
         assert!(watch.counts.values().all(|count| !count.has_more));
         watch.looks = 2;
         // One that is known is no further one.
-        for cookie in [1, most + 1] {
-            watch.add(&InetSocket { protocol: InetProtocol::Tcp, ..socket(cookie, 0) });
+        for cookie in 1..=most + 1 {
+            watch.add(&connection(cookie, 0));
         }
         watch.add(&socket(most + 2, 9));
+        watch.settle();
         assert_eq!(watch.sockets[&1].looks, 2);
-        let root = Root::at(format!("{}/tests/fixtures/6.18", env!("CARGO_MANIFEST_DIR")));
-        let seen = watch.finish(&root);
+        assert!(!watch.sockets.contains_key(&(most + 1)), "those that are known stay");
+        let seen = watch.finish(&fixture());
         assert_eq!(seen.udp.len(), 1, "{seen:?}");
-        let told = "TCP sockets beyond the first 16384";
-        let of_number: Vec<_> =
-            seen.not_known.iter().filter(|it| it.contains("beyond the first")).collect();
-        assert_eq!(of_number, [told]);
+        assert_eq!(beyond(&seen), ["TCP sockets beyond the first 16384"]);
+    }
+
+    /// What is said of too many sockets.
+    fn beyond(seen: &Seen) -> Vec<&str> {
+        let all = seen.not_known.iter().map(String::as_str);
+        all.filter(|it| it.contains("beyond the first")).collect()
+    }
+
+    /// Each look finds other connections, as many as are looked at.
+    ///
+    /// Has failed with: no place given back; what left forgotten, and kept whatever it gave; one kind of what
+    /// it gave left out; a socket told twice that a look missed; one that a look missed gone where there is
+    /// room; one count of fresh sockets for all looks.
+    #[test]
+    fn sockets_that_ended_give_their_places_back_and_keep_what_they_gave() {
+        let most = SOCKETS_MAX as u64;
+        let listener = |cookie| InetSocket {
+            protocol: InetProtocol::Tcp,
+            state: SocketState::Listen,
+            ..socket(cookie, 3)
+        };
+        let memory = SocketMemory { optmem_bytes: 832, ..SocketMemory::default() };
+        let with_optmem = InetSocket { memory: Some(memory), ..connection(5 << 32, 0) };
+        let mut watch = Watch::default();
+        // A socket that the second and the third look miss.
+        let missed = |watch: &mut Watch, drops| watch.add(&socket(7, drops));
+        for look in 1..=4 {
+            watch.looks = look;
+            if [1, 4].contains(&look) {
+                missed(&mut watch, look);
+            }
+            // All are younger than those of the first look; each of the second moves more than any later.
+            let moved = if look == 2 { 4 * MOVED_MIN_BYTES } else { MOVED_MIN_BYTES };
+            let (first, others) = (u64::from(look) << 20, if look == 2 { 3 } else { 0 });
+            for at in others..most {
+                watch.add(&connection(first + at, moved + at));
+            }
+            if look == 2 {
+                [listener(3 << 32), with_optmem, connection(6 << 32, 9 * MOVED_MIN_BYTES)]
+                    .iter()
+                    .for_each(|socket| watch.add(socket));
+            }
+            watch.settle();
+            assert_eq!(watch.sockets.len() as u64, most + 1, "look {look}");
+            assert!(watch.fresh.is_empty() && watch.ended.len() <= 4 * KEPT, "look {look}");
+        }
+        let of_missed = &watch.sockets[&7];
+        assert_eq!((of_missed.looks, of_missed.drops()), (2, 3));
+        // Looks three and four missed it, and it comes back.
+        watch.looks = 5;
+        watch.add(&connection(6 << 32, 10 * MOVED_MIN_BYTES));
+        watch.settle();
+        let seen = watch.finish(&fixture());
+        assert_eq!(beyond(&seen), [""; 0]);
+        let moved: Vec<u64> = seen.tcp.iter().map(|flow| flow.received_bytes).collect();
+        assert_eq!((moved[0], seen.tcp[0].looks), (10 * MOVED_MIN_BYTES, 2), "once, and whole");
+        let largest = (0..63).map(|at| 4 * MOVED_MIN_BYTES + most - 1 - at);
+        assert!(moved[1..].iter().copied().eq(largest), "{moved:?}");
+        let of_kinds = [seen.listeners.len(), seen.optmem.len(), seen.udp.len()];
+        assert_eq!(of_kinds, [1, 1, 1], "{seen:?}");
+        assert_eq!((seen.listeners[0].drops, seen.optmem[0].peak_bytes), (3, 832));
     }
 
     /// Has failed with: the queue of the last look; a listener's queue taken for a connection's; listeners that
@@ -446,10 +608,10 @@ mod tests {
             watch.add(&listener(1, drops, rqueue));
             watch.add(&listener(2, 0, 4));
             watch.add(&InetSocket { rqueue: 1 << 20, ..socket(3, 0) });
+            watch.settle();
         }
         assert_eq!(watch.sockets[&3].accept_queue_peak, 0);
-        let root = Root::at(format!("{}/tests/fixtures/6.18", env!("CARGO_MANIFEST_DIR")));
-        let seen = watch.finish(&root);
+        let seen = watch.finish(&fixture());
         let label = "tcp 192.0.2.1:9 - 192.0.2.1:9".to_owned();
         let expected = Listener { label, drops: 2, accept_queue_peak: 5, backlog: 4 };
         assert_eq!(seen.listeners, [expected]);
