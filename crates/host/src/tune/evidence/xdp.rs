@@ -57,7 +57,13 @@ struct Umem {
 /// Looks, in the calling thread's network namespace.
 pub(super) fn look(root: &Root, now: &NamespaceSample, grown: &[XdpGrowth]) -> XdpSeen {
     let sockets = &now.xdp_sockets.all;
-    let mut seen = XdpSeen { lost: losses(now, grown), ..XdpSeen::default() };
+    let mut ethtool = None;
+    // A driver without rings says so, or nothing.
+    let rings = |device: &str| {
+        let ethtool = ethtool.get_or_insert_with(Ethtool::open).as_mut().ok()?;
+        ethtool.rings(device).ok().map(|rings| rings.now.rx)
+    };
+    let mut seen = XdpSeen { lost: losses(now, grown, rings), ..XdpSeen::default() };
     let pids: BTreeMap<u32, Vec<&XdpSocketSample>> = by_process(sockets);
     let mut processes = Vec::new();
     for (at, (pid, sockets)) in pids.iter().enumerate() {
@@ -84,9 +90,12 @@ fn by_process(sockets: &[XdpSocketSample]) -> BTreeMap<u32, Vec<&XdpSocketSample
     pids
 }
 
-/// Sockets that lost packets, with their rings and the device's.
-fn losses(now: &NamespaceSample, grown: &[XdpGrowth]) -> Vec<XdpLoss> {
-    let mut ethtool = None;
+/// Sockets that lost packets, with their rings and the device's, of which `rings` tells the entries.
+fn losses(
+    now: &NamespaceSample,
+    grown: &[XdpGrowth],
+    mut rings: impl FnMut(&str) -> Option<u32>,
+) -> Vec<XdpLoss> {
     let lost = grown.iter().filter_map(|grown| {
         let (rx_ring_full, fill_ring_empty) =
             (grown.rx_ring_full.unwrap_or(0), grown.rx_fill_ring_empty_descs.unwrap_or(0));
@@ -100,11 +109,7 @@ fn losses(now: &NamespaceSample, grown: &[XdpGrowth]) -> Vec<XdpLoss> {
         let device = socket.bound().map(|(ifindex, _)| now.link_name(ifindex));
         // A driver that copies has none of the frames in its ring.
         let receiving = device.as_deref().filter(|_| socket.is_zero_copy() == Some(true));
-        let device_ring = receiving.and_then(|device| {
-            let ethtool = ethtool.get_or_insert_with(Ethtool::open).as_mut().ok()?;
-            // A driver without rings says so, or nothing.
-            ethtool.rings(device).ok().map(|rings| rings.now.rx)
-        });
+        let device_ring = receiving.and_then(&mut rings);
         Some(XdpLoss {
             inode: grown.inode,
             rx_ring_full,
@@ -207,6 +212,8 @@ fn parse_status(bytes: &[u8]) -> Option<(u32, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::netlink::{Umem as ListedUmem, XdpSocket};
+    use crate::sample::{NamespaceChoice, Sampler};
 
     /// Has failed with: each process's own memory for its user's; those with the capability counted.
     #[test]
@@ -252,6 +259,61 @@ mod tests {
         let holders = holders(&all);
         let told: Vec<_> = holders.iter().map(|it| (it.umem_bytes, it.user_umem_bytes)).collect();
         assert_eq!(told, [(10, 111), (11, 111), (100, 111)]);
+    }
+
+    /// What is told of a socket that lost packets on an interface, and whose rings were asked for.
+    fn lost(is_zero_copy: Option<bool>, ifindex: u32, ring: Option<u32>) -> (XdpLoss, Vec<String>) {
+        let fixtures = format!("{}/tests/fixtures/6.18", env!("CARGO_MANIFEST_DIR"));
+        let sample = Sampler::new(Root::at(fixtures), NamespaceChoice::Own, 0).sample().unwrap();
+        let mut now = sample.namespaces.into_iter().next().unwrap();
+        let umem = is_zero_copy.map(|is_zero_copy| ListedUmem {
+            len_bytes: 8 << 20,
+            chunk_bytes: 2048,
+            is_zero_copy,
+            ..ListedUmem::default()
+        });
+        let listed = XdpSocket { ifindex, umem, rx_ring: Some(512), ..XdpSocket::default() };
+        now.xdp_sockets.all = vec![XdpSocketSample {
+            inode: 5,
+            owners: Vec::new(),
+            listed: Some(listed),
+            look: Err(Unavailable::absent("socket:[5]", "x")),
+        }];
+        let grown = XdpGrowth {
+            inode: 5,
+            rx_dropped: None,
+            rx_invalid_descs: None,
+            rx_ring_full: None,
+            rx_fill_ring_empty_descs: Some(3),
+            tx_invalid_descs: None,
+            tx_ring_empty_descs: None,
+        };
+        let mut asked = Vec::new();
+        let mut all = losses(&now, &[grown], |device| {
+            asked.push(device.to_owned());
+            ring
+        });
+        assert_eq!(all.len(), 1);
+        (all.remove(0), asked)
+    }
+
+    /// Has failed with: every driver asked for its ring; one of which nothing is known; one that copies in place
+    /// of one that does not; a ring of 0 entries told.
+    #[test]
+    fn only_a_driver_that_does_not_copy_holds_frames_in_its_ring() {
+        let (zero_copy, asked) = lost(Some(true), 1, Some(256));
+        let device = zero_copy.device.unwrap();
+        assert_eq!((zero_copy.device_ring, asked), (Some(256), vec![device.clone()]));
+        assert_eq!((zero_copy.rx_ring_at_least, zero_copy.frames), (Some(512), Some(4096)));
+        assert_eq!(lost(Some(true), 1, Some(0)).0.device_ring, None, "a device without one");
+        assert_eq!(lost(Some(true), 1, None).0.device_ring, None);
+        for is_zero_copy in [Some(false), None] {
+            let (copied, asked) = lost(is_zero_copy, 1, Some(256));
+            assert_eq!((copied.device_ring, asked), (None, vec![]), "{is_zero_copy:?}");
+            assert_eq!(copied.device, Some(device.clone()));
+        }
+        let (unbound, asked) = lost(Some(true), 0, Some(256));
+        assert_eq!((unbound.device, unbound.device_ring, asked), (None, None, vec![]));
     }
 
     #[test]
