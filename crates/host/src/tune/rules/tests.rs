@@ -419,6 +419,85 @@ fn what_is_refused_is_told_where_the_limit_is_not() {
     assert!(finding.advice[0].starts_with("look from the initial network namespace"));
 }
 
+/// What is said of a protocol with so much memory, and a counter that grew: what, evidence, advice, formula.
+fn said_of(
+    protocol: TransportProtocol,
+    (pages, counter): (u64, Option<&str>),
+    orphans: Option<u64>,
+) -> (String, Vec<String>, Vec<String>, String) {
+    let mut evidence = idle(24);
+    let setting = |text: &str| Setting { text: text.to_owned(), reach: Reach::Global };
+    evidence.settings.insert(protocol.limits_key().to_owned(), setting("3000\t4000\t6000"));
+    evidence.settings.insert("net.ipv4.tcp_max_orphans".to_owned(), setting("1000"));
+    evidence.tcp_orphans = orphans;
+    evidence.protocols.push(ProtocolLoad { protocol, pages, error_bar_pages: 512 });
+    evidence.grown.extend(counter.map(|name| (name.to_owned(), 2)));
+    evidence.holders.push("nginx 812: 5 bytes in 1 sockets".to_owned());
+    let mut judgement = proto_mem::proto_mem(&evidence, &Ask::default());
+    assert_eq!(judgement.findings.len(), 1, "{judgement:?}");
+    let finding = judgement.findings.remove(0);
+    let proposal = judgement.proposals.pop();
+    if let Some(proposal) = &proposal {
+        assert_eq!(proposal.evidence, finding.evidence);
+    }
+    let formula = proposal.map_or_else(String::new, |proposal| proposal.formula);
+    (finding.what, finding.evidence, finding.advice, formula)
+}
+
+/// What is said of a protocol's memory, and why, in its words.
+///
+/// Has failed with: a limit that was far taken for orphans; the name of the other protocol's limit; one cause for
+/// each counter; the holders left out; what was refused not counted as used; that it may have been short left
+/// out.
+#[test]
+fn what_is_said_of_a_protocols_memory_names_its_cause() {
+    let tcp = |pages, counter, orphans| said_of(TransportProtocol::Tcp, (pages, counter), orphans);
+    let udp = |pages, counter| said_of(TransportProtocol::Udp, (pages, counter), None);
+    let pressures = "TcpExtTCPMemoryPressures";
+    let aborts = "TcpExtTCPAbortOnMemory";
+
+    let (what, evidence, advice, formula) = tcp(4000, None, None);
+    assert_eq!(what, "the memory of all tcp sockets is short");
+    assert_eq!(evidence, ["tcp memory 4000 pages at most, off by 512 at most, pressure from 4000"]);
+    let reading = "a program that does not read what came, or sends to a peer that does not";
+    assert_eq!(advice, ["look at nginx 812: 5 bytes in 1 sockets", reading]);
+    assert_eq!(formula, "[1] = 2 x 4000 pages, in the ratio 3:4:6 = 6000 8000 12000");
+    let (_, evidence, _, formula) = tcp(2000, Some(pressures), None);
+    let line = "tcp memory 2000 pages at most, off by 512 at most, pressure from 4000";
+    assert_eq!(evidence, ["TcpExtTCPMemoryPressures +2 in 10.0 s", line]);
+    assert!(formula.starts_with("[1] = 2 x 4000 pages"), "what is refused is no less: {formula}");
+
+    let (what, _, advice, formula) = tcp(100, Some(pressures), None);
+    assert_eq!(
+        what,
+        "memory of tcp was refused or short, and no look saw it near net.ipv4.tcp_mem"
+    );
+    let page = "fragmented or short memory counts too, where a page for a send could not be allocated: \
+                /proc/buddyinfo, /proc/pressure/memory";
+    let shortly = "or it was near net.ipv4.tcp_mem for less than the time between two looks: a longer \
+                   --interval sees more";
+    assert_eq!((&advice[..], formula.as_str()), (&[page.to_owned(), shortly.to_owned()][..], ""));
+    let (what, _, advice, _) = tcp(2000, Some(aborts), Some(300));
+    assert_eq!(what, "memory of tcp was refused or short, and orphans are enough for that");
+    let orphans = "orphans, connections that their program closed, count too: 300 orphans seen at most, \
+                   net.ipv4.tcp_max_orphans 1000; one whose peer is silent counts up to four times";
+    assert_eq!(advice, [orphans]);
+
+    let (what, evidence, _, formula) = udp(3000, Some("UdpMemErrors"));
+    assert_eq!(what, "the memory of all udp sockets is short");
+    assert_eq!(evidence[1], "udp memory 3000 pages at most, off by 512 at most, limited to 3000");
+    assert_eq!(formula, "[0] = 2 x 3000 pages, in the ratio 3:4:6 = 6000 8000 12000");
+    let (what, _, advice, _) = udp(100, Some("UdpMemErrors"));
+    assert_eq!(
+        what,
+        "memory of udp was refused or short, and no look saw it near net.ipv4.udp_mem"
+    );
+    let group = "a full memory control group counts too: of the one in /proc/812/cgroup, memory.current \
+                 against memory.max, and memory.events";
+    assert_eq!(advice[0], group);
+    assert!(advice[1].starts_with("or it was near net.ipv4.udp_mem for less"), "{advice:?}");
+}
+
 /// The numbers of a machine's `tcp_mem` or `udp_mem` that are proposed for so many pages in use.
 fn raised(protocol: TransportProtocol, now: [u64; 3], pages: u64) -> Option<Value> {
     let mut evidence = idle(24);
