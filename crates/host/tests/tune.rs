@@ -517,6 +517,57 @@ fn what_a_later_one_wrote_over_it_is_undone_first() {
     assert_eq!(text(&root, "net.ipv4.tcp_rmem"), "4096 131072 134217728");
 }
 
+/// Values went with the boot that they were written in: who wrote one then is neither held back by others nor
+/// holds anybody back. What is left of the first is its file.
+///
+/// Has failed with: values live in every boot; the boot of the earlier one alone looked at, and that of the later
+/// one alone.
+#[test]
+fn values_of_an_earlier_boot_hold_nobody_back() {
+    let (folder, root) = machine();
+    let (store, before) = (folder.store(), settings(&root));
+    let place = || Place::here(root.clone());
+    let boot = |name: &str| {
+        fs::write(root.proc("sys/kernel/random/boot_id"), format!("{name}\n")).unwrap();
+        before.iter().for_each(|(path, bytes)| fs::write(path, bytes).unwrap());
+    };
+    let rmem = "net.core.rmem_max";
+    let set = |to: &str| {
+        let plan = plan(&place(), vec![change(rmem, Reach::Global, text(&root, rmem).trim(), to)]);
+        apply(&store, place(), &plan, Caution::Refuse).unwrap().id
+    };
+    let undo = |id: &str| rollback(&store, root.clone(), Some(id), Drift::Leave);
+    let persisted = |name: &str| {
+        let path = folder.0.join(name);
+        let id = apply_to(&store, &root, &usual(&place()), &path);
+        persist(&store, &id, &folder.0).unwrap();
+        (id, path)
+    };
+    // Both of the earlier boot.
+    let (first, file) = persisted("90-first.conf");
+    set("9000000");
+    assert!(matches!(undo(&first).unwrap_err(), NotRolledBack::Later { .. }), "in that boot");
+    boot("second");
+    assert_eq!((undo(&first).unwrap().unwrap().end, file.exists()), (End::RolledBack, false));
+    assert_eq!(settings(&root), before);
+    // The later one alone is of this boot: it keeps its value.
+    let (second, file) = persisted("91-second.conf");
+    boot("third");
+    let later = set("7000000");
+    assert_eq!((undo(&second).unwrap().unwrap().end, file.exists()), (End::RolledBack, false));
+    assert_eq!(text(&root, rmem), "7000000");
+    // The earlier one alone.
+    let other = set("9000000");
+    let journal = folder.0.join(format!("state/{other}.jsonl"));
+    let of_third = fs::read_to_string(&journal).unwrap();
+    let of_fourth = of_third.replace("\"boot_id\":\"third\"", "\"boot_id\":\"fourth\"");
+    assert!(undo(&later).is_err());
+    fs::write(&journal, of_fourth).unwrap();
+    fs::write(sysctl::path(&root, rmem).unwrap(), "7000000").unwrap();
+    assert_eq!(undo(&later).unwrap().unwrap().end, End::RolledBack);
+    assert_eq!(settings(&root), before);
+}
+
 /// Has failed with: the file left out.
 #[test]
 fn a_file_that_a_later_one_wrote_is_taken_back_first() {
