@@ -6,29 +6,29 @@
 //! proposed for them is not judged here.
 #![allow(clippy::unwrap_used, reason = "tests: what cannot go on, panics")]
 
+#[path = "../../host/tests/support/long_wire.rs"]
+mod long_wire;
 #[path = "lab/support.rs"]
 mod support;
 
 use std::{
-    collections::VecDeque,
     fs,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    io::{BufRead as _, BufReader},
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
         mpsc,
     },
-    thread::{self, JoinHandle},
+    thread,
     time::{Duration, Instant},
 };
 
-use netmem::{link::Link, packet::FrameSocket};
+use long_wire::{Flow, LongWire, Sending, Wire};
 use netmem_host::{
     lab::{Lab, NetNs, skip},
-    netlink::{AdminState, Ethtool, Ipv4Interface, LinkSpec, OperState, Route},
+    netlink::{AdminState, Route},
 };
 use nix::sys::socket::{setsockopt, sockopt};
 use serde_json::Value;
@@ -37,8 +37,8 @@ use support::{PATIENCE, Respond, drops_of, netmem, read_all, scenario, turn};
 
 /// Rules whose evidence counts the whole machine.
 const GLOBAL: [&str; 3] = ["R-PROTO-MEM", "R-BACKLOG", "R-BUDGET"];
-/// One way of the path.
-const DELAY: Duration = Duration::from_millis(20);
+/// The path that [`Wire`] is by default, as it is told to the command.
+const PATH: [&str; 4] = ["--bandwidth", "100M", "--rtt", "40ms"];
 
 /// Options that nobody else has.
 #[allow(unreachable_pub, reason = "the macro's are public")]
@@ -432,156 +432,17 @@ fn lab_a_small_fill_ring_and_small_pages_are_told() {
     });
 }
 
-/// Two namespaces, and a third between them that hands frames on after [`DELAY`]: a long wire.
-struct LongWire {
-    client: NetNs,
-    server: NetNs,
-    is_over: Arc<AtomicBool>,
-    ways: Vec<JoinHandle<()>>,
-    /// Opened in the namespace between; the links go with it.
-    route: Route,
-}
-
-impl Drop for LongWire {
-    fn drop(&mut self) {
-        self.is_over.store(true, Ordering::Relaxed);
-        for way in self.ways.drain(..) {
-            let _ = way.join();
-        }
-        for name in ["wire-a", "wire-b"] {
-            let _ = self.route.delete_link(name);
-        }
-    }
-}
-
-impl LongWire {
-    fn new() -> Self {
-        let (client, server, wire) = (namespace(), namespace(), NetNs::create().unwrap());
-        for one in [&client, &server, &wire] {
-            one.run(|| {
-                for scope in ["all", "default"] {
-                    let file = format!("/proc/sys/net/ipv6/conf/{scope}/disable_ipv6");
-                    // A kernel without IPv6 has no such file.
-                    let _ = fs::write(file, "1");
-                }
-            })
-            .unwrap();
-        }
-        let mut route = wire.run(|| Route::open().unwrap()).unwrap();
-        for (near, far, end, last) in
-            [("wire-a", "nm-a", &client, 1), ("wire-b", "nm-b", &server, 2)]
-        {
-            let spec = LinkSpec::new;
-            route.create_veth(&spec(near), &spec(far), end).unwrap();
-            let address = Ipv4Addr::new(192, 0, 2, last);
-            end.run(|| {
-                let mut route = Route::open().unwrap();
-                route.add_address(far, Ipv4Interface { address, prefix_len: 24 }).unwrap();
-                let offloads = Ethtool::open().unwrap().offloads_off(far).unwrap();
-                assert!(offloads.still_on.is_empty(), "{offloads:?}");
-                route.set_state(far, AdminState::Up).unwrap();
-            })
-            .unwrap();
-            route.set_state(near, AdminState::Up).unwrap();
-            // Until then its queueing discipline drops all.
-            let is_up = |route: &mut Route| {
-                let link = route.link(near).unwrap();
-                link.oper_state == OperState::Up && link.qdisc != "noop"
-            };
-            let deadline = Instant::now() + PATIENCE;
-            while !is_up(&mut route) {
-                assert!(Instant::now() < deadline, "{near} does not come up");
-                thread::sleep(Duration::from_millis(1));
-            }
-        }
-        let is_over = Arc::new(AtomicBool::new(false));
-        let ways = [("wire-a", "wire-b"), ("wire-b", "wire-a")].map(|(from, to)| {
-            let is_over = Arc::clone(&is_over);
-            wire.spawn("wire", move || hand_on(from, to, &is_over)).unwrap()
-        });
-        Self { client, server, is_over, ways: ways.into(), route }
-    }
-}
-
-/// One way of the wire.
-fn hand_on(from: &str, to: &str, is_over: &AtomicBool) {
-    let open = |name: &str| FrameSocket::open(&Link::by_name(name).unwrap(), 64, 2048).unwrap();
-    let (mut from, mut to) = (open(from), open(to));
-    let mut under_way: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
-    while !is_over.load(Ordering::Relaxed) {
-        let due = Instant::now() + DELAY;
-        from.receive(|frame| under_way.push_back((due, frame.to_vec()))).unwrap();
-        while under_way.front().is_some_and(|(due, _)| *due <= Instant::now()) {
-            let (_, frame) = under_way.pop_front().unwrap();
-            to.send(&[&frame]).unwrap();
-        }
-        thread::sleep(Duration::from_micros(300));
-    }
-}
-
-/// A connection over the wire that sends as much as it can.
-struct Flow {
-    received: Arc<AtomicU64>,
-    is_over: Arc<AtomicBool>,
-    ends: Vec<JoinHandle<()>>,
-}
-
-impl Drop for Flow {
-    fn drop(&mut self) {
-        self.is_over.store(true, Ordering::Relaxed);
-        for end in self.ends.drain(..) {
-            let _ = end.join();
-        }
-    }
-}
-
-impl Flow {
-    fn start(wire: &LongWire, port: u16) -> Self {
-        let (received, is_over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let address = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 2), port));
-        let listener = wire.server.run(|| TcpListener::bind(address).unwrap()).unwrap();
-        let (count, over) = (Arc::clone(&received), Arc::clone(&is_over));
-        let reader = wire.server.spawn("reader", move || {
-            let mut stream = listener.accept().unwrap().0;
-            stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-            let mut bytes = vec![0; 1 << 18];
-            while !over.load(Ordering::Relaxed) {
-                let read = stream.read(&mut bytes).unwrap_or(0);
-                count.fetch_add(read as u64, Ordering::Relaxed);
-            }
-        });
-        let over = Arc::clone(&is_over);
-        let writer = wire.client.spawn("writer", move || {
-            let mut stream = TcpStream::connect(address).unwrap();
-            stream.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
-            let bytes = vec![7; 1 << 16];
-            while !over.load(Ordering::Relaxed) {
-                // One that timed out is tried again.
-                let _ = stream.write(&bytes);
-            }
-        });
-        Self { received, is_over, ends: vec![reader.unwrap(), writer.unwrap()] }
-    }
-
-    /// Bytes that came in that time.
-    fn bytes_in(&self, time: Duration) -> u64 {
-        let before = self.received.load(Ordering::Relaxed);
-        thread::sleep(time);
-        self.received.load(Ordering::Relaxed) - before
-    }
-}
-
 /// Has failed with: a receiver that is at its limit not seen because its peer's figures were looked at.
 #[test]
 fn lab_a_receiver_at_its_limit_gets_what_the_path_takes() {
     let Some(_turn) = turn("lab_a_receiver_at_its_limit_gets_what_the_path_takes") else { return };
-    let wire = LongWire::new();
+    let wire = LongWire::new(Wire::default());
     wire.server.run(|| set("net.ipv4.tcp_rmem", "4096 65536 131072")).unwrap();
-    let (time, path) = (Duration::from_secs(2), ["--bandwidth", "100M", "--rtt", "40ms"]);
-    let flow = Flow::start(&wire, 5001);
+    let time = Duration::from_secs(2);
+    let flow = Flow::start(&wire, 5001, Sending::default());
     thread::sleep(Duration::from_secs(1));
     let before = flow.bytes_in(time);
-    let words: Vec<&str> = ["--interval", "2"].into_iter().chain(path).collect();
+    let words: Vec<&str> = ["--interval", "2"].into_iter().chain(PATH).collect();
     let receiver = wire.server.run(|| plan(&words)).unwrap();
     let sender = wire.client.run(|| plan(&["--interval", "2"])).unwrap();
     let made = json(&receiver.wait_with_output().unwrap());
@@ -603,7 +464,7 @@ fn lab_a_receiver_at_its_limit_gets_what_the_path_takes() {
     assert!(!changes.contains("tcp_rmem"), "{changes}");
 
     let applied = wire.server.run(|| Applied::of(&made, "net.ipv4.tcp_rmem")).unwrap();
-    let flow = Flow::start(&wire, 5002);
+    let flow = Flow::start(&wire, 5002, Sending::default());
     let deadline = Instant::now() + PATIENCE;
     let mut after = 0;
     // Its window grows by and by, and what is busy keeps the wire waiting.
@@ -613,4 +474,90 @@ fn lab_a_receiver_at_its_limit_gets_what_the_path_takes() {
     }
     drop(flow);
     wire.server.run(|| applied.roll_back()).unwrap();
+}
+
+/// Send buffers that hold less than the path.
+fn small_send_buffers(wire: &LongWire) {
+    wire.client.run(|| set("net.ipv4.tcp_wmem", "4096 16384 32768")).unwrap();
+}
+
+/// The kernel lets a send buffer grow where the window has room that it cannot fill: the connection that was
+/// held back is the one that gets faster.
+///
+/// Has failed with: the time lost to the peer's window in place of that lost to the buffer; a buffer at its limit
+/// taken for one below it.
+#[test]
+fn lab_a_sender_at_its_limit_gets_what_the_path_takes() {
+    let Some(_turn) = turn("lab_a_sender_at_its_limit_gets_what_the_path_takes") else { return };
+    let wire = LongWire::new(Wire::default());
+    small_send_buffers(&wire);
+    let flow = Flow::start(&wire, 5001, Sending::default());
+    let time = Duration::from_secs(2);
+    // Until the window is larger than the buffer.
+    thread::sleep(Duration::from_secs(1));
+    let before = flow.bytes_in(time);
+    let words: Vec<&str> = ["--interval", "2"].into_iter().chain(PATH).collect();
+    let sender = wire.client.run(|| plan(&words)).unwrap();
+    let receiver = wire.server.run(|| plan(&["--interval", "2"])).unwrap();
+    let made = json(&sender.wait_with_output().unwrap());
+    let at_receiver = json(&receiver.wait_with_output().unwrap());
+
+    let wmem = change(&made, "net.ipv4.tcp_wmem");
+    assert_eq!((&wmem["rule"], &wmem["confidence"]), (&"R-TCP-WMEM-MAX".into(), &"high".into()));
+    assert_eq!(
+        (&wmem["proposed"], &wmem["reach"]),
+        (&"4096 16384 1000000".into(), &"namespace".into())
+    );
+    let evidence = wmem["evidence"].to_string();
+    assert!(evidence.contains("- 192.0.2.2:5001"), "{evidence}");
+    assert!(evidence.contains("sndbuf 32768 = tcp_wmem[2], held back by it"), "{evidence}");
+    assert!(!made["findings"].to_string().contains("peers' receive windows"), "{made}");
+    for key in ["net.ipv4.tcp_wmem", "net.ipv4.tcp_rmem"] {
+        assert!(!at_receiver["changes"].to_string().contains(key), "{at_receiver}");
+    }
+
+    let applied = wire.client.run(|| Applied::of(&made, "net.ipv4.tcp_wmem")).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    let mut after = 0;
+    while after <= before * 2 && Instant::now() < deadline {
+        after = flow.bytes_in(time);
+    }
+    assert!(after > before * 2, "{before} bytes before, {after} after");
+    assert!(flow.sndbuf_bytes() > 32768, "{}", flow.sndbuf_bytes());
+    drop(flow);
+    wire.client.run(|| applied.roll_back()).unwrap();
+}
+
+/// Both have a buffer that is as large as it may be, and move data: it is not what holds them back.
+///
+/// Has failed with: a buffer at its limit taken for what holds back; all time with data to send for time that is
+/// lost to it.
+#[test]
+fn lab_a_sender_held_back_by_its_program_or_its_window_gets_nothing() {
+    let Some(_turn) = turn("lab_a_sender_held_back_by_its_program_or_its_window_gets_nothing")
+    else {
+        return;
+    };
+    // One with little to send, and one that loses so much that its window stays small.
+    let little = Sending { portion: Some((4096, Duration::from_millis(20))), ..Sending::default() };
+    for (loses_one_in, sending) in [(None, little), (Some(32), Sending::default())] {
+        let wire = LongWire::new(Wire { loses_one_in, ..Wire::default() });
+        small_send_buffers(&wire);
+        let flow = Flow::start(&wire, 5001, sending);
+        let deadline = Instant::now() + PATIENCE;
+        while flow.sndbuf_bytes() < 32768 {
+            assert!(Instant::now() < deadline, "its buffer stays at {}", flow.sndbuf_bytes());
+            thread::sleep(Duration::from_millis(10));
+        }
+        thread::sleep(Duration::from_secs(1));
+        let planned = wire.client.run(|| looking(&["--interval", "3"])).unwrap();
+        let moved = flow.bytes_in(Duration::from_secs(3));
+        let made = json(&planned.wait_with_output().unwrap());
+        // Of less than 64 KiB nothing is said.
+        assert!(moved > 128 << 10, "{moved} bytes");
+        assert_eq!(flow.sndbuf_bytes(), 32768);
+        for part in ["changes", "findings"] {
+            assert!(!made[part].to_string().contains("tcp_wmem"), "{loses_one_in:?}: {made}");
+        }
+    }
 }
