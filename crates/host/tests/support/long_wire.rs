@@ -43,7 +43,7 @@ use nix::{
 use socket2::SockRef;
 
 /// Of what takes longer, nothing is expected any more.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes per second that a sender puts on the wire at most.
 ///
 /// The kernel counts the time for which a send buffer holds back its program from where its queue runs empty
