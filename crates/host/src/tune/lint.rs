@@ -24,6 +24,7 @@ mod arithmetic;
 mod blocks;
 mod command;
 mod events;
+mod files;
 mod indirect;
 mod judge;
 mod loops;
@@ -31,9 +32,11 @@ mod output;
 mod print;
 mod program;
 mod reads;
+mod redirects;
 mod shell;
 #[cfg(test)]
 mod tests;
+mod trouble;
 mod variables;
 
 use serde::Serialize;

@@ -8,47 +8,15 @@
 use std::cell::Cell;
 
 use super::blocks::{self, Node};
-use super::command::{Direction, Redirect, Simple, UNKNOWN, is_setting};
-use super::indirect::{copied, of_settings, remote};
-use super::judge::dotted;
+use super::command::{Direction, Redirect, Simple, UNKNOWN};
+use super::indirect::{copied, remote};
 use super::output::{self, Output, Pipe};
 use super::print::{echoed, printed};
 use super::program::{NO_SETTING, is_silent, named, program, sets_something_else, slashed};
 use super::reads;
 use super::shell;
+use super::trouble::Trouble;
 use super::variables::Variables;
-use crate::proc::Scope;
-use crate::sysctl::Key;
-
-/// What keeps a write from being made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Trouble {
-    /// `sysctl -w key = value`: three arguments where one is wanted.
-    SpacesAroundEquals,
-    /// `sudo echo 1 > file`: the shell opens the file, and not sudo.
-    RedirectedBySudo,
-    /// A setting of the whole machine, from a network namespace that is not the initial one.
-    InNamespace,
-}
-
-impl Trouble {
-    /// Why it keeps the write from being made.
-    pub(super) fn text(self) -> &'static str {
-        match self {
-            Self::SpacesAroundEquals => {
-                "sysctl wants `key=value` as one argument: with blanks around `=` it refuses all three"
-            }
-            Self::RedirectedBySudo => {
-                "the file is opened by the shell, without sudo's privileges: refused unless the shell is \
-                 root; `| sudo tee FILE` works"
-            }
-            Self::InNamespace => {
-                "it is a setting of the whole machine, and in another network namespace to read only or not \
-                 there: the write is refused (EACCES, ENOENT)"
-            }
-        }
-    }
-}
 
 /// A file that is open while several writes are made to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -123,11 +91,11 @@ pub(super) struct Script {
     /// cost so far.
     pub(super) repeated: usize,
     /// How many files were opened for several writes.
-    opened: usize,
+    pub(super) opened: usize,
     /// What looking for brackets that do not close has cost so far, in letters.
     pub(super) in_vain: Cell<usize>,
     /// Whether what runs is in another network namespace than the initial one.
-    is_in_netns: bool,
+    pub(super) is_in_netns: bool,
 }
 
 impl Script {
@@ -162,30 +130,6 @@ impl Script {
 
     pub(super) fn push(&mut self, line: usize, kind: Kind) {
         self.events.push(Event { line, kind });
-    }
-
-    fn write(&mut self, line: usize, key: &str, value: &str, trouble: Option<Trouble>) {
-        let (key, value) = (key.trim().to_owned(), value.trim().to_owned());
-        let is_of_machine =
-            || Key::named(&dotted(&key)).is_some_and(|key| key.scope == Scope::Global);
-        let is_kept = trouble.is_none() && self.is_in_netns && is_of_machine();
-        let trouble = if is_kept { Some(Trouble::InNamespace) } else { trouble };
-        let strays = Vec::new();
-        self.push(line, Kind::Write { key, value, trouble, strays, opened: None });
-    }
-
-    /// Lines of settings, as they stand in a file or go into one.
-    fn settings(&mut self, output: &Output, trouble: Option<Trouble>) {
-        for (index, line) in output.text.lines().enumerate() {
-            let number = output.line + if output.has_lines { index } else { 0 };
-            let has_unknown_name = line.split('=').next().is_some_and(|key| key.contains(UNKNOWN));
-            if let Some((key, value)) = line.split_once('=').filter(|_| {
-                is_setting(line) || (has_unknown_name && !line.trim_start().starts_with('#'))
-            }) {
-                let key = key.trim();
-                self.write(number, key.strip_prefix('-').unwrap_or(key), value, trouble);
-            }
-        }
     }
 
     fn command(&mut self, command: &Simple, pipe: Pipe, depth: usize) -> Pipe {
@@ -268,94 +212,6 @@ impl Script {
             }
         }
         is_silent(name).then(Vec::new)
-    }
-
-    /// What a command or a group prints goes where its redirections say.
-    pub(super) fn redirected(
-        &mut self,
-        command: &Simple,
-        outputs: Option<&[Output]>,
-        is_shells: bool,
-    ) {
-        for (index, redirect) in command.redirects.iter().enumerate() {
-            if redirect.direction == Direction::Output {
-                let path = self.variables.whole(&redirect.target);
-                match outputs {
-                    Some(outputs) if index > 0 && !self.may_go(command.line, &path, outputs) => {}
-                    Some([_, _, ..]) => self.several(&path, outputs.unwrap_or_default()),
-                    _ => {
-                        let output = outputs.and_then(<[_]>::first);
-                        let trouble = is_shells.then_some(Trouble::RedirectedBySudo);
-                        let line = output.filter(|_| command.words.is_empty());
-                        let line = line.map_or(command.line, |output| output.line);
-                        self.target(line, &path, output, trouble);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Several texts go to a file that is opened once, each by a write of its own.
-    fn several(&mut self, path: &str, outputs: &[Output]) {
-        let Some(key) = path.strip_prefix("/proc/sys/") else {
-            for output in output::joined(outputs) {
-                self.target(output.line, path, Some(&output), None);
-            }
-            return;
-        };
-        self.opened += 1;
-        let number = self.opened;
-        let has_told = outputs.iter().any(|output| output.is_told);
-        let mut is_behind_unknown = false;
-        for output in outputs {
-            if !output.is_told && has_told {
-                is_behind_unknown = true;
-                continue;
-            }
-            let is_certain = output.is_certain;
-            self.write(output.line, key, &output.text, None);
-            if let Some(Event { kind: Kind::Write { opened, .. }, .. }) = self.events.last_mut() {
-                *opened = Some(Opened { number, is_certain, is_behind_unknown });
-            }
-            if !output.is_told {
-                return;
-            }
-            is_behind_unknown |= output.text.contains(UNKNOWN);
-        }
-    }
-
-    /// What tee(1) reads goes to a file, in as many writes as it makes reads.
-    pub(super) fn piped(&mut self, line: usize, path: &str, outputs: Option<&[Output]>) {
-        match outputs {
-            Some([_, _, ..]) if path.starts_with("/proc/sys/") => {
-                self.target(line, path, None, None);
-            }
-            Some(outputs) if !self.may_go(line, path, outputs) => {}
-            Some([_, _, ..]) => self.several(path, outputs.unwrap_or_default()),
-            _ => self.target(line, path, outputs.and_then(<[_]>::first), None),
-        }
-    }
-
-    /// A text goes to a file.
-    pub(super) fn target(
-        &mut self,
-        line: usize,
-        path: &str,
-        output: Option<&Output>,
-        trouble: Option<Trouble>,
-    ) {
-        let unknown = UNKNOWN.to_string();
-        if let Some(key) = path.strip_prefix("/proc/sys/") {
-            let value = output.map_or(&unknown, |output| &output.text);
-            self.write(line, key, value, trouble);
-        } else if let Some(output) = output.and_then(|output| of_settings(path, output)) {
-            // Who reads the file is not in this one's namespace.
-            let is_in_netns = std::mem::take(&mut self.is_in_netns);
-            self.settings(&output, trouble);
-            self.is_in_netns = is_in_netns;
-        } else if path.starts_with("/sys/") || path.starts_with("/proc/") {
-            self.push(line, Kind::Other { text: format!("write to {path}"), why: NO_SETTING });
-        }
     }
 
     fn sysctl(&mut self, line: usize, fields: &[String], input: &[Output]) {

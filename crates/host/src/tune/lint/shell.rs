@@ -9,26 +9,15 @@
 use std::cell::Cell;
 
 use super::arithmetic;
-use super::command::{
-    Body, DEEPEST, Direction, Item, Part, Redirect, Simple, UNKNOWN, Word, is_setting, literal,
-};
+use super::command::{DEEPEST, Item, Part, Simple, UNKNOWN, Word, is_setting, literal};
 use super::print::unescaped;
+use super::redirects::Pending;
 use super::variables::{braced, without_keywords};
 
 /// How many letters a command inside a word may have.
 const LONGEST_INNER: usize = 1 << 12;
 /// How many letters of a text may be looked at for brackets that do not close; behind that none does.
 const ALL_IN_VAIN: usize = 4 << 20;
-
-/// A here-document that begins behind the end of this line.
-#[derive(Debug)]
-struct Pending {
-    /// Which command reads it.
-    item: usize,
-    delimiter: String,
-    is_indented: bool,
-    is_quoted: bool,
-}
 
 /// Reads a script that begins on `line`, `depth` commands deep; `in_vain` counts over all of a text.
 pub(super) fn items(text: &str, line: usize, depth: usize, in_vain: &Cell<usize>) -> Vec<Item> {
@@ -38,25 +27,25 @@ pub(super) fn items(text: &str, line: usize, depth: usize, in_vain: &Cell<usize>
     Lexer::new(text, line, depth, in_vain).run()
 }
 
-struct Lexer<'a> {
-    text: Vec<char>,
-    at: usize,
-    line: usize,
-    depth: usize,
+pub(super) struct Lexer<'a> {
+    pub(super) text: Vec<char>,
+    pub(super) at: usize,
+    pub(super) line: usize,
+    pub(super) depth: usize,
     /// Letters that were looked at for brackets that do not close.
-    in_vain: &'a Cell<usize>,
-    items: Vec<Item>,
+    pub(super) in_vain: &'a Cell<usize>,
+    pub(super) items: Vec<Item>,
     /// Commands inside words; they follow the others.
-    inner: Vec<Item>,
-    current: Simple,
+    pub(super) inner: Vec<Item>,
+    pub(super) current: Simple,
     /// The number in front of a redirection.
-    descriptor: Option<char>,
+    pub(super) descriptor: Option<char>,
     /// In the order of their commands.
-    pending: Vec<Pending>,
+    pub(super) pending: Vec<Pending>,
 }
 
 impl<'a> Lexer<'a> {
-    fn new(text: &str, line: usize, depth: usize, in_vain: &'a Cell<usize>) -> Self {
+    pub(super) fn new(text: &str, line: usize, depth: usize, in_vain: &'a Cell<usize>) -> Self {
         Self {
             text: text.chars().collect(),
             at: 0,
@@ -148,32 +137,32 @@ impl<'a> Lexer<'a> {
         self.skip(1);
     }
 
-    fn peek(&self, ahead: usize) -> Option<char> {
+    pub(super) fn peek(&self, ahead: usize) -> Option<char> {
         self.text.get(self.at + ahead).copied()
     }
 
     /// Passes a letter.
-    fn next(&mut self) -> Option<char> {
+    pub(super) fn next(&mut self) -> Option<char> {
         let letter = self.peek(0)?;
         self.at += 1;
         self.line += usize::from(letter == '\n');
         Some(letter)
     }
 
-    fn skip(&mut self, letters: usize) {
+    pub(super) fn skip(&mut self, letters: usize) {
         for _ in 0..letters {
             self.next();
         }
     }
 
-    fn skip_line(&mut self) {
+    pub(super) fn skip_line(&mut self) {
         while self.peek(0).is_some_and(|letter| letter != '\n') {
             self.next();
         }
     }
 
     /// The rest of the line.
-    fn rest_of_line(&self) -> String {
+    pub(super) fn rest_of_line(&self) -> String {
         self.text[self.at..].iter().take_while(|letter| **letter != '\n').collect()
     }
 
@@ -193,7 +182,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// Ends the command, if there is one.
-    fn end(&mut self, piped: bool) {
+    pub(super) fn end(&mut self, piped: bool) {
         let command = std::mem::take(&mut self.current);
         let is_empty = command.words.is_empty() && command.redirects.is_empty();
         let has_body = command.body.is_some()
@@ -205,7 +194,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    fn begin(&mut self) {
+    pub(super) fn begin(&mut self) {
         if self.current.line == 0 {
             self.current.line = self.line;
         }
@@ -232,103 +221,14 @@ impl<'a> Lexer<'a> {
         self.current.words.push(word);
     }
 
-    fn redirect(&mut self) {
-        self.begin();
-        let descriptor = self.descriptor.take();
-        let ahead: String = (0..3).filter_map(|ahead| self.peek(ahead)).collect();
-        if ahead.starts_with("<(") || ahead.starts_with(">(") {
-            self.skip(1);
-            let inner = self.enclosed('(', ')');
-            self.follow(&inner);
-            self.current.words.push(vec![Part::Text(UNKNOWN.into())]);
-        } else if ahead == "<<<" {
-            self.skip(3);
-            self.blanks();
-            let (line, text) = (self.line, self.word());
-            self.current.body = Some(Body { line, text });
-        } else if ahead.starts_with("<<") {
-            self.skip(2);
-            self.here_document();
-        } else {
-            let direction = match (ahead.chars().next(), descriptor) {
-                (Some('<'), _) => Direction::Input,
-                (_, None | Some('1')) => Direction::Output,
-                _ => Direction::Aside,
-            };
-            self.skip(1);
-            if matches!(self.peek(0), Some('>' | '|')) {
-                self.skip(1);
-            }
-            let is_descriptor = self.peek(0) == Some('&');
-            self.skip(is_descriptor.into());
-            self.blanks();
-            let target = self.word();
-            if is_descriptor {
-                let is_same = literal(&target) == Some("1");
-                self.current.is_diverted |= direction == Direction::Output && !is_same;
-            } else if !target.is_empty() {
-                self.current.redirects.push(Redirect { direction, target });
-            }
-        }
-    }
-
-    fn blanks(&mut self) {
+    pub(super) fn blanks(&mut self) {
         while matches!(self.peek(0), Some(' ' | '\t')) {
             self.next();
         }
     }
 
-    fn here_document(&mut self) {
-        let is_indented = self.peek(0) == Some('-');
-        self.skip(is_indented.into());
-        self.blanks();
-        let start = self.at;
-        let word = self.word();
-        let is_quoted = self.text[start..self.at].iter().any(|letter| "'\"\\".contains(*letter));
-        let text = |part: &Part| match part {
-            Part::Text(text) => text.clone(),
-            Part::Variable { name, .. } => format!("${name}"),
-            Part::Arithmetic(_) => String::new(),
-        };
-        let delimiter: String = word.iter().map(text).collect();
-        let item = self.items.len();
-        if !delimiter.is_empty() {
-            self.pending.push(Pending { item, delimiter, is_indented, is_quoted });
-        }
-    }
-
-    /// Reads the here-documents of the line that has ended.
-    fn bodies(&mut self) {
-        for pending in std::mem::take(&mut self.pending) {
-            let line = self.line;
-            let mut text = String::new();
-            while self.peek(0).is_some() {
-                let read = self.rest_of_line();
-                self.skip_line();
-                self.next();
-                let kept = if pending.is_indented { read.trim_start_matches('\t') } else { &read };
-                if kept.trim_end_matches('\r') == pending.delimiter {
-                    break;
-                }
-                text.push_str(kept);
-                text.push('\n');
-            }
-            let text = if pending.is_quoted {
-                vec![Part::Text(text)]
-            } else {
-                let mut body = Self::new(&text, line, self.depth, self.in_vain);
-                let word = body.until(None);
-                self.inner.append(&mut body.inner);
-                word
-            };
-            if let Some(Item::Command(command)) = self.items.get_mut(pending.item) {
-                command.body = Some(Body { line, text });
-            }
-        }
-    }
-
     /// Reads a word, as far as it goes without blanks and operators.
-    fn word(&mut self) -> Word {
+    pub(super) fn word(&mut self) -> Word {
         let mut word = Word::new();
         while let Some(letter) = self.peek(0) {
             match letter {
@@ -361,7 +261,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// Reads quoted text up to its end, or a here-document, which has none.
-    fn until(&mut self, end: Option<char>) -> Word {
+    pub(super) fn until(&mut self, end: Option<char>) -> Word {
         let mut word = Word::new();
         while let Some(letter) = self.peek(0) {
             match letter {
@@ -397,7 +297,7 @@ impl<'a> Lexer<'a> {
 
     /// What brackets enclose, from the opening one on; nothing where the closing one is missing or too
     /// far away, and then only the opening one is passed.
-    fn enclosed(&mut self, open: char, close: char) -> String {
+    pub(super) fn enclosed(&mut self, open: char, close: char) -> String {
         let (start, line) = (self.at, self.line);
         let mut depth = 0_usize;
         let mut quote = None;
@@ -423,7 +323,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// Reads commands that stand inside a word.
-    fn follow(&mut self, text: &str) {
+    pub(super) fn follow(&mut self, text: &str) {
         let first = self.line.saturating_sub(text.matches('\n').count());
         self.inner.push(Item::Inside);
         self.inner.append(&mut items(text, first, self.depth + 1, self.in_vain));
