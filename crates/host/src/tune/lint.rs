@@ -22,7 +22,9 @@
 
 mod arithmetic;
 mod blocks;
+mod braces;
 mod command;
+mod dialect;
 mod events;
 mod files;
 mod indirect;

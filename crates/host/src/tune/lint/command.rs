@@ -35,8 +35,14 @@ pub(super) enum Direction {
     Input,
     /// What the command prints.
     Output,
-    /// Another descriptor, as that of errors.
-    Aside,
+    /// What was printed there, but for a redirection behind it: the file is opened and gets nothing.
+    Replaced,
+    /// One of several files of one redirection, which the shell refuses.
+    Ambiguous,
+    /// The errors of the command.
+    Errors,
+    /// Another descriptor, to which it may print.
+    Other,
 }
 
 /// A redirection to or from a file.

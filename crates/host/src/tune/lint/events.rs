@@ -5,16 +5,15 @@
 //! script.
 //! Behaviour of sysctl(8): procps 4.0.
 
-use std::cell::Cell;
-
 use super::blocks::{self, Node};
 use super::command::{Direction, Redirect, Simple, UNKNOWN};
+use super::dialect::Shell;
 use super::indirect::{copied, remote};
 use super::output::{self, Output, Pipe};
 use super::print::{echoed, printed};
 use super::program::{NO_SETTING, is_silent, named, program, sets_something_else, slashed};
 use super::reads;
-use super::shell;
+use super::shell::{self, Spent};
 use super::trouble::Trouble;
 use super::variables::Variables;
 
@@ -64,15 +63,16 @@ pub(super) struct Event {
 /// All that a text does, in the order in which it is done.
 pub(super) fn of(text: &str) -> Vec<Event> {
     let text = text.replace(UNKNOWN, "\u{fffd}");
-    let in_vain = Cell::new(0);
-    let items = shell::items(&text, 1, 0, &in_vain);
+    let (shell, spent) = (Shell::of(&text), Spent::default());
+    let items = shell::items(&text, 1, 0, shell, &spent);
     let variables = Variables::of(&items);
     let mut script = Script {
         variables,
         events: Vec::new(),
         repeated: 0,
         opened: 0,
-        in_vain,
+        shell,
+        spent,
         is_in_netns: false,
     };
     script.run(&blocks::tree(items), 0);
@@ -92,8 +92,9 @@ pub(super) struct Script {
     pub(super) repeated: usize,
     /// How many files were opened for several writes.
     pub(super) opened: usize,
-    /// What looking for brackets that do not close has cost so far, in letters.
-    pub(super) in_vain: Cell<usize>,
+    /// Which shell runs what is done now.
+    pub(super) shell: Shell,
+    pub(super) spent: Spent,
     /// Whether what runs is in another network namespace than the initial one.
     pub(super) is_in_netns: bool,
 }
@@ -114,7 +115,9 @@ impl Script {
                 Node::Block(block) => (self.block(block, depth), &block.tail),
             };
             pipe = Pipe::default();
-            if command.piped {
+            if command.piped && command.is_diverted {
+                pipe = Pipe { outputs: Some(Vec::new()), read: None };
+            } else if command.piped {
                 pipe = next;
             } else if !command.is_diverted {
                 let line = command.line;
@@ -137,6 +140,8 @@ impl Script {
         let fields: Vec<_> =
             command.words.iter().flat_map(|word| self.variables.fields(word)).collect();
         let program = program(&fields);
+        // Its redirections are those of all that follows.
+        let is_exec = program.words.is_empty() && named(&fields) == "exec";
         if program.words.is_empty() {
             command.words.iter().for_each(|word| self.variables.assign_in_round(word));
         }
@@ -151,6 +156,7 @@ impl Script {
         self.is_in_netns = name != "ssh" && program.is_in_netns.unwrap_or(is_around);
         let before = self.events.len();
         let outputs = self.run_program(command, &fields, Pipe { outputs: input, ..pipe }, depth);
+        let outputs = outputs.filter(|_| !is_exec);
         match copied(name, &fields) {
             Some((read, path)) => {
                 self.target(command.line, path, None, None);
@@ -161,7 +167,7 @@ impl Script {
         // The shell opens files where it is itself.
         self.is_in_netns = is_around;
         let is_shells = program.is_sudo && outputs.is_some() && name != "tee";
-        self.redirected(command, outputs.as_deref(), is_shells);
+        self.redirected(command, name, outputs.as_deref(), is_shells);
         let is_read = |event: &Event| matches!(event.kind, Kind::Read { .. });
         let read = self.events[before..].iter().position(is_read).map(|index| before + index);
         let is_kept = command.redirects.iter().any(|to| to.direction == Direction::Output);
@@ -303,8 +309,7 @@ impl Script {
         if text.is_empty() || !self.may_follow(depth, text.len()) {
             return None;
         }
-        let items = shell::items(&text, line, depth + 1, &self.in_vain);
-        Some(self.run(&blocks::tree(items), depth + 1))
+        Some(self.script(&text, line, name, depth))
     }
 
     /// Files below /proc and /sys that a command looks at.

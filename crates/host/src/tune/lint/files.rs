@@ -13,28 +13,54 @@ use crate::proc::Scope;
 use crate::sysctl::Key;
 
 impl Script {
-    /// What a command or a group prints goes where its redirections say.
+    /// What a command or a group prints goes where its redirections say; `name` is the program's.
     pub(super) fn redirected(
         &mut self,
         command: &Simple,
+        name: &str,
         outputs: Option<&[Output]>,
         is_shells: bool,
     ) {
-        for (index, redirect) in command.redirects.iter().enumerate() {
-            if redirect.direction == Direction::Output {
-                let path = self.variables.whole(&redirect.target);
-                match outputs {
-                    Some(outputs) if index > 0 && !self.may_go(command.line, &path, outputs) => {}
-                    Some([_, _, ..]) => self.several(&path, outputs.unwrap_or_default()),
-                    _ => {
-                        let output = outputs.and_then(<[_]>::first);
-                        let trouble = is_shells.then_some(Trouble::RedirectedBySudo);
-                        let line = output.filter(|_| command.words.is_empty());
-                        let line = line.map_or(command.line, |output| output.line);
-                        self.target(line, &path, output, trouble);
-                    }
+        let mut written = 0;
+        for redirect in &command.redirects {
+            if redirect.direction == Direction::Input {
+                continue;
+            }
+            let path = self.variables.whole(&redirect.target);
+            if redirect.direction != Direction::Output {
+                self.opened_only(command.line, &path, redirect.direction, name);
+                continue;
+            }
+            written += 1;
+            match outputs {
+                Some([]) if matches!(name, "" | ":" | "true" | "false") => {
+                    self.opened_only(command.line, &path, Direction::Replaced, name);
+                }
+                Some(outputs) if written > 1 && !self.may_go(command.line, &path, outputs) => {}
+                Some([_, _, ..]) => self.several(&path, outputs.unwrap_or_default()),
+                _ => {
+                    let output = outputs.and_then(<[_]>::first);
+                    let trouble = is_shells.then_some(Trouble::RedirectedBySudo);
+                    let line = output.filter(|_| command.words.is_empty());
+                    let line = line.map_or(command.line, |output| output.line);
+                    self.target(line, &path, output, trouble);
                 }
             }
+        }
+    }
+
+    /// A setting is opened, and nothing that is printed goes there, or only what is not known.
+    fn opened_only(&mut self, line: usize, path: &str, direction: Direction, name: &str) {
+        let Some(key) = path.strip_prefix("/proc/sys/") else { return };
+        let unknown = UNKNOWN.to_string();
+        // These print in one place only.
+        let is_told = matches!(name, "echo" | "printf") || direction == Direction::Replaced;
+        if direction == Direction::Ambiguous {
+            self.write(line, key, &unknown, Some(Trouble::Ambiguous));
+        } else if is_told {
+            self.write(line, key, &unknown, Some(Trouble::GetsNothing));
+        } else if direction == Direction::Other {
+            self.write(line, key, &unknown, None);
         }
     }
 

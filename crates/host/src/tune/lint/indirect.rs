@@ -7,6 +7,7 @@
 
 use super::blocks;
 use super::command::{Body, DEEPEST, Simple, UNKNOWN, is_setting};
+use super::dialect::Shell;
 use super::events::{Kind, Script};
 use super::loops::ALL_ROUNDS;
 use super::output::{self, Output, joined};
@@ -44,10 +45,30 @@ impl Script {
         }
         let mut all = Vec::new();
         for output in joined(input) {
-            let items = shell::items(&output.text, output.line, depth + 1, &self.in_vain);
-            all.extend(self.run(&blocks::tree(items), depth + 1));
+            all.extend(self.script(&output.text, output.line, named(fields), depth));
         }
         Some(all)
+    }
+
+    /// Does what a script inside the text does, with the shell of this name.
+    pub(super) fn script(
+        &mut self,
+        text: &str,
+        line: usize,
+        name: &str,
+        depth: usize,
+    ) -> Vec<Output> {
+        let shell = match name {
+            "eval" | "trap" => self.shell,
+            "watch" => Shell::Sh,
+            // The login shell of somebody, somewhere.
+            _ => Shell::named(name).unwrap_or(Shell::Bash),
+        };
+        let around = std::mem::replace(&mut self.shell, shell);
+        let items = shell::items(text, line, depth + 1, shell, &self.spent);
+        let outputs = self.run(&blocks::tree(items), depth + 1);
+        self.shell = around;
+        outputs
     }
 
     /// Whether a script inside the text is followed, so deep and so long; its length is counted then.

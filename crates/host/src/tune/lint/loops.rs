@@ -31,7 +31,7 @@ impl Script {
         }
         self.variables.begin_command();
         self.reads(&block.tail, "", &[]);
-        self.redirected(&block.tail, Some(&outputs), false);
+        self.redirected(&block.tail, "}", Some(&outputs), false);
         let is_output = |to: &Redirect| to.direction == Direction::Output;
         let is_kept = block.tail.redirects.iter().any(is_output);
         Pipe { outputs: Some(if is_kept { Vec::new() } else { outputs }), read: None }
@@ -108,8 +108,7 @@ impl Script {
 
 /// The words of a loop that one becomes: files of settings for a pattern of such.
 fn expanded(field: String) -> Option<Vec<String>> {
-    let is_list = field.contains('{') && (field.contains(',') || field.contains(".."));
-    if field.contains(UNKNOWN) || is_list {
+    if field.contains(UNKNOWN) {
         return None;
     }
     if !field.contains(['*', '?', '[']) {

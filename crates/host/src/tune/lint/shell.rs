@@ -9,9 +9,11 @@
 use std::cell::Cell;
 
 use super::arithmetic;
-use super::command::{DEEPEST, Item, Part, Simple, UNKNOWN, Word, is_setting, literal};
+use super::braces::{Sign, expanded};
+use super::command::{DEEPEST, Item, Part, Simple, UNKNOWN, Word, assignment, is_setting, literal};
+use super::dialect::Shell;
 use super::print::unescaped;
-use super::redirects::Pending;
+use super::redirects::{Pending, SINKS, Sink};
 use super::variables::{braced, without_keywords};
 
 /// How many letters a command inside a word may have.
@@ -19,12 +21,33 @@ const LONGEST_INNER: usize = 1 << 12;
 /// How many letters of a text may be looked at for brackets that do not close; behind that none does.
 const ALL_IN_VAIN: usize = 4 << 20;
 
-/// Reads a script that begins on `line`, `depth` commands deep; `in_vain` counts over all of a text.
-pub(super) fn items(text: &str, line: usize, depth: usize, in_vain: &Cell<usize>) -> Vec<Item> {
+/// What reading a text has cost so far, with all that stands inside it.
+#[derive(Debug, Default)]
+pub(super) struct Spent {
+    /// Letters that were looked at for brackets that do not close.
+    in_vain: Cell<usize>,
+    /// Letters that words with braces have become.
+    pub(super) lists: Cell<usize>,
+}
+
+impl Spent {
+    fn in_vain(&self, letters: usize) {
+        self.in_vain.set(self.in_vain.get() + letters);
+    }
+}
+
+/// Reads a script that begins on `line`, `depth` commands deep.
+pub(super) fn items(
+    text: &str,
+    line: usize,
+    depth: usize,
+    shell: Shell,
+    spent: &Spent,
+) -> Vec<Item> {
     if depth > DEEPEST {
         return Vec::new();
     }
-    Lexer::new(text, line, depth, in_vain).run()
+    Lexer::new(text, line, depth, shell, spent).run()
 }
 
 pub(super) struct Lexer<'a> {
@@ -32,30 +55,49 @@ pub(super) struct Lexer<'a> {
     pub(super) at: usize,
     pub(super) line: usize,
     pub(super) depth: usize,
-    /// Letters that were looked at for brackets that do not close.
-    pub(super) in_vain: &'a Cell<usize>,
+    pub(super) shell: Shell,
+    pub(super) spent: &'a Spent,
     pub(super) items: Vec<Item>,
     /// Commands inside words; they follow the others.
     pub(super) inner: Vec<Item>,
     pub(super) current: Simple,
     /// The number in front of a redirection.
-    pub(super) descriptor: Option<char>,
+    pub(super) descriptor: Option<usize>,
+    /// How many of the command's words stand in front of its name.
+    front: usize,
+    /// Braces and commas outside quotes, of the word that is read.
+    signs: Vec<Sign>,
+    /// Where the command's descriptors go so far.
+    pub(super) sinks: [Sink; SINKS.len()],
+    /// Whether the next redirection is of errors too.
+    pub(super) is_both: bool,
     /// In the order of their commands.
     pub(super) pending: Vec<Pending>,
 }
 
 impl<'a> Lexer<'a> {
-    pub(super) fn new(text: &str, line: usize, depth: usize, in_vain: &'a Cell<usize>) -> Self {
+    pub(super) fn new(
+        text: &str,
+        line: usize,
+        depth: usize,
+        shell: Shell,
+        spent: &'a Spent,
+    ) -> Self {
         Self {
             text: text.chars().collect(),
             at: 0,
             line,
             depth,
-            in_vain,
+            shell,
+            spent,
             items: Vec::new(),
             inner: Vec::new(),
             current: Simple::default(),
             descriptor: None,
+            front: 0,
+            signs: Vec::new(),
+            sinks: SINKS,
+            is_both: false,
             pending: Vec::new(),
         }
     }
@@ -88,7 +130,7 @@ impl<'a> Lexer<'a> {
                     self.current.is_end = true;
                     self.skip(1);
                 }
-                '&' if self.peek(1) == Some('>') => self.skip(1),
+                '&' if self.peek(1) == Some('>') => self.both(),
                 '&' | '|' => self.joint(letter),
                 '<' | '>' => self.redirect(),
                 _ => self.command_word(),
@@ -122,7 +164,7 @@ impl<'a> Lexer<'a> {
                 return self.items.push(Item::Command(counted));
             }
             // It is looked at again, for brackets inside it.
-            self.in_vain.set(self.in_vain.get() + self.at - at);
+            self.spent.in_vain(self.at - at);
             (self.at, self.line) = (at, line);
         }
         if self.at > 0
@@ -183,7 +225,9 @@ impl<'a> Lexer<'a> {
 
     /// Ends the command, if there is one.
     pub(super) fn end(&mut self, piped: bool) {
-        let command = std::mem::take(&mut self.current);
+        let mut command = std::mem::take(&mut self.current);
+        self.settle(&mut command);
+        self.front = 0;
         let is_empty = command.words.is_empty() && command.redirects.is_empty();
         let has_body = command.body.is_some()
             || self.pending.last().is_some_and(|pending| pending.item == self.items.len());
@@ -202,7 +246,7 @@ impl<'a> Lexer<'a> {
 
     fn command_word(&mut self) {
         let start = self.at;
-        let word = self.word();
+        let (word, signs) = self.signed_word();
         if self.at == start {
             // Nothing is a word here, and nothing must stop.
             self.skip(1);
@@ -210,7 +254,8 @@ impl<'a> Lexer<'a> {
         }
         let is_number = self.text[start..self.at].iter().all(char::is_ascii_digit);
         if is_number && matches!(self.peek(0), Some('<' | '>')) {
-            self.descriptor = self.text[start..self.at].last().copied();
+            let digits: String = self.text[start..self.at].iter().collect();
+            self.descriptor = Some(digits.parse().unwrap_or(usize::MAX));
             return;
         }
         if self.current.is_end {
@@ -218,7 +263,23 @@ impl<'a> Lexer<'a> {
             self.end(false);
         }
         self.begin();
-        self.current.words.push(word);
+        // An assignment in front of a command is not expanded.
+        let is_front = self.front == self.current.words.len();
+        let is_assigned = is_front && assignment(&word).is_some();
+        let is_keyword = is_front && without_keywords(std::slice::from_ref(&word)).is_empty();
+        self.front += usize::from(is_assigned || is_keyword);
+        if is_assigned {
+            self.current.words.push(word);
+        } else {
+            self.current.words.append(&mut expanded(word, &signs, self.shell, self.spent));
+        }
+    }
+
+    /// Reads a word, and where its braces and commas stand.
+    pub(super) fn signed_word(&mut self) -> (Word, Vec<Sign>) {
+        self.signs.clear();
+        let word = self.word();
+        (word, std::mem::take(&mut self.signs))
     }
 
     pub(super) fn blanks(&mut self) {
@@ -253,7 +314,12 @@ impl<'a> Lexer<'a> {
                 '`' | '$' => self.expansion(&mut word, false),
                 letter => {
                     self.next();
-                    text_of(&mut word).push(letter);
+                    let text = text_of(&mut word);
+                    text.push(letter);
+                    if matches!(letter, '{' | ',' | '}') {
+                        let at = text.len() - 1;
+                        self.signs.push(Sign { part: word.len() - 1, at, letter });
+                    }
                 }
             }
         }
@@ -301,7 +367,7 @@ impl<'a> Lexer<'a> {
         let (start, line) = (self.at, self.line);
         let mut depth = 0_usize;
         let mut quote = None;
-        let longest = LONGEST_INNER.min(ALL_IN_VAIN.saturating_sub(self.in_vain.get()));
+        let longest = LONGEST_INNER.min(ALL_IN_VAIN.saturating_sub(self.spent.in_vain.get()));
         while let Some(letter) = self.next().filter(|_| self.at - start < longest) {
             match quote {
                 Some(mark) if letter == mark => quote = None,
@@ -317,7 +383,7 @@ impl<'a> Lexer<'a> {
                 return self.text[start + 1..self.at - 1].iter().collect();
             }
         }
-        self.in_vain.set(self.in_vain.get() + self.at - start);
+        self.spent.in_vain(self.at - start);
         (self.at, self.line) = (start + 1, line);
         String::new()
     }
@@ -326,7 +392,7 @@ impl<'a> Lexer<'a> {
     pub(super) fn follow(&mut self, text: &str) {
         let first = self.line.saturating_sub(text.matches('\n').count());
         self.inner.push(Item::Inside);
-        self.inner.append(&mut items(text, first, self.depth + 1, self.in_vain));
+        self.inner.append(&mut items(text, first, self.depth + 1, self.shell, self.spent));
     }
 
     /// Reads what stands in `$(( ))`, with the inner brackets.
@@ -334,7 +400,7 @@ impl<'a> Lexer<'a> {
         let text = arithmetic::inside(text)?;
         let first = self.line.saturating_sub(text.matches('\n').count());
         let depth = Some(self.depth + 1).filter(|depth| *depth <= DEEPEST)?;
-        let mut inside = Self::new(text, first, depth, self.in_vain);
+        let mut inside = Self::new(text, first, depth, self.shell, self.spent);
         let word = inside.until(None);
         self.inner.append(&mut inside.inner);
         Some(Part::Arithmetic(word))

@@ -7,6 +7,10 @@ pub(super) enum Trouble {
     SpacesAroundEquals,
     /// `sudo echo 1 > file`: the shell opens the file, and not sudo.
     RedirectedBySudo,
+    /// `echo 1 > file > other`, `echo 2> file`: the file is opened, and gets nothing.
+    GetsNothing,
+    /// `echo 1 > {file,other}`: bash opens neither.
+    Ambiguous,
     /// A setting of the whole machine, from a network namespace that is not the initial one.
     InNamespace,
 }
@@ -21,6 +25,14 @@ impl Trouble {
             Self::RedirectedBySudo => {
                 "the file is opened by the shell, without sudo's privileges: refused unless the shell is \
                  root; `| sudo tee FILE` works"
+            }
+            Self::GetsNothing => {
+                "the file is opened and nothing is written there: of several `>` the last one gets what is \
+                 printed, and a number right in front of `>` is a descriptor"
+            }
+            Self::Ambiguous => {
+                "a redirection goes to one file: the shell refuses several of them (ambiguous redirect), and \
+                 does not run the command; `| tee FILE FILE` works"
             }
             Self::InNamespace => {
                 "it is a setting of the whole machine, and in another network namespace to read only or not \
