@@ -4,7 +4,7 @@
 //! closed ends with the text, what closes nothing is passed, and what is too deep stays where it is, as
 //! if it had no group of its own.
 
-use super::command::{Item, Simple, literal};
+use super::command::{Item, Simple, UNKNOWN, literal};
 
 /// How many groups may stand in one another.
 const DEEPEST: usize = 24;
@@ -19,6 +19,10 @@ pub(super) enum Node {
         text: String,
     },
     Block(Block),
+    /// Another branch of a choice begins: `else`, a pattern.
+    Branch,
+    /// What follows runs where nobody knows: it stood in a word, or too deep.
+    Lost,
 }
 
 /// What groups commands.
@@ -38,6 +42,8 @@ pub(super) enum Shape {
 /// Commands in a group, loop or choice.
 #[derive(Debug)]
 pub(super) struct Block {
+    /// The function that it is the body of.
+    pub(super) function: Option<String>,
     pub(super) shape: Shape,
     /// The command that begins it: of `for` its words count.
     pub(super) head: Simple,
@@ -48,24 +54,30 @@ pub(super) struct Block {
 
 /// The structure of commands.
 pub(super) fn tree(items: Vec<Item>) -> Vec<Node> {
-    let mut builder = Builder { nodes: Vec::new(), open: Vec::new(), too_deep: Vec::new() };
+    let mut builder = Builder::default();
     for item in items {
         match item {
             Item::Command(command) if command.is_end => builder.close_paren(command),
             Item::Command(command) => builder.command(command),
             Item::Setting { line, text } => builder.push(Node::Setting { line, text }),
-            Item::Open { is_conditional } => {
-                builder.open(Shape::Paren, Simple { is_conditional, ..Simple::default() });
+            Item::Open { joint } => {
+                builder.open(Shape::Paren, Simple { joint, ..Simple::default() });
             }
-            Item::Inside => builder.close_all(),
+            Item::Inside => {
+                builder.close_all();
+                builder.push(Node::Lost);
+            }
         }
     }
     builder.close_all();
     builder.nodes
 }
 
+#[derive(Debug, Default)]
 struct Builder {
     nodes: Vec<Node>,
+    /// The function whose body is next.
+    function: Option<String>,
     /// Blocks that are not closed yet, the innermost last.
     open: Vec<Block>,
     /// What was opened below the deepest that is kept.
@@ -74,6 +86,7 @@ struct Builder {
 
 impl Builder {
     fn push(&mut self, node: Node) {
+        self.function = None;
         match self.open.last_mut() {
             Some(block) => block.nodes.push(node),
             None => self.nodes.push(node),
@@ -81,10 +94,13 @@ impl Builder {
     }
 
     fn open(&mut self, shape: Shape, head: Simple) {
+        let function = self.function.take();
         if self.open.len() < DEEPEST {
-            self.open.push(Block { shape, head, nodes: Vec::new(), tail: Simple::default() });
+            let (nodes, tail) = (Vec::new(), Simple::default());
+            self.open.push(Block { function, shape, head, nodes, tail });
         } else {
             self.too_deep.push(shape);
+            self.push(Node::Lost);
         }
     }
 
@@ -93,6 +109,7 @@ impl Builder {
         if let Some(last) = self.too_deep.last() {
             if shapes.contains(last) {
                 self.too_deep.pop();
+                self.push(Node::Lost);
             }
             if !tail.redirects.is_empty() {
                 self.push(Node::Command(tail));
@@ -123,6 +140,7 @@ impl Builder {
 
     /// Ends a `( )`, or a pattern of a choice, which is no command.
     fn close_paren(&mut self, tail: Simple) {
+        let is_of_function = self.is_of_function();
         let is_pattern = |block: &&mut Block| block.shape == Shape::Case;
         match self.open.last_mut().filter(|_| self.too_deep.is_empty()).filter(is_pattern) {
             Some(block) => {
@@ -132,8 +150,31 @@ impl Builder {
                 while block.nodes.last().is_some_and(is_piped) {
                     block.nodes.pop();
                 }
+                block.nodes.push(Node::Branch);
             }
+            None if is_of_function => self.name_function(),
             None => self.close(&[Shape::Paren], tail),
+        }
+    }
+
+    /// Whether the innermost brackets are those behind a function's name: nothing stands in them.
+    fn is_of_function(&self) -> bool {
+        let last = self.open.last().filter(|_| self.too_deep.is_empty());
+        last.is_some_and(|block| block.shape == Shape::Paren && block.nodes.is_empty())
+    }
+
+    /// Takes the name before the innermost brackets for that of a function.
+    fn name_function(&mut self) {
+        self.function = self.open.pop().and_then(|block| block.function);
+        let nodes = self.open.last_mut().map_or(&mut self.nodes, |block| &mut block.nodes);
+        let Some(Node::Command(command)) = nodes.last() else { return };
+        let name = match &command.words[..] {
+            [name] if command.redirects.is_empty() => literal(name),
+            _ => None,
+        };
+        if let Some(name) = name.filter(|name| !name.contains(['=', UNKNOWN])) {
+            self.function = Some(name.to_owned());
+            nodes.pop();
         }
     }
 
@@ -158,6 +199,7 @@ impl Builder {
                 _ => &[],
             };
             if word == "function" {
+                self.function = command.words.get(taken + 1).and_then(literal).map(str::to_owned);
                 if command.words.get(taken + 2).and_then(literal) != Some("{") {
                     return;
                 }
@@ -166,19 +208,21 @@ impl Builder {
             }
             taken += 1;
             if let Some(shape) = opened {
-                let is_conditional = command.is_conditional;
+                let joint = command.joint;
                 if matches!(word, "for" | "select" | "case") {
                     command.words.drain(..taken);
                     return self.open(shape, command);
                 }
-                self.open(shape, Simple { is_conditional, ..Simple::default() });
+                self.open(shape, Simple { joint, ..Simple::default() });
             } else if !closed.is_empty() {
                 if command.words.len() == taken {
                     command.words.clear();
                     return self.close(closed, command);
                 }
                 self.close(closed, Simple::default());
-            } else if !matches!(word, "then" | "else" | "elif" | "do" | "!" | "time") {
+            } else if matches!(word, "else" | "elif") {
+                self.push(Node::Branch);
+            } else if !matches!(word, "then" | "do" | "!" | "time") {
                 taken -= 1;
                 break;
             }

@@ -52,6 +52,18 @@ pub(super) struct Redirect {
     pub(super) target: Word,
 }
 
+/// On what it depends that a command runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Joint {
+    /// On nothing: it is the first of a list.
+    #[default]
+    First,
+    /// `&&`: that the one before it succeeds.
+    And,
+    /// `||`: that the one before it fails.
+    Or,
+}
+
 /// A command without operators.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Simple {
@@ -63,8 +75,9 @@ pub(super) struct Simple {
     pub(super) piped: bool,
     /// Whether it ends a `( )`, and has what stands behind that.
     pub(super) is_end: bool,
-    /// Whether it runs only if the one before it did, or did not.
-    pub(super) is_conditional: bool,
+    pub(super) joint: Joint,
+    /// Whether `&` ends it.
+    pub(super) is_background: bool,
     /// Whether it prints to another descriptor: `>&2`.
     pub(super) is_diverted: bool,
 }
@@ -80,7 +93,7 @@ pub(super) enum Item {
     },
     /// `(`.
     Open {
-        is_conditional: bool,
+        joint: Joint,
     },
     /// What follows stood in words before it: whatever is open is none of it.
     Inside,

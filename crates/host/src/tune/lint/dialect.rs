@@ -21,10 +21,10 @@ impl Shell {
     /// The shell of a script, by its first line.
     pub(super) fn of(text: &str) -> Self {
         let line = text.lines().next().and_then(|line| line.strip_prefix("#!"));
-        let words = line.unwrap_or_default().split_whitespace();
-        let names = words.map(|word| word.rsplit('/').next().unwrap_or(word));
+        let words = line.unwrap_or_default().split_whitespace().rev();
+        let mut names = words.map(|word| word.rsplit('/').next().unwrap_or(word));
         // env(1) and its options stand before the name.
-        names.filter_map(Self::named).last().unwrap_or(Self::Bash)
+        names.find_map(Self::named).unwrap_or(Self::Bash)
     }
 
     /// The shell of this name.

@@ -5,11 +5,14 @@
 //! script.
 //! Behaviour of sysctl(8): procps 4.0.
 
+use std::collections::BTreeSet;
+
 use super::blocks::{self, Node};
-use super::command::{Direction, Redirect, Simple, UNKNOWN};
+use super::command::{Direction, Joint, Redirect, Simple, UNKNOWN, literal};
 use super::dialect::Shell;
 use super::indirect::{copied, remote};
 use super::output::{self, Output, Pipe};
+use super::place::{Branches, List, Place, Step};
 use super::print::{echoed, printed};
 use super::program::{NO_SETTING, is_silent, named, program, sets_something_else, slashed};
 use super::reads;
@@ -74,6 +77,11 @@ pub(super) fn of(text: &str) -> Vec<Event> {
         shell,
         spent,
         is_in_netns: false,
+        returns: returns(&text),
+        is_command: true,
+        place: Place::default(),
+        movers: BTreeSet::new(),
+        may_move: ["cd", "pushd"].iter().any(|name| text.contains(name)),
     };
     script.run(&blocks::tree(items), 0);
     // A text in a variable may have more lines than there are behind the command that runs it.
@@ -82,6 +90,17 @@ pub(super) fn of(text: &str) -> Vec<Event> {
         event.line = event.line.min(last);
     }
     script.events
+}
+
+/// The numbers of lines that end in CR LF.
+fn returns(text: &str) -> BTreeSet<usize> {
+    let lines = text.split('\n').enumerate();
+    lines.filter(|(_, line)| line.ends_with('\r')).map(|(index, _)| index + 1).collect()
+}
+
+/// Whether a command is taken to succeed.
+fn succeeds(name: &str) -> bool {
+    ["cd", "pushd", "popd", "echo", "printf", "true", ":", "set", "export"].contains(&name)
 }
 
 pub(super) struct Script {
@@ -97,6 +116,15 @@ pub(super) struct Script {
     pub(super) spent: Spent,
     /// Whether what runs is in another network namespace than the initial one.
     pub(super) is_in_netns: bool,
+    /// Lines that end in CR LF, and whether it is a command that is done.
+    pub(super) returns: BTreeSet<usize>,
+    pub(super) is_command: bool,
+    /// In which folder the shell is.
+    pub(super) place: Place,
+    /// Functions that go to another folder.
+    pub(super) movers: BTreeSet<String>,
+    /// Whether anything in the text may do so.
+    pub(super) may_move: bool,
 }
 
 impl Script {
@@ -104,16 +132,33 @@ impl Script {
     pub(super) fn run(&mut self, nodes: &[Node], depth: usize) -> Vec<Output> {
         let mut pipe = Pipe::default();
         let mut all = Vec::new();
+        let (mut list, mut branches) = (List::of(&self.place), Branches::of(&self.place));
+        let mut was_piped = false;
         for node in nodes {
-            let (next, command) = match node {
-                Node::Setting { line, text } => {
-                    self.settings(&Output::lines(*line, text.clone()), None);
-                    pipe = Pipe::default();
+            let (joint, command) = match node {
+                Node::Command(command) => (command.joint, command),
+                Node::Block(block) => (block.head.joint, &block.tail),
+                Node::Setting { .. } | Node::Branch | Node::Lost => {
+                    list.end(&mut self.place);
+                    self.between(node, &mut branches);
+                    list = List::of(&self.place);
+                    (pipe, was_piped) = (Pipe::default(), false);
                     continue;
                 }
-                Node::Command(command) => (self.command(command, pipe, depth), command),
-                Node::Block(block) => (self.block(block, depth), &block.tail),
             };
+            let step = Step {
+                joint,
+                is_apart: was_piped || command.piped,
+                is_background: command.is_background,
+                succeeds: command.words.first().and_then(literal).is_some_and(succeeds),
+            };
+            let before = list.begin(&mut self.place, step);
+            let next = match node {
+                Node::Block(block) => self.block(block, depth),
+                _ => self.command(command, pipe, depth),
+            };
+            list.finish(&mut self.place, before, step);
+            was_piped = command.piped;
             pipe = Pipe::default();
             if command.piped && command.is_diverted {
                 pipe = Pipe { outputs: Some(Vec::new()), read: None };
@@ -123,12 +168,27 @@ impl Script {
                 let line = command.line;
                 let outputs = next.outputs.unwrap_or_else(|| vec![Output::unknown(line)]);
                 all.extend(outputs.into_iter().map(|output| Output {
-                    is_certain: output.is_certain && !command.is_conditional,
+                    is_certain: output.is_certain && command.joint == Joint::First,
                     ..output
                 }));
             }
         }
+        list.end(&mut self.place);
+        branches.end(&mut self.place);
         all
+    }
+
+    /// What stands between commands: a line of settings, or where the next ones run.
+    fn between(&mut self, node: &Node, branches: &mut Branches) {
+        match node {
+            Node::Setting { line, text } => {
+                self.is_command = false;
+                self.settings(&Output::lines(*line, text.clone()), None);
+                self.is_command = true;
+            }
+            Node::Branch => branches.next(&mut self.place),
+            _ => self.place = self.elsewhere(),
+        }
     }
 
     pub(super) fn push(&mut self, line: usize, kind: Kind) {
@@ -149,9 +209,18 @@ impl Script {
             .body
             .as_ref()
             .map(|body| vec![Output::lines(body.line, self.variables.whole(&body.text))]);
-        let input = body.or(pipe.outputs);
+        // A file that it reads instead is not in the text.
+        let has_input = command.redirects.iter().any(|to| to.direction == Direction::Input);
+        let input = body.or_else(|| pipe.outputs.filter(|_| !has_input));
         let fields = program.arguments(input.as_deref());
-        let name = named(&fields);
+        let is_move = program.is_own && self.is_move(program.words);
+        let own = is_move.then(|| program.words.to_vec());
+        let place = self.place.clone();
+        if program.is_elsewhere {
+            self.place = Place::lost();
+        }
+        let name = named(&fields).to_owned();
+        let (name, fields) = (&name[..], self.located(&name, fields));
         let is_around = self.is_in_netns;
         self.is_in_netns = name != "ssh" && program.is_in_netns.unwrap_or(is_around);
         let before = self.events.len();
@@ -166,11 +235,15 @@ impl Script {
         }
         // The shell opens files where it is itself.
         self.is_in_netns = is_around;
+        if program.is_elsewhere {
+            self.place = place;
+        }
         let is_shells = program.is_sudo && outputs.is_some() && name != "tee";
         self.redirected(command, name, outputs.as_deref(), is_shells);
         let is_read = |event: &Event| matches!(event.kind, Kind::Read { .. });
         let read = self.events[before..].iter().position(is_read).map(|index| before + index);
         let is_kept = command.redirects.iter().any(|to| to.direction == Direction::Output);
+        own.iter().for_each(|words| self.moves(words));
         Pipe { outputs: if is_kept { Some(Vec::new()) } else { outputs }, read }
     }
 
@@ -184,8 +257,12 @@ impl Script {
     ) -> Option<Vec<Output>> {
         let (line, name, input) = (command.line, named(fields), pipe.outputs);
         match name {
-            "echo" => return Some(vec![echoed(line, fields)]),
-            "printf" => return Some(vec![printed(line, fields)]),
+            "echo" | "printf" => {
+                self.unredirected(line, fields);
+                let is_echo = name == "echo";
+                let output = if is_echo { echoed(line, fields) } else { printed(line, fields) };
+                return Some(vec![output]);
+            }
             "cat" if fields.len() == 1 => return input,
             "tee" => {
                 for path in fields.iter().skip(1).filter(|path| !path.starts_with('-')) {
@@ -316,14 +393,14 @@ impl Script {
     pub(super) fn reads(&mut self, command: &Simple, name: &str, fields: &[String]) {
         let quiet = [
             "[", "[[", "test", "echo", "printf", "tee", "sysctl", "mount", "umount", "watch",
-            "eval", "ssh", "trap", "dirname", "basename",
+            "eval", "ssh", "trap", "dirname", "basename", "cd", "pushd",
         ];
         let is_quiet = quiet.contains(&name) || name.is_empty();
         let named = fields.iter().skip(1).filter(|_| !is_quiet).cloned();
         let is_input = |redirect: &&Redirect| redirect.direction == Direction::Input;
         let inputs = command.redirects.iter().filter(is_input);
         let inputs: Vec<_> =
-            inputs.map(|redirect| self.variables.whole(&redirect.target)).collect();
+            inputs.map(|to| self.place.file(&self.variables.whole(&to.target))).collect();
         let is_of_skbuff = fields.iter().any(|word| word.contains("skbuff"));
         for path in named.chain(inputs) {
             let is_statistic = path.starts_with(UNKNOWN) && reads::statistic(&path).is_some();

@@ -26,7 +26,7 @@ impl Script {
             if redirect.direction == Direction::Input {
                 continue;
             }
-            let path = self.variables.whole(&redirect.target);
+            let path = self.place.file(&self.variables.whole(&redirect.target));
             if redirect.direction != Direction::Output {
                 self.opened_only(command.line, &path, redirect.direction, name);
                 continue;
@@ -45,6 +45,17 @@ impl Script {
                     let line = line.map_or(command.line, |output| output.line);
                     self.target(line, &path, output, trouble);
                 }
+            }
+        }
+    }
+
+    /// `>` as an argument of echo and its like: a file was meant to be written.
+    pub(super) fn unredirected(&mut self, line: usize, fields: &[String]) {
+        for words in fields.windows(2) {
+            if let [">" | ">>", path] = [&words[0][..], &words[1][..]]
+                && let Some(key) = path.strip_prefix("/proc/sys/")
+            {
+                self.write(line, key, &UNKNOWN.to_string(), Some(Trouble::NoShell));
             }
         }
     }
@@ -133,6 +144,8 @@ impl Script {
             || Key::named(&dotted(&key)).is_some_and(|key| key.scope == Scope::Global);
         let is_kept = trouble.is_none() && self.is_in_netns && is_of_machine();
         let trouble = if is_kept { Some(Trouble::InNamespace) } else { trouble };
+        let has_return = self.is_command && self.returns.contains(&line);
+        let trouble = trouble.or_else(|| has_return.then_some(Trouble::CarriageReturn));
         let strays = Vec::new();
         self.push(line, Kind::Write { key, value, trouble, strays, opened: None });
     }

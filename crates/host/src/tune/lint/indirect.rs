@@ -11,6 +11,7 @@ use super::dialect::Shell;
 use super::events::{Kind, Script};
 use super::loops::ALL_ROUNDS;
 use super::output::{self, Output, joined};
+use super::place::Place;
 use super::program::{NOT_UNDERSTOOD, named, only_names};
 use super::shell;
 
@@ -26,7 +27,7 @@ impl Script {
     /// dd(1): what it reads goes to the file of `of=`, as from tee(1).
     pub(super) fn dd(&mut self, line: usize, fields: &[String], input: Option<&[Output]>) {
         let value = |name: &str| fields.iter().rev().find_map(|field| field.strip_prefix(name));
-        let Some(path) = value("of=").map(str::to_owned) else { return };
+        let Some(path) = value("of=").map(|path| self.place.file(path)) else { return };
         let cuts = ["if=", "bs=", "ibs=", "obs=", "count=", "skip=", "seek="];
         let is_whole = cuts.iter().all(|name| value(name).is_none());
         self.piped(line, &path, input.filter(|_| is_whole));
@@ -65,9 +66,18 @@ impl Script {
             _ => Shell::named(name).unwrap_or(Shell::Bash),
         };
         let around = std::mem::replace(&mut self.shell, shell);
+        let place = self.place.clone();
+        match name {
+            "trap" | "su" => self.place = self.elsewhere(),
+            "ssh" => self.place = Place::default(),
+            _ => {}
+        }
         let items = shell::items(text, line, depth + 1, shell, &self.spent);
         let outputs = self.run(&blocks::tree(items), depth + 1);
         self.shell = around;
+        if name != "eval" {
+            self.place = place;
+        }
         outputs
     }
 

@@ -75,7 +75,7 @@ impl Judge<'_> {
                 let is_dropped = dropped.is_some();
                 let found = match (trouble, dropped) {
                     (Some(trouble), _) => {
-                        vec![(Judgement::NoEffect, trouble.text().to_owned())]
+                        vec![(trouble.judgement(), trouble.text().to_owned())]
                     }
                     (None, Some(dropped)) => vec![dropped],
                     (None, None) => self.write(&name, known, value, strays),

@@ -6,9 +6,10 @@
 use std::collections::BTreeSet;
 
 use super::blocks::{Block, Node, Shape};
-use super::command::{Direction, Part, Redirect, Simple, UNKNOWN, Word, is_name, literal};
+use super::command::{Direction, Joint, Part, Redirect, Simple, UNKNOWN, Word, is_name, literal};
 use super::events::{Event, Kind, Script};
 use super::output::{Output, Pipe};
+use super::place::Place;
 use super::variables::Variables;
 use crate::sysctl::KEYS;
 
@@ -21,33 +22,59 @@ pub(super) const ALL_ROUNDS: usize = 1 << 20;
 impl Script {
     /// Does what stands in a block.
     pub(super) fn block(&mut self, block: &Block, depth: usize) -> Pipe {
+        let around = self.place.clone();
+        if block.function.is_some() {
+            self.place = self.elsewhere();
+        }
+        let entry = self.place.clone();
         let mut outputs = match block.shape {
             Shape::For => self.each(block, depth),
+            Shape::Loop => self.repeatedly(block, depth),
             _ => self.run(&block.nodes, depth),
         };
-        if matches!(block.shape, Shape::If | Shape::Case | Shape::Loop) || block.head.is_conditional
-        {
+        let is_choice = matches!(block.shape, Shape::If | Shape::Case | Shape::Loop);
+        if is_choice || block.head.joint != Joint::First {
             outputs.iter_mut().for_each(|output| output.is_certain = false);
         }
         self.variables.begin_command();
+        // The shell opens files before it begins.
+        let end = std::mem::replace(&mut self.place, around.clone());
         self.reads(&block.tail, "", &[]);
         self.redirected(&block.tail, "}", Some(&outputs), false);
+        match (&block.function, block.shape) {
+            (Some(name), _) => {
+                if end != entry {
+                    self.movers.insert(name.clone());
+                }
+            }
+            (None, Shape::Paren) => {}
+            (None, Shape::Brace) => self.place = end,
+            _ => self.place = around.or(&end),
+        }
         let is_output = |to: &Redirect| to.direction == Direction::Output;
         let is_kept = block.tail.redirects.iter().any(is_output);
         Pipe { outputs: Some(if is_kept { Vec::new() } else { outputs }), read: None }
+    }
+
+    /// What a loop has that goes round as often as it wants: where one round ends the next begins.
+    fn repeatedly(&mut self, block: &Block, depth: usize) -> Vec<Output> {
+        if has_moves(&block.nodes, &self.movers) {
+            self.place = Place::lost();
+        }
+        self.run(&block.nodes, depth)
     }
 
     /// A `for` loop.
     fn each(&mut self, block: &Block, depth: usize) -> Vec<Output> {
         let name = block.head.words.first().and_then(literal).filter(|name| is_name(name));
         let Some(name) = name else {
-            let mut outputs = self.run(&block.nodes, depth);
+            let mut outputs = self.repeatedly(block, depth);
             outputs.iter_mut().for_each(|output| output.is_certain = false);
             return outputs;
         };
         let Some(words) = self.rounds(block, name) else {
             self.variables.begin_round(name, None);
-            let mut outputs = self.run(&block.nodes, depth);
+            let mut outputs = self.repeatedly(block, depth);
             self.variables.end_round();
             outputs.iter_mut().for_each(|output| output.is_certain = false);
             return outputs;
@@ -154,7 +181,7 @@ fn assigned_in(nodes: &[Node], variables: &mut Variables) {
     for node in nodes {
         match node {
             Node::Command(command) => variables.command(command),
-            Node::Setting { .. } => {}
+            Node::Setting { .. } | Node::Branch | Node::Lost => {}
             Node::Block(block) => {
                 if block.shape == Shape::For {
                     let mut words = vec![vec![Part::Text("for".to_owned())]];
@@ -165,6 +192,21 @@ fn assigned_in(nodes: &[Node], variables: &mut Variables) {
             }
         }
     }
+}
+
+/// Whether commands go to another folder, so that a later round may begin there.
+fn has_moves(nodes: &[Node], movers: &BTreeSet<String>) -> bool {
+    let is_move = |word: &Word| {
+        let word = literal(word).unwrap_or_default();
+        matches!(word, "cd" | "chdir" | "pushd" | "popd" | "eval" | "source" | ".")
+            || movers.contains(word)
+    };
+    nodes.iter().any(|node| match node {
+        Node::Command(command) => command.words.iter().any(is_move),
+        Node::Block(block) => block.shape != Shape::Paren && has_moves(&block.nodes, movers),
+        Node::Lost => true,
+        Node::Setting { .. } | Node::Branch => false,
+    })
 }
 
 /// What one round costs.
@@ -184,6 +226,7 @@ fn cost(nodes: &[Node]) -> usize {
     let of_node = |node: &Node| match node {
         Node::Command(command) => of_command(command),
         Node::Setting { text, .. } => text.len() + 16,
+        Node::Branch | Node::Lost => 1,
         Node::Block(block) => {
             cost(&block.nodes) + of_command(&block.head) + of_command(&block.tail)
         }

@@ -24,6 +24,12 @@ pub(super) struct Program<'a> {
     pub(super) is_sudo: bool,
     /// Whether it is put into another network namespace than the initial one; [`None`]: it stays where it is.
     pub(super) is_in_netns: Option<bool>,
+    /// Whether a shell is run where no command is named.
+    is_shell: bool,
+    /// Whether it runs in another folder than the shell.
+    pub(super) is_elsewhere: bool,
+    /// Whether the shell runs it itself, if it is one of its own commands.
+    pub(super) is_own: bool,
     /// Whether xargs(1) runs it, and what of its words that replaces: [`None`] in it for words behind them.
     xargs: Option<Option<&'a str>>,
 }
@@ -83,13 +89,20 @@ const WRAPPERS: &[Wrapper] = &[
 
 /// Strips a command of what only says as whom, where and how it runs.
 pub(super) fn program(fields: &[String]) -> Program<'_> {
-    let mut program = Program { words: fields, ..Program::default() };
+    let mut program = Program { words: fields, is_own: true, ..Program::default() };
     while let Some((first, behind)) = program.words.split_first() {
         let name = first.rsplit('/').next().unwrap_or(first);
         if let Some((_, with_word, before)) = WRAPPERS.iter().find(|(known, ..)| *known == name) {
             let (options, rest) = options(behind, with_word);
+            program.is_own &= matches!(name, "command" | "builtin");
+            program.is_elsewhere |= leaves(name, options);
             match name {
-                "sudo" | "doas" => program.is_sudo = true,
+                "sudo" | "doas" => {
+                    let is_of_shell =
+                        |word: &String| matches!(&word[..], "-s" | "-i" | "--shell" | "--login");
+                    program.is_sudo = true;
+                    program.is_shell = options.iter().any(is_of_shell);
+                }
                 "nsenter" => program.is_in_netns = entered(options).or(program.is_in_netns),
                 "unshare" if unshares(options) => program.is_in_netns = Some(true),
                 "xargs" => program.xargs = Some(replaced(options)),
@@ -100,6 +113,7 @@ pub(super) fn program(fields: &[String]) -> Program<'_> {
             && let Some(command) = in_named(behind)
         {
             program.is_in_netns = Some(true);
+            program.is_own = false;
             program.words = command;
         } else if assignment(&vec![Part::Text(first.clone())]).is_some() {
             program.words = behind;
@@ -113,10 +127,10 @@ pub(super) fn program(fields: &[String]) -> Program<'_> {
 impl Program<'_> {
     /// Its words with those that xargs(1) makes of its input; [`None`]: nobody knows what that is.
     pub(super) fn arguments(&self, input: Option<&[Output]>) -> Vec<String> {
-        // xargs(1) without a command runs echo.
-        let echo = ["echo".to_owned()];
-        let is_bare = self.xargs.is_some() && self.words.is_empty();
-        let words = if is_bare { &echo[..] } else { self.words };
+        // xargs(1) without a command runs echo, `sudo -s` a shell.
+        let instead = [if self.xargs.is_some() { "echo" } else { "bash" }.to_owned()];
+        let is_bare = (self.xargs.is_some() || self.is_shell) && self.words.is_empty();
+        let words = if is_bare { &instead[..] } else { self.words };
         let words = words.iter();
         match self.xargs {
             None => words.cloned().collect(),
@@ -175,6 +189,21 @@ fn in_named(words: &[String]) -> Option<&[String]> {
             rest.get(usize::from(!is_all)..)
         }
         _ => None,
+    }
+}
+
+/// Whether a program runs another one in another folder.
+fn leaves(name: &str, options: &[String]) -> bool {
+    let has = |starts: &[&str]| {
+        options.iter().any(|option| starts.iter().any(|start| option.starts_with(start)))
+    };
+    match name {
+        "sudo" => has(&["-i", "-D", "-R", "--login", "--chdir", "--chroot"]),
+        "env" => has(&["-C", "--chdir"]),
+        "nsenter" => has(&["-w", "-W", "-r", "-a", "--wd", "--root", "--all"]),
+        "unshare" => has(&["-w", "-R", "--wd", "--root"]),
+        "chroot" => true,
+        _ => false,
     }
 }
 

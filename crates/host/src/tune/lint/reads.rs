@@ -99,6 +99,12 @@ pub(super) fn judge(path: &str, is_of_skbuff: bool, has_others: bool) -> Said {
     }
 }
 
+/// Whether there is something to be said of a file.
+pub(super) fn is_known(path: &str) -> bool {
+    path.starts_with('/')
+        && (statistic(path).is_some() || FILES.iter().any(|(file, ..)| *file == path))
+}
+
 /// The name of the interface statistic that a path is of.
 pub(super) fn statistic(path: &str) -> Option<&str> {
     let is_of_interface = path.starts_with("/sys/class/net/") || !path.starts_with('/');

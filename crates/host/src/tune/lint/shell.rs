@@ -10,7 +10,9 @@ use std::cell::Cell;
 
 use super::arithmetic;
 use super::braces::{Sign, expanded};
-use super::command::{DEEPEST, Item, Part, Simple, UNKNOWN, Word, assignment, is_setting, literal};
+use super::command::{
+    DEEPEST, Item, Joint, Part, Simple, UNKNOWN, Word, assignment, is_setting, literal,
+};
 use super::dialect::Shell;
 use super::print::unescaped;
 use super::redirects::{Pending, SINKS, Sink};
@@ -105,7 +107,7 @@ impl<'a> Lexer<'a> {
     fn run(mut self) -> Vec<Item> {
         let mut is_line_start = true;
         while let Some(letter) = self.peek(0) {
-            if std::mem::take(&mut is_line_start) && self.setting() {
+            if std::mem::take(&mut is_line_start) && (self.setting() || self.unit()) {
                 is_line_start = true;
                 continue;
             }
@@ -145,9 +147,14 @@ impl<'a> Lexer<'a> {
     /// An operator of `&` or `|`.
     fn joint(&mut self, letter: char) {
         let is_double = self.peek(1) == Some(letter);
+        self.current.is_background = letter == '&' && !is_double;
         self.end(letter == '|' && !is_double);
         let is_long = is_double || (letter == '|' && self.peek(1) == Some('&'));
-        self.current.is_conditional = is_double;
+        self.current.joint = match letter {
+            _ if !is_double => Joint::First,
+            '&' => Joint::And,
+            _ => Joint::Or,
+        };
         self.skip(1 + usize::from(is_long));
     }
 
@@ -174,8 +181,8 @@ impl<'a> Lexer<'a> {
             text_of(word).push(UNKNOWN);
         }
         self.end(false);
-        let is_conditional = std::mem::take(&mut self.current).is_conditional;
-        self.items.push(Item::Open { is_conditional });
+        let joint = std::mem::take(&mut self.current).joint;
+        self.items.push(Item::Open { joint });
         self.skip(1);
     }
 
@@ -234,7 +241,7 @@ impl<'a> Lexer<'a> {
         if !is_empty || has_body || command.is_end {
             self.items.push(Item::Command(Simple { piped, ..command }));
         } else {
-            self.current.is_conditional = command.is_conditional;
+            self.current.joint = command.joint;
         }
     }
 

@@ -765,6 +765,58 @@ fn writes(text: &str) -> Vec<String> {
     lint(text, &MACHINE).into_iter().map(told).collect()
 }
 
+/// What a setting gets: the text, or nothing.
+const TAKEN: &str = "=0";
+const NOTHING: &str = "nothing is written there";
+
+/// Commands with several redirections, and what each setting gets: F is one, G another.
+const REDIRECTIONS: &[(&str, &[(&str, &str)])] = &[
+    ("echo 0 > F > G", &[("F", NOTHING), ("G", TAKEN)]),
+    ("echo 0 > F > /dev/null", &[("F", NOTHING)]),
+    ("echo 0 >> F 2>&1", &[("F", TAKEN)]),
+    ("echo 0 >| F", &[("F", TAKEN)]),
+    ("> F echo 0", &[("F", TAKEN)]),
+    ("echo 0 &> F", &[("F", TAKEN)]),
+    ("echo 0 &>> F", &[("F", TAKEN)]),
+    ("echo 0 >& F", &[("F", TAKEN)]),
+    ("echo 0 1> F", &[("F", TAKEN)]),
+    ("echo 0 1<> F", &[("F", TAKEN)]),
+    ("echo 0 2>&1 > F", &[("F", TAKEN)]),
+    ("echo 0 >&2 > F", &[("F", TAKEN)]),
+    ("echo 0 > F >&2", &[("F", NOTHING)]),
+    ("echo 0 >F 2>/dev/null 1>&2", &[("F", NOTHING)]),
+    ("echo 0 2>F >&2", &[("F", TAKEN)]),
+    ("echo 0 3>F 1>&3-", &[("F", TAKEN)]),
+    ("echo 2>F", &[("F", NOTHING)]),
+    ("echo 0 2> F", &[("F", NOTHING)]),
+    ("echo 21>F", &[("F", NOTHING)]),
+    ("printf 0 30>F", &[("F", NOTHING)]),
+    (": > F", &[("F", NOTHING)]),
+    (">F", &[("F", NOTHING)]),
+    ("(echo 0) > F > G", &[("F", NOTHING), ("G", TAKEN)]),
+    ("for i in 0; do echo $i; done > F > G", &[("F", NOTHING), ("G", TAKEN)]),
+    ("nproc > F > G", &[("F", NOTHING), ("G", "")]),
+    // What it prints is not known, or who prints.
+    ("nproc 2> F", &[]),
+    ("exec 2> /dev/null", &[]),
+    ("exec 3> F", &[("F", "")]),
+    ("exec > F", &[("F", "")]),
+    ("{ echo 0 >&3; } 3> F", &[("F", "")]),
+    // What goes elsewhere does not go through the pipe.
+    ("echo 0 > F | tee G", &[("F", TAKEN), ("G", "")]),
+    ("echo 0 >&2 | tee F", &[("F", "")]),
+    ("echo 0 2>&1 | tee F", &[("F", TAKEN)]),
+    ("echo 0 >&1 | tee F", &[("F", TAKEN)]),
+    // Shells differ.
+    ("#!/bin/dash\necho 0 &> F", &[("F", NOTHING)]),
+    ("#!/bin/sh\necho 0 &> F", &[("F", "")]),
+    ("#!/bin/busybox sh\necho 0 &> F", &[("F", "")]),
+    ("#!/usr/bin/env -S bash -e\necho 0 &> F", &[("F", TAKEN)]),
+    ("dash -c 'echo 0 &> F'", &[("F", NOTHING)]),
+    ("#!/bin/dash\nbash -c 'echo 0 &> F'", &[("F", TAKEN)]),
+    ("#!/bin/zsh\necho 0 > F > G", &[("F", TAKEN), ("G", TAKEN)]),
+];
+
 /// Of several redirections the last one of a descriptor counts; what is only opened gets nothing.
 ///
 /// Has failed with: the first of several files as the one that gets the text, and each of them; `>&2` behind a
@@ -772,58 +824,12 @@ fn writes(text: &str) -> Vec<String> {
 /// number of two digits as its last; `&>` in dash as a file that gets the text.
 #[test]
 fn the_last_redirection_gets_what_is_printed() {
-    let (taken, nothing) = ("=0", "nothing is written there");
-    for (text, expected) in [
-        ("echo 0 > F > G", &[("F", nothing), ("G", taken)][..]),
-        ("echo 0 > F > /dev/null", &[("F", nothing)]),
-        ("echo 0 >> F 2>&1", &[("F", taken)]),
-        ("echo 0 >| F", &[("F", taken)]),
-        ("> F echo 0", &[("F", taken)]),
-        ("echo 0 &> F", &[("F", taken)]),
-        ("echo 0 &>> F", &[("F", taken)]),
-        ("echo 0 >& F", &[("F", taken)]),
-        ("echo 0 1> F", &[("F", taken)]),
-        ("echo 0 1<> F", &[("F", taken)]),
-        ("echo 0 2>&1 > F", &[("F", taken)]),
-        ("echo 0 >&2 > F", &[("F", taken)]),
-        ("echo 0 > F >&2", &[("F", nothing)]),
-        ("echo 0 >F 2>/dev/null 1>&2", &[("F", nothing)]),
-        ("echo 0 2>F >&2", &[("F", taken)]),
-        ("echo 0 3>F 1>&3-", &[("F", taken)]),
-        ("echo 2>F", &[("F", nothing)]),
-        ("echo 0 2> F", &[("F", nothing)]),
-        ("echo 21>F", &[("F", nothing)]),
-        ("printf 0 30>F", &[("F", nothing)]),
-        (": > F", &[("F", nothing)]),
-        (">F", &[("F", nothing)]),
-        ("(echo 0) > F > G", &[("F", nothing), ("G", taken)]),
-        ("for i in 0; do echo $i; done > F > G", &[("F", nothing), ("G", taken)]),
-        ("nproc > F > G", &[("F", nothing), ("G", "")]),
-        // What it prints is not known, or who prints.
-        ("nproc 2> F", &[]),
-        ("exec 2> /dev/null", &[]),
-        ("exec 3> F", &[("F", "")]),
-        ("exec > F", &[("F", "")]),
-        ("{ echo 0 >&3; } 3> F", &[("F", "")]),
-        // What goes elsewhere does not go through the pipe.
-        ("echo 0 > F | tee G", &[("F", taken), ("G", "")]),
-        ("echo 0 >&2 | tee F", &[("F", "")]),
-        ("echo 0 2>&1 | tee F", &[("F", taken)]),
-        ("echo 0 >&1 | tee F", &[("F", taken)]),
-        // Shells differ.
-        ("#!/bin/dash\necho 0 &> F", &[("F", nothing)]),
-        ("#!/bin/sh\necho 0 &> F", &[("F", "")]),
-        ("#!/bin/busybox sh\necho 0 &> F", &[("F", "")]),
-        ("#!/usr/bin/env -S bash -e\necho 0 &> F", &[("F", taken)]),
-        ("dash -c 'echo 0 &> F'", &[("F", nothing)]),
-        ("#!/bin/dash\nbash -c 'echo 0 &> F'", &[("F", taken)]),
-        ("#!/bin/zsh\necho 0 > F > G", &[("F", taken), ("G", taken)]),
-    ] {
+    for (text, expected) in REDIRECTIONS {
         let text = text.replace('F', "/proc/sys/net/ipv4/tcp_sack");
         let text = text.replace('G', "/proc/sys/net/ipv4/tcp_timestamps");
         let verdicts = lint(&text, &MACHINE);
         assert_eq!(verdicts.len(), expected.len(), "{text}: {verdicts:?}");
-        for (verdict, (name, said)) in verdicts.iter().zip(expected) {
+        for (verdict, (name, said)) in verdicts.iter().zip(*expected) {
             let name = if *name == "F" { "net.ipv4.tcp_sack" } else { "net.ipv4.tcp_timestamps" };
             assert_eq!(verdict.target, name, "{text}: {verdicts:?}");
             let judgement = match *said {
@@ -864,6 +870,70 @@ fn lab_a_setting_that_is_only_opened_stays() {
     assert!(tried.as_ref().unwrap() > &20, "{tried:?}");
 }
 
+/// Words with braces, and what bash prints of them.
+const LISTS: &[(&str, &str)] = &[
+    ("{a,b}", "a b"),
+    ("x{r,w}y_{m,d}", "xry_m xry_d xwy_m xwy_d"),
+    ("a{,b}", "a ab"),
+    ("{a,{b,c}d}e", "ae bde cde"),
+    ("{{a,b},c}{d,e}", "ad ae bd be cd ce"),
+    ("{a,{b,c}", "{a,b {a,c"),
+    ("{a,{b}", "{a,{b}"),
+    ("{a}{1,2}", "{a}1 {a}2"),
+    ("{x{a},b}", "x{a} b"),
+    ("{a,b}}", "a} b}"),
+    ("{{a,b}", "{a {b"),
+    ("}a,b{", "}a,b{"),
+    ("a,b", "a,b"),
+    ("{}", "{}"),
+    ("{1..3}", "1 2 3"),
+    ("{3..-1..2}", "3 1 -1"),
+    ("{5..1..-2}", "5 3 1"),
+    ("{01..3}", "01 02 03"),
+    ("{-01..1}", "-01 000 001"),
+    ("{a..e..2}", "a c e"),
+    ("{1..3..0}", "1 2 3"),
+    ("{9223372036854775807..9223372036854775806}", "9223372036854775807 9223372036854775806"),
+    ("{1..2,x}", "1..2 x"),
+    ("{a..3}", "{a..3}"),
+    ("{1..2..3..4}", "{1..2..3..4}"),
+    ("{1..}", "{1..}"),
+    ("{0x1..3}", "{0x1..3}"),
+    ("\"{a,b}\"", "{a,b}"),
+    ("'{a,b}'", "{a,b}"),
+    ("\\{a,b\\}", "{a,b}"),
+    ("{a\\,b}", "{a,b}"),
+    ("{'a,b',c}", "a,b c"),
+    ("{a\"}\",b}", "a} b"),
+];
+
+/// Commands with braces, and what they write.
+const LISTS_IN_COMMANDS: &[(&str, &[&str])] = &[
+    (
+        "echo 5 | tee /proc/sys/net/core/{r,w}mem_max",
+        &["net.core.rmem_max=5", "net.core.wmem_max=5"],
+    ),
+    ("K=a; sysctl net.core.{$K,b}=5", &["net.core.a=5", "net.core.b=5"]),
+    ("sysctl net.core.{a,b}=\"4 5\"", &["net.core.a=4 5", "net.core.b=4 5"]),
+    ("sysctl net.core.{a,b}=$X", &["net.core.a", "net.core.b"]),
+    ("K={a,b}; sysctl net.core.$K=5", &["net.core.{a,b}=5"]),
+    ("if x; then J=1 K={a,b}; fi; sysctl net.core.$K=5", &["net.core.{a,b}=5"]),
+    ("{ sysctl net.core.{a,b}=5; }", &["net.core.a=5", "net.core.b=5"]),
+    ("tune(){ sysctl net.core.{a,b}=5; }", &["net.core.a=5", "net.core.b=5"]),
+    ("echo {4,5} > /proc/sys/net/core/a", &["net.core.a=4 5"]),
+    // Too many, too deep, or nobody knows.
+    ("sysctl net.core.{1..1000000000}=5", &["net.core.*=5"]),
+    ("sysctl net.core.{-9223372036854775808..9223372036854775807}=5", &["net.core.*=5"]),
+    ("sysctl net.core.{a..c}{1..30}=5", &["net.core.**=5"]),
+    ("sysctl net.core.{A..c}=5", &["net.core.*=5"]),
+    ("echo {1..1000000000} > /proc/sys/net/core/a", &["net.core.a"]),
+    ("#!/bin/sh\nsysctl net.core.{a,b}=5", &["net.core.*=5"]),
+    ("#!/bin/dash\nsysctl net.core.{a,b}=5", &["net.core.{a,b}=5"]),
+    ("#!/bin/ash\nfor k in {1..2}; do sysctl net.core.$k=5; done", &["net.core.{1..2}=5"]),
+    ("#!/bin/sh\nbash -c 'sysctl net.core.{a,b}=5'", &["net.core.a=5", "net.core.b=5"]),
+    ("sh -c 'sysctl net.core.{a,b}=5'", &["net.core.*=5"]),
+];
+
 /// Words of the right column are what bash prints.
 ///
 /// Has failed with: the rightmost braces varying slowest; commas of inner braces as of the outer ones; braces in
@@ -871,72 +941,14 @@ fn lab_a_setting_that_is_only_opened_stays() {
 /// expanded; no bound, which took all memory; dash's as bash's; a list behind an unclosed brace as text.
 #[test]
 fn lists_in_braces_are_words() {
-    for (word, expected) in [
-        ("{a,b}", "a b"),
-        ("x{r,w}y_{m,d}", "xry_m xry_d xwy_m xwy_d"),
-        ("a{,b}", "a ab"),
-        ("{a,{b,c}d}e", "ae bde cde"),
-        ("{{a,b},c}{d,e}", "ad ae bd be cd ce"),
-        ("{a,{b,c}", "{a,b {a,c"),
-        ("{a,{b}", "{a,{b}"),
-        ("{a}{1,2}", "{a}1 {a}2"),
-        ("{x{a},b}", "x{a} b"),
-        ("{a,b}}", "a} b}"),
-        ("{{a,b}", "{a {b"),
-        ("}a,b{", "}a,b{"),
-        ("a,b", "a,b"),
-        ("{}", "{}"),
-        ("{1..3}", "1 2 3"),
-        ("{3..-1..2}", "3 1 -1"),
-        ("{5..1..-2}", "5 3 1"),
-        ("{01..3}", "01 02 03"),
-        ("{-01..1}", "-01 000 001"),
-        ("{a..e..2}", "a c e"),
-        ("{1..3..0}", "1 2 3"),
-        ("{9223372036854775807..9223372036854775806}", "9223372036854775807 9223372036854775806"),
-        ("{1..2,x}", "1..2 x"),
-        ("{a..3}", "{a..3}"),
-        ("{1..2..3..4}", "{1..2..3..4}"),
-        ("{1..}", "{1..}"),
-        ("{0x1..3}", "{0x1..3}"),
-        ("\"{a,b}\"", "{a,b}"),
-        ("'{a,b}'", "{a,b}"),
-        ("\\{a,b\\}", "{a,b}"),
-        ("{a\\,b}", "{a,b}"),
-        ("{'a,b',c}", "a,b c"),
-        ("{a\"}\",b}", "a} b"),
-    ] {
+    for (word, expected) in LISTS {
         let expected: Vec<_> =
             expected.split(' ').map(|word| format!("net.core.{word}=1")).collect();
         let given = writes(&format!("K=z; sysctl -w net.core.{word}=1"));
         assert_eq!(given, expected, "{word}");
     }
-    for (text, expected) in [
-        (
-            "echo 5 | tee /proc/sys/net/core/{r,w}mem_max",
-            &["net.core.rmem_max=5", "net.core.wmem_max=5"][..],
-        ),
-        ("K=a; sysctl net.core.{$K,b}=5", &["net.core.a=5", "net.core.b=5"]),
-        ("sysctl net.core.{a,b}=\"4 5\"", &["net.core.a=4 5", "net.core.b=4 5"]),
-        ("sysctl net.core.{a,b}=$X", &["net.core.a", "net.core.b"]),
-        ("K={a,b}; sysctl net.core.$K=5", &["net.core.{a,b}=5"]),
-        ("if x; then J=1 K={a,b}; fi; sysctl net.core.$K=5", &["net.core.{a,b}=5"]),
-        ("{ sysctl net.core.{a,b}=5; }", &["net.core.a=5", "net.core.b=5"]),
-        ("tune(){ sysctl net.core.{a,b}=5; }", &["net.core.a=5", "net.core.b=5"]),
-        ("echo {4,5} > /proc/sys/net/core/a", &["net.core.a=4 5"]),
-        // Too many, too deep, or nobody knows.
-        ("sysctl net.core.{1..1000000000}=5", &["net.core.*=5"]),
-        ("sysctl net.core.{-9223372036854775808..9223372036854775807}=5", &["net.core.*=5"]),
-        ("sysctl net.core.{a..c}{1..30}=5", &["net.core.**=5"]),
-        ("sysctl net.core.{A..c}=5", &["net.core.*=5"]),
-        ("echo {1..1000000000} > /proc/sys/net/core/a", &["net.core.a"]),
-        ("#!/bin/sh\nsysctl net.core.{a,b}=5", &["net.core.*=5"]),
-        ("#!/bin/dash\nsysctl net.core.{a,b}=5", &["net.core.{a,b}=5"]),
-        ("#!/bin/ash\nfor k in {1..2}; do sysctl net.core.$k=5; done", &["net.core.{1..2}=5"]),
-        ("#!/bin/sh\nbash -c 'sysctl net.core.{a,b}=5'", &["net.core.a=5", "net.core.b=5"]),
-        ("sh -c 'sysctl net.core.{a,b}=5'", &["net.core.*=5"]),
-    ] {
-        assert_eq!(writes(text), expected, "{text}");
+    for (text, expected) in LISTS_IN_COMMANDS {
+        assert_eq!(writes(text), *expected, "{text}");
     }
     // To several files bash redirects nothing, and zsh to each.
     let several = "echo 16777216 > /proc/sys/net/core/{r,w}mem_max";
@@ -944,6 +956,153 @@ fn lists_in_braces_are_words() {
     assert_eq!(brief(several), [(1, "no-effect"), (1, "no-effect")]);
     assert!(verdicts[0].reasons[0].contains("ambiguous redirect"), "{verdicts:?}");
     assert_eq!(brief(&format!("#!/bin/zsh\n{several}")), [(2, "fine"), (2, "fine")]);
+}
+
+const MAX: &str = "net.core.rmem_max=5";
+
+/// Commands with a name of a folder that is known or not, and what they write; CORE goes to one.
+const FOLDERS: &[(&str, &[&str])] = &[
+    ("CORE; echo 5 > rmem_max", &[MAX]),
+    ("CORE && echo 5 > rmem_max", &[MAX]),
+    ("CORE || exit 1\necho 5 > rmem_max", &[MAX]),
+    ("CORE || { echo no >&2; exit 1; }; echo 5 > rmem_max", &[MAX]),
+    ("if x; then\n CORE\n echo 5 > rmem_max\nfi", &[MAX]),
+    ("(CORE; echo 5 > rmem_max)", &[MAX]),
+    ("{ CORE; }; echo 5 > rmem_max", &[MAX]),
+    ("CORE; (cd /tmp); echo 5 > rmem_max", &[MAX]),
+    ("CORE; ls | cd /tmp | cat; echo 5 > rmem_max", &[MAX]),
+    ("CORE; sh -c 'cd /tmp'; echo 5 > rmem_max", &[MAX]),
+    ("CORE; eval 'cd ..'; echo 5 > core/rmem_max", &[MAX]),
+    ("CORE; sudo cd /tmp; echo 5 > rmem_max", &[MAX]),
+    ("CORE; cd /tmp & echo 5 > rmem_max", &[MAX]),
+    ("CORE; x=$(cd /tmp); echo 5 > rmem_max", &[MAX]),
+    ("CORE; sudo sh -c 'echo 5 > rmem_max'", &[MAX]),
+    ("CORE; echo 5 | sudo tee -a rmem_max > /dev/null", &[MAX]),
+    ("CORE; echo 5 | dd of=rmem_max", &[MAX]),
+    ("CORE; cp saved rmem_max", &["net.core.rmem_max"]),
+    ("CORE; cat rmem_max other", &["/proc/sys/net/core/rmem_max"]),
+    ("cd /proc/net; cat sockstat", &["/proc/net/sockstat"]),
+    ("CORE; read x < rmem_max", &["/proc/sys/net/core/rmem_max"]),
+    ("CORE; echo 5 > ./rmem_max; echo 5 > ../core/rmem_max", &[MAX, MAX]),
+    ("CORE; cd ..; echo 5 > core/rmem_max", &[MAX]),
+    ("CORE; cd /tmp; cd -; echo 5 > rmem_max", &[MAX]),
+    ("CORE; cd /tmp; cd $OLDPWD; echo 5 > rmem_max", &["*.rmem_max=5"]),
+    ("D=/proc/sys; cd $D/net; echo 5 > core/rmem_max", &[MAX]),
+    ("command cd -- /proc/sys && echo 5 > net/core/rmem_max", &[MAX]),
+    ("cd /proc/sys && cd net && echo 5 > core/rmem_max; echo 5 > core/rmem_max", &[MAX, MAX]),
+    ("pushd /proc/sys/net/core; pushd /tmp; popd; echo 5 > rmem_max", &[MAX]),
+    ("pushd /proc/sys/net/core; pushd /tmp; pushd; echo 5 > rmem_max", &[MAX]),
+    ("for k in core ipv4; do cd /proc/sys/net/$k; done; CORE; echo 5 > rmem_max", &[MAX]),
+    ("while x; do CORE; echo 5 > rmem_max; done", &[MAX]),
+    ("f() { CORE; echo 5 > rmem_max; }", &[MAX]),
+    ("cd /etc/sysctl.d; cat > 9.conf <<E\nnet.core.rmem_max=5\nE", &[MAX]),
+    ("echo 5 > /proc//sys/./net/ipv4/../core/rmem_max", &[MAX]),
+    // Somewhere else.
+    ("(CORE); echo 5 > rmem_max", &[]),
+    ("CORE | cat; echo 5 > rmem_max", &[]),
+    ("CORE & echo 5 > rmem_max", &[]),
+    ("sh -c 'CORE'; echo 5 > rmem_max", &[]),
+    ("if x; then CORE; else echo 5 > rmem_max; fi", &[]),
+    ("case x in a) CORE;; b) echo 5 > rmem_max;; esac", &[]),
+    ("CORE; cd /tmp; echo 5 > rmem_max", &[]),
+    ("CORE; echo 5 > ~/rmem_max", &[]),
+    ("CORE; ssh host 'echo 5 > rmem_max'", &[]),
+    ("f() { CORE; }; cd /tmp; echo 5 > rmem_max", &[]),
+    ("echo 5 > rmem_max", &[]),
+    ("cd $X; echo 5 > version; cat rmem_max", &[]),
+    // Nobody knows, and the name is a setting's.
+    ("cd $X; echo 5 > rmem_max", &["*.rmem_max=5"]),
+    ("cd $X; echo 5 > net/core/rmem_max", &["*.net.core.rmem_max=5"]),
+    ("cd /proc/sys/net/$X; echo 5 > rmem_max", &["net.*.rmem_max=5"]),
+    ("x && CORE; echo 5 > rmem_max", &["*.rmem_max=5"]),
+    ("CORE || cd /tmp; echo 5 > rmem_max", &["*.rmem_max=5"]),
+    ("if x; then CORE; fi; echo 5 > rmem_max", &["*.rmem_max=5"]),
+    ("case x in a) CORE;; esac; echo 5 > rmem_max", &["*.rmem_max=5"]),
+    ("f() { CORE; }; f; echo 5 > rmem_max", &["*.rmem_max=5"]),
+    ("function f { CORE; }; f; echo 5 > rmem_max", &["*.rmem_max=5"]),
+    ("put() { echo 5 > rmem_max; }; CORE; put", &["*.rmem_max=5"]),
+    ("CORE; cd; echo 5 > rmem_max", &["*.rmem_max=5"]),
+    ("CORE; . ./lib; echo 5 > rmem_max", &["*.rmem_max=5"]),
+    ("CORE; popd +1; echo 5 > rmem_max", &[MAX]),
+    ("pushd /proc/sys/net/core; pushd /tmp; popd +1; echo 5 > rmem_max", &["*.rmem_max=5"]),
+    ("CDPATH=/x; cd net; cd core; echo 5 > rmem_max", &["*.rmem_max=5"]),
+    ("CORE; sudo -i sh -c 'echo 5 > rmem_max'", &["*.rmem_max=5"]),
+    ("CORE; env -C /tmp tee rmem_max <<< 5", &["*.rmem_max=5"]),
+    ("CORE; trap 'echo 5 > rmem_max' EXIT", &["*.rmem_max=5"]),
+    ("CORE; while x; do echo 5 > rmem_max; cd ..; done", &["*.rmem_max=5"]),
+    ("#!/bin/sh\nCORE; pushd /tmp; echo 5 > rmem_max", &["*.rmem_max=5"]),
+    ("cd /tmp; echo 5 > ../proc/sys/net/core/rmem_max", &["*.net.core.rmem_max=5"]),
+];
+
+/// A name without a slash in front is a file of the folder in which the shell is.
+///
+/// Has failed with: a folder that outlives its subshell, pipeline, `&` or script in an argument; `cd -` as a
+/// folder; `..` as a part of the name; a branch that begins where the one before it ended; a conditional cd(1)
+/// as done; `cd folder || exit` as not known; a function's folder as that of what is behind it; sudo's cd(1) as
+/// the shell's; an option of tee(1) as a file; a later round in the folder of the first one.
+#[test]
+fn a_relative_name_is_in_the_folder_of_the_shell() {
+    let core = "cd /proc/sys/net/core";
+    for (text, expected) in FOLDERS {
+        let text = text.replace("CORE", core);
+        assert_eq!(writes(&text), *expected, "{text}");
+    }
+    // Deeper than groups are followed, nobody knows.
+    let (open, close) = ("( ".repeat(40), " )".repeat(40));
+    let deep = format!("{open}( {core} ); echo 5 > rmem_max{close}");
+    assert_eq!(writes(&deep), ["*.rmem_max=5"]);
+}
+
+/// Commands of a unit are read by no shell.
+///
+/// Has failed with: `>` as a redirection; a `%` as a letter of the value; what stands in front of the program's
+/// path as a part of it; the line as an assignment.
+#[test]
+fn commands_of_a_unit_have_no_shell() {
+    let max = "net.core.rmem_max=16777216";
+    for (text, verdict, said) in [
+        ("ExecStart=/sbin/sysctl -w W", "fine", ""),
+        ("[Service]\nExecStartPre=-+/usr/sbin/sysctl -q \"W\"\nType=oneshot", "fine", ""),
+        ("ExecStart=/bin/sh -c 'echo 16777216 > F'", "fine", ""),
+        ("ExecStart=/bin/bash -c \"echo 16777216 | tee F\"", "fine", ""),
+        ("ExecStop=/bin/sysctl \\\n  -w W", "fine", ""),
+        ("ExecStart=/bin/sysctl -w net.core.rmem_max=%i", "unknown", "does not tell the value"),
+        ("ExecStart=/bin/echo 16777216 > F", "no-effect", "no shell reads"),
+        ("sudo echo 16777216 '>' F", "no-effect", "no shell reads"),
+        ("ExecStart=/sbin/sysctl W && systemctl restart x", "wrong-arity", "`&` `&`"),
+    ] {
+        let text = text.replace('W', max).replace('F', "/proc/sys/net/core/rmem_max");
+        let given = only(&text, &MACHINE);
+        assert_eq!(
+            (&given.target[..], given.verdict.name()),
+            ("net.core.rmem_max", verdict),
+            "{text}"
+        );
+        assert!(given.reasons[0].contains(said), "{text}: {given:?}");
+    }
+}
+
+/// What a shell does with a carriage return nobody wants, and files of settings do not mind it.
+///
+/// Has failed with: a command's line judged as if it had none; a line of settings not judged.
+#[test]
+fn a_carriage_return_is_a_letter_for_shells_only() {
+    let text = "sysctl -w net.core.rmem_max=16777216\r\necho 1 > /proc/sys/net/ipv4/tcp_sack\r\n\
+                net.core.wmem_max = 16777216\r\nsysctl -w net.core.rmem_max=16777216\n";
+    let verdicts = lint(text, &MACHINE);
+    assert_eq!(brief(text), [(1, "unknown"), (2, "unknown"), (3, "fine"), (4, "fine")]);
+    assert!(verdicts[0].reasons[0].contains("CR LF"), "{verdicts:?}");
+}
+
+/// Has failed with: a shell of sudo's as nothing that is run; what a pipe brings to tee(1) beside a file.
+#[test]
+fn a_shell_of_sudo_reads_a_script_and_a_file_stands_for_a_pipe() {
+    for text in ["sudo -s <<E\nW\nE", "sudo -u root -i <<'E'\nW\nE", "echo 'W' | sudo --shell"] {
+        let text = text.replace('W', "sysctl -w net.core.rmem_max=16777216");
+        assert_eq!(only(&text, &MACHINE).verdict, Judgement::Fine, "{text}");
+    }
+    let text = "echo 16777216 | tee /proc/sys/net/core/rmem_max < saved";
+    assert_eq!(only(text, &MACHINE).verdict, Judgement::Unknown);
 }
 
 /// Words that scripts are made of, among them those that open what must be closed.
@@ -1045,6 +1204,18 @@ fn pieces() -> impl Strategy<Value = String> {
         "{a,",
         "exec",
         "#!/bin/sh\n",
+        "cd",
+        "cd /proc/sys/net/core",
+        "cd -",
+        "pushd ..",
+        "popd",
+        "\nExecStart=-sh -c",
+        "sudo -s",
+        "\r\n",
+        "> rmem_max",
+        "f()",
+        "else",
+        "&",
     ];
     vec(select(words), 0..40).prop_map(|words| words.join(" ").replace(" \n ", "\n"))
 }
@@ -1135,44 +1306,56 @@ fn cpu_ticks() -> u64 {
     fields[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum()
 }
 
+/// The begin of a line, and what stands in it again and again.
+const REPEATED: &[(&str, &str)] = &[
+    ("cat ", "/proc/slabinfo "),
+    ("cat ", "/proc/net/snmp "),
+    ("cat ", "/sys/class/net/eth0/statistics/rx_dropped "),
+    ("cat ", "< /proc/slabinfo "),
+    ("sysctl -w ", "net.core.netdev_budget=600 "),
+    ("sysctl net.core.rmem_max ", "net.core.rmem_max "),
+    ("sysctl net.core.rmem_max = ", "1 "),
+    ("echo $((", "1+"),
+    ("echo ", "$((1+"),
+    ("echo ", "$(${"),
+    ("sh -c '", "$(("),
+    ("echo 1 ", "| xargs echo 2 "),
+    ("echo 'echo 1' ", "| sh "),
+    ("", "ip netns exec "),
+    ("", "sudo -u "),
+    ("x ", "sysctl "),
+    ("x sysctl ", "net./proc/sys/net "),
+    ("function f ", "function f "),
+    ("ssh h ", "ssh h "),
+    ("", "for a in 1 2; do "),
+    ("{ ", "echo 1; "),
+    ("", "((a);"),
+    ("echo ", "{a,b}"),
+    ("echo ", "{1..64} "),
+    ("echo ", "{1..99999999}"),
+    ("echo ", "{a,"),
+    ("echo ", "{"),
+    ("sysctl ", "net.core.{1..64}=5 "),
+    ("", "A={a,b} "),
+    ("echo ", "1>&2 "),
+    ("echo ", "1> x "),
+    ("", "cd x; "),
+    ("", "cd x/../y/ && "),
+    ("", "pushd x; "),
+    ("cd $X; ", "echo 1 > a/b; "),
+    ("cd $X; tee ", "rmem "),
+    ("cd /proc/sys/net/core; cat ", "rmem "),
+    ("", "f() { cd x; }; f; "),
+    ("cd ", "../"),
+    ("", "if a; then cd b; else "),
+];
+
 /// The time grows as the text does, whatever stands often in one line.
 #[test]
 fn one_very_long_line_is_read_soon() {
-    let repeated = [
-        ("cat ", "/proc/slabinfo "),
-        ("cat ", "/proc/net/snmp "),
-        ("cat ", "/sys/class/net/eth0/statistics/rx_dropped "),
-        ("cat ", "< /proc/slabinfo "),
-        ("sysctl -w ", "net.core.netdev_budget=600 "),
-        ("sysctl net.core.rmem_max ", "net.core.rmem_max "),
-        ("sysctl net.core.rmem_max = ", "1 "),
-        ("echo $((", "1+"),
-        ("echo ", "$((1+"),
-        ("echo ", "$(${"),
-        ("sh -c '", "$(("),
-        ("echo 1 ", "| xargs echo 2 "),
-        ("echo 'echo 1' ", "| sh "),
-        ("", "ip netns exec "),
-        ("", "sudo -u "),
-        ("x ", "sysctl "),
-        ("x sysctl ", "net./proc/sys/net "),
-        ("function f ", "function f "),
-        ("ssh h ", "ssh h "),
-        ("", "for a in 1 2; do "),
-        ("{ ", "echo 1; "),
-        ("", "((a);"),
-        ("echo ", "{a,b}"),
-        ("echo ", "{1..64} "),
-        ("echo ", "{1..99999999}"),
-        ("echo ", "{a,"),
-        ("echo ", "{"),
-        ("sysctl ", "net.core.{1..64}=5 "),
-        ("", "A={a,b} "),
-        ("echo ", "1>&2 "),
-        ("echo ", "1> x "),
-    ];
-    let repeated =
-        repeated.map(|(start, piece)| format!("{start}{}", piece.repeat((1 << 20) / piece.len())));
+    let repeated = REPEATED
+        .iter()
+        .map(|(start, piece)| format!("{start}{}", piece.repeat((1 << 20) / piece.len())));
     // Much that is printed, for many files.
     let settings = "net.a=1\n".repeat(4000);
     let group = format!("{{ {}}}", "echo 1; ".repeat(50_000));
@@ -1186,9 +1369,9 @@ fn one_very_long_line_is_read_soon() {
         format!("{group}{}", " | xargs tee x".repeat(50_000)),
         format!("{}{};", "(".repeat(1000), " b)".repeat(1000)).repeat(260),
     ];
-    for line in repeated.iter().chain(&many) {
+    for line in repeated.chain(many) {
         let begun = cpu_ticks();
-        lint(line, &MACHINE);
+        lint(&line, &MACHINE);
         // Two fifths of a second at most where this was written.
         let ticks = cpu_ticks() - begun;
         let (begin, end) = (&line[..40], &line[line.len() - 40..]);

@@ -1,5 +1,7 @@
 //! What keeps a write from being made, though the setting and the value are good.
 
+use super::Judgement;
+
 /// What keeps a write from being made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Trouble {
@@ -11,11 +13,23 @@ pub(super) enum Trouble {
     GetsNothing,
     /// `echo 1 > {file,other}`: bash opens neither.
     Ambiguous,
+    /// `ExecStart=echo 1 > file`: `>` is one of the words.
+    NoShell,
+    /// The line ends in CR LF.
+    CarriageReturn,
     /// A setting of the whole machine, from a network namespace that is not the initial one.
     InNamespace,
 }
 
 impl Trouble {
+    /// What it makes of the write.
+    pub(super) fn judgement(self) -> Judgement {
+        match self {
+            Self::CarriageReturn => Judgement::Unknown,
+            _ => Judgement::NoEffect,
+        }
+    }
+
     /// Why it keeps the write from being made.
     pub(super) fn text(self) -> &'static str {
         match self {
@@ -33,6 +47,14 @@ impl Trouble {
             Self::Ambiguous => {
                 "a redirection goes to one file: the shell refuses several of them (ambiguous redirect), and \
                  does not run the command; `| tee FILE FILE` works"
+            }
+            Self::NoShell => {
+                "no shell reads this `>`: it is an argument of the command, and no file is opened; \
+                 `sh -c '...'` works"
+            }
+            Self::CarriageReturn => {
+                "the line ends in CR LF, and a shell takes the CR for a letter of the last word, of a number \
+                 or a file's name: not judged before it is gone"
             }
             Self::InNamespace => {
                 "it is a setting of the whole machine, and in another network namespace to read only or not \
