@@ -1008,6 +1008,7 @@ const FOLDERS: &[(&str, &[&str])] = &[
     ("CORE; echo 5 > ~/rmem_max", &[]),
     ("CORE; ssh host 'echo 5 > rmem_max'", &[]),
     ("f() { CORE; }; cd /tmp; echo 5 > rmem_max", &[]),
+    ("f() { CORE; }; echo 5 > rmem_max", &[]),
     ("echo 5 > rmem_max", &[]),
     ("cd $X; echo 5 > version; cat rmem_max", &[]),
     // Nobody knows, and the name is a setting's.
@@ -1063,11 +1064,12 @@ fn commands_of_a_unit_have_no_shell() {
     for (text, verdict, said) in [
         ("ExecStart=/sbin/sysctl -w W", "fine", ""),
         ("[Service]\nExecStartPre=-+/usr/sbin/sysctl -q \"W\"\nType=oneshot", "fine", ""),
+        ("ExecStart=/bin/echo 16777216 > F", "no-effect", "no shell reads"),
+        ("ExecStart=-sysctl -w W", "fine", ""),
         ("ExecStart=/bin/sh -c 'echo 16777216 > F'", "fine", ""),
         ("ExecStart=/bin/bash -c \"echo 16777216 | tee F\"", "fine", ""),
         ("ExecStop=/bin/sysctl \\\n  -w W", "fine", ""),
         ("ExecStart=/bin/sysctl -w net.core.rmem_max=%i", "unknown", "does not tell the value"),
-        ("ExecStart=/bin/echo 16777216 > F", "no-effect", "no shell reads"),
         ("sudo echo 16777216 '>' F", "no-effect", "no shell reads"),
         ("ExecStart=/sbin/sysctl W && systemctl restart x", "wrong-arity", "`&` `&`"),
     ] {
