@@ -70,7 +70,7 @@ impl Script {
             self.write(line, key, &unknown, Some(Trouble::Ambiguous));
         } else if is_told {
             self.write(line, key, &unknown, Some(Trouble::GetsNothing));
-        } else if direction == Direction::Other {
+        } else if direction == Direction::Other || name == "}" {
             self.write(line, key, &unknown, None);
         }
     }

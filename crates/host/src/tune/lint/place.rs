@@ -74,6 +74,9 @@ impl Place {
     /// /proc/sys, in a folder that is not known.
     pub(super) fn file(&self, name: &str) -> String {
         let is_here = !name.starts_with(['/', '~', UNKNOWN]) && !name.is_empty();
+        if name.starts_with(UNKNOWN) && format!("{}/", self.folder).starts_with(SETTINGS) {
+            return format!("{SETTINGS}{name}");
+        }
         if name.starts_with('/') {
             return if is_plain(name) { name.to_owned() } else { through(name) };
         }
@@ -91,19 +94,20 @@ impl Place {
 
     /// Puts the folder down and goes to another, or changes both.
     fn push(&mut self, names: &[String]) {
-        let Some(mut stack) = self.stack.as_ref().map(|stack| stack.to_vec()) else {
-            return *self = Self::lost();
-        };
-        let next = match names {
-            [] => stack.pop(),
-            [name] if !name.starts_with(['+', '-']) => Some(self.folder(name)),
+        let mut stack = self.stack.as_ref().map(|stack| stack.to_vec());
+        let next = match (names, &mut stack) {
+            ([], Some(stack)) => stack.pop(),
+            ([name], _) if !name.starts_with(['+', '-']) => Some(self.folder(name)),
             _ => return *self = Self::lost(),
         };
         // With nothing put down there is nothing to change with.
         let Some(next) = next else { return };
         let here = if self.folder.is_empty() { unknown() } else { self.folder.clone() };
-        stack.push(here);
-        self.stack = (stack.len() <= MOST_FOLDERS).then(|| Rc::new(stack));
+        let with_here = |mut stack: Vec<_>| {
+            stack.push(here);
+            Rc::new(stack)
+        };
+        self.stack = stack.filter(|stack| stack.len() < MOST_FOLDERS).map(with_here);
         self.enter(next);
     }
 

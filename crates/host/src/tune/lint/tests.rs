@@ -802,6 +802,7 @@ const REDIRECTIONS: &[(&str, &[(&str, &str)])] = &[
     ("exec 3> F", &[("F", "")]),
     ("exec > F", &[("F", "")]),
     ("{ echo 0 >&3; } 3> F", &[("F", "")]),
+    ("(echo 0 >&2) 2> F", &[("F", "")]),
     // What goes elsewhere does not go through the pipe.
     ("echo 0 > F | tee G", &[("F", TAKEN), ("G", "")]),
     ("echo 0 >&2 | tee F", &[("F", "")]),
@@ -994,6 +995,7 @@ const FOLDERS: &[(&str, &[&str])] = &[
     ("pushd /proc/sys/net/core; pushd /tmp; pushd; echo 5 > rmem_max", &[MAX]),
     ("for k in core ipv4; do cd /proc/sys/net/$k; done; CORE; echo 5 > rmem_max", &[MAX]),
     ("while x; do CORE; echo 5 > rmem_max; done", &[MAX]),
+    ("f() { pushd /proc/sys/net/core; echo 5 > rmem_max; popd; }", &[MAX]),
     ("f() { CORE; echo 5 > rmem_max; }", &[MAX]),
     ("cd /etc/sysctl.d; cat > 9.conf <<E\nnet.core.rmem_max=5\nE", &[MAX]),
     ("echo 5 > /proc//sys/./net/ipv4/../core/rmem_max", &[MAX]),
@@ -1023,6 +1025,7 @@ const FOLDERS: &[(&str, &[&str])] = &[
     ("function f { CORE; }; f; echo 5 > rmem_max", &["*.rmem_max=5"]),
     ("put() { echo 5 > rmem_max; }; CORE; put", &["*.rmem_max=5"]),
     ("CORE; cd; echo 5 > rmem_max", &["*.rmem_max=5"]),
+    ("CORE; while read f; do echo 5 > $f; done", &["*=5"]),
     ("CORE; . ./lib; echo 5 > rmem_max", &["*.rmem_max=5"]),
     ("CORE; popd +1; echo 5 > rmem_max", &[MAX]),
     ("pushd /proc/sys/net/core; pushd /tmp; popd +1; echo 5 > rmem_max", &["*.rmem_max=5"]),
