@@ -17,7 +17,7 @@ use crate::sysctl::KEYS;
 /// Below it are the settings.
 const SETTINGS: &str = "/proc/sys/";
 /// No setting's path comes near it.
-const LONGEST_PATH: usize = 512;
+const LONGEST_PATH: usize = 256;
 /// How many folders pushd is followed.
 const MOST_FOLDERS: usize = 16;
 
@@ -67,7 +67,10 @@ impl Place {
             _ if self.folder.is_empty() => format!("{UNKNOWN}/{name}"),
             _ => format!("{}/{name}", self.folder),
         };
-        plain(&whole).filter(|path| path.len() <= LONGEST_PATH).map_or_else(unknown, Rc::from)
+        // Behind a folder a mere name needs no look at all of it.
+        let is_name = !name.contains(['/', '.']) && !self.folder.ends_with('/');
+        let path = if is_name { Some(whole) } else { plain(&whole) };
+        path.filter(|path| path.len() <= LONGEST_PATH).map_or_else(unknown, Rc::from)
     }
 
     /// A file of this name from here, as a path where that is known. One that may be a setting is below
