@@ -28,7 +28,8 @@ pub(super) fn seconds(
 /// A rate, in bits a second.
 pub(super) fn bits_per_second(text: &str) -> Result<u64, String> {
     let lower = text.to_ascii_lowercase();
-    let number = lower.strip_suffix("bit/s").or_else(|| lower.strip_suffix("bit")).unwrap_or(&lower);
+    let number =
+        lower.strip_suffix("bit/s").or_else(|| lower.strip_suffix("bit")).unwrap_or(&lower);
     let units =
         [("k", 1_000), ("m", 1_000_000), ("g", 1_000_000_000), ("t", 1_000_000_000_000), ("", 1)];
     with_unit(number, &units)
