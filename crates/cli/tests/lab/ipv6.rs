@@ -4,11 +4,12 @@
 use std::{
     fs,
     net::UdpSocket,
+    ops::RangeInclusive,
     process::Command,
     time::{Duration, Instant},
 };
 
-use crate::support::{Bed, PATIENCE, Respond, Running, bed, json, start, texts, turn};
+use crate::support::{Bed, PATIENCE, Respond, Running, bed, json, pings, start, texts, turn};
 
 const MAC: &str = "02:6e:6d:00:00:02";
 
@@ -44,16 +45,6 @@ fn command(bed: &Bed, program: &str, words: &[&str]) -> String {
     format!("{stdout}{stderr}")
 }
 
-/// `count` pings, each answered, with the content that was sent.
-fn assert_pings(bed: &Bed, count: &str, words: &[&str]) {
-    let words = [&["-c", count, "-i", "0.01", "-W", "30", "-n"], words].concat();
-    let text = command(bed, "ping", &words);
-    assert!(text.contains(&format!("{count} received")), "ping {words:?}: {text}");
-    for complaint in ["DUP!", "wrong data", "BAD CHECKSUM", "truncated"] {
-        assert!(!text.contains(complaint), "ping {words:?}: {text}");
-    }
-}
-
 /// Asks until the answer is as it shall be.
 fn until(ask: impl Fn() -> String, is_so: impl Fn(&str) -> bool) -> String {
     let since = Instant::now();
@@ -83,6 +74,11 @@ fn summary(respond: &mut Running) -> serde_json::Value {
     respond.interrupt().assert_ended_well()
 }
 
+/// What all of them saw answered, to what they sent.
+fn sum(asked: &[RangeInclusive<u64>]) -> RangeInclusive<u64> {
+    asked.iter().map(|it| *it.start()).sum()..=asked.iter().map(|it| *it.end()).sum()
+}
+
 fn has_programs(test: &str) -> bool {
     crate::support::has_programs(test, &["ping", "ip"])
 }
@@ -97,16 +93,16 @@ fn ping6() {
     }
     let bed = bed6();
     let mut respond = respond(&bed, &["--ip", "fd00::2,fe80::99,192.0.2.2"]);
-    assert_pings(&bed, "5", &["-6", "fd00::2"]);
+    let mut asked = vec![pings(&bed, 5, &["-6", "fd00::2"])];
     let neighbor = ip(&bed, "-6 neigh show fd00::2");
     assert!(neighbor.contains(MAC) && neighbor.contains("REACHABLE"), "{neighbor}");
     assert!(!neighbor.contains("router"), "{neighbor}");
     for size in (0..64).chain([255, 511, 1000, 1001, 1451, 1452]) {
-        assert_pings(&bed, "2", &["-6", "-s", &size.to_string(), "-M", "do", "fd00::2"]);
+        asked.push(pings(&bed, 2, &["-6", "-s", &size.to_string(), "-M", "do", "fd00::2"]));
     }
-    assert_pings(&bed, "5", &["-6", "fe80::99%nm-client"]);
-    assert_pings(&bed, "5", &["-6", "-Q", "0xb8", "-F", "0x12345", "fd00::2"]);
-    assert_pings(&bed, "5", &["192.0.2.2"]);
+    asked.push(pings(&bed, 5, &["-6", "fe80::99%nm-client"]));
+    asked.push(pings(&bed, 5, &["-6", "-Q", "0xb8", "-F", "0x12345", "fd00::2"]));
+    pings(&bed, 5, &["192.0.2.2"]);
     let neighbor = ip(&bed, "-6 neigh show fe80::99");
     assert!(neighbor.contains(MAC), "{neighbor}");
     // Known already: asked by unicast whether it is still there.
@@ -114,7 +110,7 @@ fn ping6() {
     until(|| ip(&bed, "-6 neigh show fd00::2"), |state| state.contains("REACHABLE"));
     let summary = summary(&mut respond);
     assert!(class(&summary, "neighbor_solicitation") >= 3, "{summary}");
-    assert_eq!(class(&summary, "echo_request6"), 5 + 70 * 2 + 10, "{summary}");
+    assert!(sum(&asked).contains(&class(&summary, "echo_request6")), "{asked:?}: {summary}");
     assert_eq!(summary["counts"]["dropped"].as_object().unwrap().len(), 0, "{summary}");
 }
 
@@ -130,7 +126,7 @@ fn fragments6() {
     let mut respond = respond(&bed, &["--ip", "fd00::2"]);
     let fragmented = command(&bed, "ping", &["-6", "-c1", "-W1", "-n", "-s", "3000", "fd00::2"]);
     assert!(fragmented.contains(" 0 received"), "{fragmented}");
-    assert_pings(&bed, "2", &["-6", "fd00::2"]);
+    pings(&bed, 2, &["-6", "fd00::2"]);
     let summary = summary(&mut respond);
     assert_eq!(summary["counts"]["dropped"]["NETMEM_FRAGMENT"], 1, "{summary}");
     // The later fragments have no type and pass.
@@ -257,8 +253,8 @@ fn narrowed() {
     ip(&bed, "-6 addr add fd00::9/64 dev nm-client nodad");
     let filter = "not host 192.0.2.9 and not host fd00::9";
     let mut first = respond(&bed, &["--ip", "192.0.2.2,fd00::2", "--filter", filter]);
-    assert_pings(&bed, "3", &["-I", "192.0.2.1", "192.0.2.2"]);
-    assert_pings(&bed, "3", &["-6", "-I", "fd00::1", "fd00::2"]);
+    let asked = pings(&bed, 3, &["-I", "192.0.2.1", "192.0.2.2"]);
+    let asked6 = pings(&bed, 3, &["-6", "-I", "fd00::1", "fd00::2"]);
     for words in [["-4", "192.0.2.9", "192.0.2.2"], ["-6", "fd00::9", "fd00::2"]] {
         let [family, from, to] = words;
         let all = [family, "-c3", "-i0.01", "-W1", "-n", "-I", from, to];
@@ -266,13 +262,14 @@ fn narrowed() {
         assert!(text.contains(" 0 received"), "{text}");
     }
     let first = summary(&mut first);
-    assert_eq!((class(&first, "echo_request"), class(&first, "echo_request6")), (3, 3), "{first}");
+    assert!(asked.contains(&class(&first, "echo_request")), "{asked:?}: {first}");
+    assert!(asked6.contains(&class(&first, "echo_request6")), "{asked6:?}: {first}");
     assert!(class(&first, "outside_filter") >= 6, "{first}");
 
     // Without the filter both are answered: it was the filter.
     let mut second = respond(&bed, &["--ip", "192.0.2.2,fd00::2"]);
-    assert_pings(&bed, "3", &["-I", "192.0.2.9", "192.0.2.2"]);
-    assert_pings(&bed, "3", &["-6", "-I", "fd00::9", "fd00::2"]);
+    pings(&bed, 3, &["-I", "192.0.2.9", "192.0.2.2"]);
+    pings(&bed, 3, &["-6", "-I", "fd00::9", "fd00::2"]);
     summary(&mut second);
 }
 

@@ -7,6 +7,7 @@ use std::{
     env, fs,
     io::Read,
     net::{Ipv4Addr, UdpSocket},
+    ops::RangeInclusive,
     os::fd::AsFd,
     process::{Child, Command, Output, Stdio},
     sync::{
@@ -171,6 +172,31 @@ pub(crate) fn read_all(socket: &UdpSocket, count: usize, dropped_before: usize) 
         assert!(since.elapsed() < PATIENCE, "{read} read, {dropped} dropped of {count}");
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Runs the kernel's ping in the client's namespace until `count` of its requests are answered, each with the
+/// content that was sent. Returns how many it sent and how many of them it saw answered: the last ones may
+/// still be under way when it ends.
+pub(crate) fn pings(bed: &Bed, count: u64, words: &[&str]) -> RangeInclusive<u64> {
+    // With -W alone it waits for two round trips after its last request, which a busy machine exceeds.
+    let count_text = count.to_string();
+    let words = [&["-c", &count_text, "-i", "0.01", "-w", "60", "-n"], words].concat();
+    let mut ping = Command::new("ping");
+    ping.args(&words);
+    let output = bed.lab.client.run(|| ping.output().unwrap()).unwrap();
+    let (stdout, stderr) = texts(&output);
+    for complaint in ["DUP!", "wrong data", "BAD CHECKSUM", "truncated"] {
+        assert!(!stdout.contains(complaint), "ping {words:?}: {stdout}");
+    }
+    let number = |behind: &str| {
+        let word =
+            stdout.split_once(behind).and_then(|(before, _)| before.split([' ', '\n']).last());
+        word.and_then(|word| word.parse::<u64>().ok())
+    };
+    let seen = (number(" received"), number(" packets transmitted"));
+    let (Some(answered), Some(sent)) = seen else { panic!("ping {words:?}: {stdout}{stderr}") };
+    assert!(answered >= count && sent >= answered, "ping {words:?}: {stdout}{stderr}");
+    answered..=sent
 }
 
 /// Whether the programs are installed; else the test is noted as a skip.
