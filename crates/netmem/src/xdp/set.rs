@@ -36,8 +36,8 @@ use crate::{
     sys::xsk::{self, BindTo},
 };
 
-/// How long a bind is tried again while the queue is busy: the process that had it may have been killed, and ends
-/// when it gets to run.
+/// How long binds to an interface are tried again while a queue is busy, in all modes together: the process that
+/// had it may have been killed, and ends when it gets to run.
 const BIND_WITHIN: Duration = Duration::from_secs(2);
 /// An Ethernet header and two VLAN tags: what a frame may have in front of the MTU's bytes.
 const L2_BYTES: u32 = 14 + 4 + 4;
@@ -114,7 +114,8 @@ impl<'h> PortSet<'h> {
         let count: usize = plans.iter().map(|plan| plan.queues.len()).sum();
         let share = self.handle.pool().slots() / u32::try_from(count.max(1)).unwrap_or(u32::MAX);
         let Self { handle, registration, .. } = self;
-        let mut binder = Binder { handle, share, registration, umems: Vec::new() };
+        let mut binder =
+            Binder { handle, share, registration, umems: Vec::new(), busy_until: None };
         let mut ports = Vec::new();
         for plan in &plans {
             match binder.interface(plan) {
@@ -249,10 +250,13 @@ struct Binder<'h> {
     share: u32,
     registration: Registration,
     umems: Vec<Umem>,
+    /// Until when a busy queue of this interface is waited for; set by the first.
+    busy_until: Option<Instant>,
 }
 
 impl Binder<'_> {
     fn interface(&mut self, plan: &Plan<'_>) -> Result<Vec<BoundPort>> {
+        self.busy_until = None;
         let mut programs = Programs { plan, loaded: [None, None] };
         let mut refused = Vec::new();
         for &mode in &plan.builder.modes {
@@ -364,7 +368,7 @@ impl Binder<'_> {
             Some(donor) => BindTo::Umem(self.umems[donor].donor.as_fd()),
             None => BindTo::Own { flags: mode.bind_flags() | flags },
         };
-        bind(&port, &to)?;
+        bind(&port, &to, &mut self.busy_until)?;
         port.set_bound();
         port.report.advice = advice::of_port(&Got {
             details: &this.plan.details,
@@ -411,14 +415,20 @@ impl Programs<'_> {
     }
 }
 
-fn bind(port: &UnstartedPort, to: &BindTo<'_>) -> std::result::Result<(), Attempt> {
+fn bind(
+    port: &UnstartedPort,
+    to: &BindTo<'_>,
+    busy_until: &mut Option<Instant>,
+) -> std::result::Result<(), Attempt> {
     let report = port.report();
-    let deadline = Instant::now() + BIND_WITHIN;
     loop {
         let Err(error) = xsk::bind(port.fd(), report.ifindex, report.queue, to) else {
             return Ok(());
         };
-        if error.raw_os_error() == Some(libc::EBUSY) && Instant::now() < deadline {
+        let is_busy = error.raw_os_error() == Some(libc::EBUSY);
+        if is_busy
+            && Instant::now() < *busy_until.get_or_insert_with(|| Instant::now() + BIND_WITHIN)
+        {
             thread::sleep(Duration::from_millis(3));
             continue;
         }

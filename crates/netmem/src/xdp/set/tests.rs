@@ -28,7 +28,13 @@ fn refusal(driver: &str, frame_bytes: u32) -> String {
         assert_eq!(plan.details.driver.as_deref(), Ok("veth"));
         plan.details.driver = Ok(driver.to_owned());
         let registration = Registration::ByBind;
-        let mut binder = Binder { handle: &handle, share: 32, registration, umems: Vec::new() };
+        let mut binder = Binder {
+            handle: &handle,
+            share: 32,
+            registration,
+            umems: Vec::new(),
+            busy_until: None,
+        };
         let ports = binder.interface(&plan).unwrap();
         drop(binder);
         let [port] = &ports[..] else { panic!("{ports:?}") };
