@@ -136,6 +136,7 @@ fn second_responder() {
         assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
         let whose = format!("\"netmem_respond\" id {id} is already attached and is not replaced");
         second.assert_refused(4, &[&whose, "hint: end the process that attached it"]);
+        traffic.goes_on();
         assert!(traffic.settle().right > 0);
         bed.assert_bursts_answered(10, 64);
         first.interrupt().assert_ended_well();

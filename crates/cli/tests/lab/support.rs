@@ -242,6 +242,14 @@ impl Running {
             assert!(Instant::now() < deadline, "still running after {timeout:?}");
             std::thread::sleep(Duration::from_millis(5));
         };
+        // What it left behind may have its pipes.
+        let deadline = deadline + PATIENCE;
+        for rest in [&stdout, &stderr].into_iter().flatten() {
+            while !rest.is_finished() {
+                assert!(Instant::now() < deadline, "somebody holds its output open");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
         let all = |read: &mut String, rest: Option<JoinHandle<String>>| {
             std::mem::take(read) + &rest.map_or_else(String::new, |rest| rest.join().unwrap())
         };
@@ -499,7 +507,7 @@ impl Bed {
             client.ledger.score()
         };
         let thread = self.lab.client.spawn("traffic", send_and_check).unwrap();
-        Traffic { told: ours, thread }
+        Traffic { told: ours, thread: Some(thread) }
     }
 
     /// `count` bursts of `size` requests, each sent at once and awaited until `patience` ends. Afterwards
@@ -632,11 +640,14 @@ impl Client {
     fn settle(&mut self) {
         let deadline = Instant::now() + PATIENCE;
         let mut frame = Vec::new();
+        // Only the newest request's answer counts, so that later ones are given longer.
+        let mut pause = Duration::from_millis(50);
         loop {
             let number = self.ledger.next_number();
             self.ledger.write_request(number, &mut frame);
             self.ledger.sent(self.socket.send(&[&frame]).unwrap_or(0));
-            let until = Instant::now() + Duration::from_millis(50);
+            let until = Instant::now() + pause;
+            pause *= 2;
             while Instant::now() < until {
                 self.socket.wait(Duration::from_millis(10)).unwrap();
                 if self.take() == Some(number) {
@@ -651,7 +662,8 @@ impl Client {
 /// A client that sends until it is stopped.
 pub(crate) struct Traffic {
     told: Arc<Told>,
-    thread: JoinHandle<Score>,
+    /// Until it is stopped.
+    thread: Option<JoinHandle<Score>>,
 }
 
 /// What the two sides of a [`Traffic`] tell each other.
@@ -668,17 +680,16 @@ impl Traffic {
     /// Waits until so many requests were rightly answered.
     pub(crate) fn until_right(&self, count: u64) {
         let since = Instant::now();
-        let right = || self.told.right.load(Ordering::Relaxed);
-        while right() < count {
-            assert!(since.elapsed() < PATIENCE, "{} of {count} answered", right());
+        while self.right() < count {
+            assert!(since.elapsed() < PATIENCE, "{} of {count} answered", self.right());
             std::thread::sleep(Duration::from_millis(1));
         }
     }
 
     /// Stops sending; how it came out. No reply was wrong or came twice, whatever happened.
-    pub(crate) fn stop(self) -> Score {
+    pub(crate) fn stop(mut self) -> Score {
         self.told.is_over.store(true, Ordering::Release);
-        let score = self.thread.join().unwrap();
+        let score = self.thread.take().unwrap().join().unwrap();
         assert_eq!((score.wrong, score.duplicate), (0, 0), "{score:?}");
         score
     }
@@ -688,6 +699,24 @@ impl Traffic {
     pub(crate) fn settle(self) -> Score {
         self.told.settles.store(true, Ordering::Relaxed);
         self.stop()
+    }
+
+    /// Requests that were rightly answered so far.
+    pub(crate) fn right(&self) -> u64 {
+        self.told.right.load(Ordering::Relaxed)
+    }
+
+    /// More of them are answered from now on.
+    pub(crate) fn goes_on(&self) {
+        // Rings have room for no more.
+        self.until_right(self.right() + 5000);
+    }
+}
+
+impl Drop for Traffic {
+    /// A test that has failed leaves no thread that keeps a processor busy.
+    fn drop(&mut self) {
+        self.told.is_over.store(true, Ordering::Release);
     }
 }
 
