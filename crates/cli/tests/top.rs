@@ -399,9 +399,10 @@ fn cpu_of_run_ns(program: &str, words: &[&str]) -> u64 {
 /// At one sample a second a machine with nothing to see has more than 99.5 % of a core left.
 #[test]
 fn lab_top_costs_an_idle_machine_little() {
-    const SAMPLES: u32 = 12;
+    const SAMPLES: usize = 12;
+    const BOUND_NS: u64 = 5_000_000;
     let Some(inside) = namespace("lab_top_costs_an_idle_machine_little") else { return };
-    let mut costs_ns: Vec<u64> = inside
+    let costs_ns: Vec<u64> = inside
         .run(|| {
             let mut top = Command::new(NETMEM)
                 .args(["top", "--json", "--interval", "1"])
@@ -411,12 +412,16 @@ fn lab_top_costs_an_idle_machine_little() {
             let mut lines = BufReader::new(top.stdout.take().unwrap()).lines();
             lines.next().unwrap().unwrap();
             let mut last_ns = cpu_ns(top.id());
-            let costs = (0..SAMPLES).map(|_| {
+            let mut costs = Vec::new();
+            // Longer where the machine is busy all the time.
+            while costs.len() < SAMPLES
+                || costs.len() < 5 * SAMPLES && costs[costs.len() / 4] >= BOUND_NS
+            {
                 lines.next().unwrap().unwrap();
                 let now_ns = cpu_ns(top.id());
-                now_ns - std::mem::replace(&mut last_ns, now_ns)
-            });
-            let costs = costs.collect();
+                costs.push(now_ns - std::mem::replace(&mut last_ns, now_ns));
+                costs.sort_unstable();
+            }
             top.kill().unwrap();
             top.wait().unwrap();
             costs
@@ -424,9 +429,7 @@ fn lab_top_costs_an_idle_machine_little() {
         .unwrap();
     // Whoever else is at work makes caches cold, and never a sample cheaper: of a busy machine's samples the
     // cheap ones tell what they cost by themselves.
-    costs_ns.sort_unstable();
-    let quartile_ns = costs_ns[costs_ns.len() / 4];
-    assert!(quartile_ns < 5_000_000, "CPU time of samples in ns: {costs_ns:?}");
+    assert!(costs_ns[costs_ns.len() / 4] < BOUND_NS, "CPU time of samples in ns: {costs_ns:?}");
 }
 
 /// `count` connections over loopback, of which half are accepted, and their listeners.
@@ -455,7 +458,7 @@ fn connections(count: usize) -> (Vec<TcpStream>, Vec<TcpListener>) {
 }
 
 /// A sample of 10,000 connections costs at most half of what `ss -tmni` takes to print them, and little
-/// memory. Ratios of CPU times, taken in turns, so that a busy machine does not count.
+/// memory. CPU times, of each the cheapest: what else is at work makes none cheaper.
 #[test]
 fn lab_top_costs_less_than_ss() {
     const COUNT: usize = 10_000;
@@ -482,23 +485,24 @@ fn lab_top_costs_less_than_ss() {
             let first: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
             let tcp = &first["namespaces"][0]["sockets"]["protocols"][0]["sum"]["sockets"];
             assert!(tcp.as_u64().unwrap() >= 2 * COUNT as u64, "{tcp}");
-            let mut ratios: Vec<f64> = (0..5)
+            let mut last_ns = cpu_ns(top.id());
+            // From one sample printed to the next: each has one whole.
+            let ours: Vec<u64> = (0..5)
                 .map(|_| {
-                    let before = cpu_ns(top.id());
                     lines.next().unwrap().unwrap();
-                    // The sample was printed, and the next one is a second away.
-                    let ours = cpu_ns(top.id()) - before;
-                    let theirs = cpu_of_run_ns("ss", &["-tmni"]);
-                    ours as f64 / theirs as f64
+                    let now_ns = cpu_ns(top.id());
+                    now_ns - std::mem::replace(&mut last_ns, now_ns)
                 })
                 .collect();
-            ratios.sort_by(f64::total_cmp);
             let status = fs::read_to_string(format!("/proc/{}/status", top.id())).unwrap();
             top.kill().unwrap();
             top.wait().unwrap();
             let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
             let peak_kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
-            assert!(ratios[2] < 0.5, "CPU time against ss -tmni: {ratios:?}");
+            let theirs: Vec<u64> = (0..5).map(|_| cpu_of_run_ns("ss", &["-tmni"])).collect();
+            let least = |all: &[u64]| *all.iter().min().unwrap();
+            assert!(least(&ours) > 0, "{ours:?}");
+            assert!(least(&ours) * 2 < least(&theirs), "CPU ns: {ours:?}, ss -tmni {theirs:?}");
             assert!(peak_kib < 30 << 10, "{peak_kib} KiB");
         })
         .unwrap();

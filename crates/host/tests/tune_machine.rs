@@ -222,7 +222,7 @@ fn memory_of_all_udp_sockets() -> String {
     let before = held();
     assert!(before < FILL, "{before} datagrams of {FILL} were held");
     let after = saved.applied(&plan, held);
-    assert!(after * 4 > before * 5, "{before} held before, {after} after");
+    assert!(after * 2 > before * 3, "{before} held before, {after} after");
     format!("{first}, {before} of {FILL} datagrams held, then {after}")
 }
 
@@ -250,7 +250,7 @@ fn a_buffer_as_large_as_allowed() -> String {
     let before = held();
     assert!(before < FILL, "{before} datagrams of {FILL} were held");
     let after = saved.applied(&plan, held);
-    assert!(after * 4 > before * 5, "{before} held before, {after} after");
+    assert!(after * 2 > before * 3, "{before} held before, {after} after");
     format!("{first_held}, {before} of {FILL} datagrams held, then {after}")
 }
 
@@ -297,7 +297,8 @@ fn a_send_buffer_as_large_as_allowed() -> String {
     let first = flow();
     // Until its window is larger than the buffer.
     thread::sleep(Duration::from_secs(2));
-    let before = first.bytes_in(time);
+    // The best of several, as afterwards.
+    let before = (0..3).map(|_| first.bytes_in(time)).max().unwrap();
     assert_eq!(first.sndbuf_bytes(), 2 * 65_536);
     // Of connections in its own namespace; the setting can be read in each.
     let plan = wire.client.run(|| look("R-SOCK-MAX", || thread::sleep(time / 10))).unwrap();

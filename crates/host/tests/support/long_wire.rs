@@ -5,8 +5,8 @@
 //!   client  nm-a ==veth== wire-a   the namespace between   wire-b ==veth== nm-b  server
 //!   192.0.2.1                 '--> each frame after a delay ->'                   192.0.2.2
 //! ```
-//! Senders are paced to 100 Mbit/s. Frames are handed on by plain packet sockets, so no queueing discipline is needed. Segmentation offload is
-//! off at both ends, so that a frame is a segment. All of it is gone with the value.
+//! Senders are paced to 100 Mbit/s. Frames are handed on by plain packet sockets, so no queueing discipline is
+//! needed. Segmentation offload is off at both ends, so that a frame is a segment. All of it is gone with the value.
 //!
 //! Shared by tests of the host crate and of the command.
 #![allow(dead_code, reason = "each program uses a part of it")]
@@ -274,7 +274,15 @@ fn pattern() -> Vec<u8> {
 }
 
 fn receive(listener: &TcpListener, count: &AtomicU64, is_over: &AtomicBool) {
-    let mut stream = listener.accept().unwrap().0;
+    listener.set_nonblocking(true).unwrap();
+    let mut stream = loop {
+        match listener.accept() {
+            Ok((stream, _)) => break stream,
+            Err(_) if is_over.load(Ordering::Relaxed) => return,
+            Err(_) => thread::sleep(Duration::from_millis(1)),
+        }
+    };
+    stream.set_nonblocking(false).unwrap();
     stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     let (mut bytes, pattern, mut offset) = (vec![0; 1 << 18], pattern(), 0);
     while !is_over.load(Ordering::Relaxed) {
