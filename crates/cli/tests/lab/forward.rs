@@ -506,6 +506,24 @@ fn take_numbered(socket: &mut FrameSocket, numbers: &mut Vec<u32>) {
     while socket.receive(&mut visit).unwrap() > 0 {}
 }
 
+fn peer_socket() -> FrameSocket {
+    FrameSocket::open(&Link::by_name(PEER).unwrap(), 64, 2048).unwrap()
+}
+
+/// Sends from the calling thread's namespace, until `end` are sent.
+fn send_numbered(sent: &AtomicU32, end: &AtomicU32) {
+    let mut socket = peer_socket();
+    let deadline = Instant::now() + 2 * PATIENCE;
+    while sent.load(Ordering::Relaxed) < end.load(Ordering::Relaxed) && Instant::now() < deadline {
+        let next = sent.load(Ordering::Relaxed);
+        let frames: Vec<_> = (next..next + 8).map(numbered).collect();
+        let frames: Vec<_> = frames.iter().map(Vec::as_slice).collect();
+        let count = u32::try_from(socket.send(&frames).unwrap()).unwrap();
+        sent.fetch_add(count, Ordering::Relaxed);
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// Started under load, it loses nothing from the moment on that it says it forwards, and nothing waits
 /// for its workers before: no ring runs over. A machine that keeps a worker waiting for 64 ms runs its
 /// ring over as well, but not at each start.
@@ -518,23 +536,8 @@ fn start_under_load() {
 /// Starts it under load: what it received arrives, whole and in order, and all that was sent since it
 /// said that it forwards; `false` when a ring ran over.
 fn is_lossless(wires: &Wires) -> bool {
-    let open = || FrameSocket::open(&Link::by_name(PEER).unwrap(), 64, 2048).unwrap();
-    let mut socket = wires.east.run(open).unwrap();
+    let mut socket = wires.east.run(peer_socket).unwrap();
     let (sent, end) = (AtomicU32::new(0), AtomicU32::new(u32::MAX));
-    let send = || {
-        let mut socket = open();
-        let deadline = Instant::now() + 2 * PATIENCE;
-        while sent.load(Ordering::Relaxed) < end.load(Ordering::Relaxed)
-            && Instant::now() < deadline
-        {
-            let next = sent.load(Ordering::Relaxed);
-            let frames: Vec<_> = (next..next + 8).map(numbered).collect();
-            let frames: Vec<_> = frames.iter().map(Vec::as_slice).collect();
-            let count = u32::try_from(socket.send(&frames).unwrap()).unwrap();
-            sent.fetch_add(count, Ordering::Relaxed);
-            thread::sleep(Duration::from_millis(1));
-        }
-    };
     let (newest, is_done) = (AtomicU32::new(u32::MAX), AtomicBool::new(false));
     // Read from the first one on: its socket holds what comes in some seconds.
     let take = || {
@@ -552,7 +555,7 @@ fn is_lossless(wires: &Wires) -> bool {
     };
     let (mut numbers, first, last, summary) = thread::scope(|scope| {
         let reader = scope.spawn(take);
-        let sender = scope.spawn(|| wires.west.run(send).unwrap());
+        let sender = scope.spawn(|| wires.west.run(|| send_numbered(&sent, &end)).unwrap());
         let deadline = Instant::now() + PATIENCE;
         while sent.load(Ordering::Relaxed) < 100 {
             assert!(Instant::now() < deadline, "the sender stands still");

@@ -190,7 +190,7 @@ pub(crate) fn pings(bed: &Bed, count: u64, words: &[&str]) -> RangeInclusive<u64
     }
     let number = |behind: &str| {
         let word =
-            stdout.split_once(behind).and_then(|(before, _)| before.split([' ', '\n']).last());
+            stdout.split_once(behind).and_then(|(before, _)| before.rsplit([' ', '\n']).next());
         word.and_then(|word| word.parse::<u64>().ok())
     };
     let seen = (number(" received"), number(" packets transmitted"));

@@ -11,6 +11,8 @@
 //! share that UMEM, each with fill and completion rings of its own, and a device of another class has
 //! the same memory registered once more. A slot has one owner all the same (P2): which ring it is in.
 
+mod refusal;
+
 use std::{
     io,
     os::fd::{AsFd, OwnedFd},
@@ -19,6 +21,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(super) use self::refusal::Attempt;
+use self::refusal::bind_refusal;
 use super::{
     Advice, BoundPort, MultiBuffer, PortBuilder, PortReport, RefusedMode, TxMetadataReport,
     UnstartedPort, XdpMode,
@@ -30,7 +34,6 @@ use super::{
 };
 use crate::{
     Error, Result,
-    error::errno_text,
     link::{Link, LinkDetails},
     mem::{Pool, PoolHandle},
     sys::xsk::{self, BindTo},
@@ -436,42 +439,6 @@ fn bind(
     }
 }
 
-fn bind_refusal(report: &PortReport, error: io::Error) -> Attempt {
-    let errno = error.raw_os_error();
-    let is_zero_copy = report.mode == XdpMode::ZeroCopy;
-    if is_zero_copy && errno != Some(libc::ENODEV) {
-        // The kernel gives a number only, and a driver may answer any: the reading is ours. What
-        // has nothing to do with zero copy, such as a privilege, refuses the next mode as well.
-        let reading = match errno {
-            Some(libc::EOPNOTSUPP) if report.multi_buffer => {
-                "the driver offers copy mode only, or zero copy for packets of one frame only"
-            }
-            Some(libc::EOPNOTSUPP) => "the driver offers copy mode only",
-            Some(libc::EBUSY) => "another AF_XDP socket has this queue",
-            _ => "the driver refuses this set-up for zero copy",
-        };
-        return Attempt::Refused(format!("bind: {} (our reading: {reading})", errno_text(&error)));
-    }
-    if report.multi_buffer && errno == Some(libc::EINVAL) {
-        let reading = "packets of several frames need kernel 6.6";
-        return Attempt::Refused(format!("bind: {} (our reading: {reading})", errno_text(&error)));
-    }
-    let hint = match errno {
-        Some(libc::EBUSY) => Some("another AF_XDP socket has this queue"),
-        Some(libc::EINVAL) => {
-            Some("the queue number must be below the number of queues in use: ethtool -l")
-        }
-        Some(libc::ENETDOWN) => Some("the interface is down: ip link set up"),
-        Some(libc::EPERM) => Some("binding AF_XDP sockets needs CAP_NET_RAW"),
-        _ => None,
-    };
-    let error = Error::os("bind", report.to_string(), error);
-    Attempt::Fatal(match hint {
-        Some(hint) => error.with_hint(hint),
-        None => error,
-    })
-}
-
 /// Whether the kernel drops packets that the MTU allows, on ports that were got.
 fn too_long(plan: &Plan<'_>, multi_buffer: bool, why: &[String]) -> Option<Advice> {
     let (longest_bytes, holds_bytes) = (plan.longest_bytes(), plan.shape.packet_bytes());
@@ -492,18 +459,6 @@ fn nothing_left(plan: &Plan<'_>, refused: &[RefusedMode]) -> Error {
     let reasons: Vec<_> = refused.iter().map(|r| format!("{}: {}", r.mode.name(), r.why)).collect();
     let why = if reasons.is_empty() { "no mode was named".into() } else { reasons.join("; ") };
     Error::refused("open port on", target, why)
-}
-
-/// Why one mode could not be had: the next may work, or none will.
-pub(super) enum Attempt {
-    Refused(String),
-    Fatal(Error),
-}
-
-impl From<Error> for Attempt {
-    fn from(error: Error) -> Self {
-        Self::Fatal(error)
-    }
 }
 
 #[cfg(test)]
