@@ -34,8 +34,8 @@ use serde::Serialize;
 
 pub use self::buddyinfo::{Buddyinfo, FreeBlocks};
 pub use self::cgroup::{
-    Bounds, CgroupEvents, CgroupMount, CgroupMounts, CgroupVersion, SocketCgroup, SocketCgroups,
-    TcpLimitV1,
+    Bounds, CgroupEvents, CgroupLimit, CgroupLineage, CgroupMount, CgroupMounts, CgroupVersion,
+    SocketCgroup, SocketCgroups, TcpLimitV1,
 };
 pub use self::hugepages::{HugepagePool, Hugepages};
 pub use self::interrupts::{Interrupt, Interrupts, device_interrupts};

@@ -6,18 +6,21 @@
 //!   memory.events    max 3 oom_kill 0       memory.kmem.tcp.limit_in_bytes      2097152
 //!   memory.pressure  some avg10=...         memory.kmem.tcp.max_usage_in_bytes, failcnt
 //! ```
-//! A group is charged for sockets of TCP, UDP and their like, when the memory is queued; v1 only counts
-//! TCP, and only after its limit was set once. The UMEM of an AF_XDP socket is charged to its process as
+//! A group is charged for sockets of TCP, UDP and their like, when the memory is queued; v1 counts them
+//! only after its limit was set once, those of UDP too in spite of its files' names. The UMEM of an AF_XDP socket is charged to its process as
 //! memory, not as `sock`. A parent holds its children's: **never sum groups**. Pressure inside a group
 //! shrinks its sockets' buffers while `/proc/net/protocols` says `no`.
 //!
 //! The memory controller is on one of the two; the trees are found by `/proc/self/mountinfo`.
 //! Source: Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/memory.rst, mm/memcontrol.c, kernel 6.18.
 
+mod limit;
+
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+pub use self::limit::{CgroupLimit, CgroupLineage};
 use super::{Pressure, names_in, read_number, text};
 use crate::source::{Reading, Root, SourceState, Unavailable, read_with};
 
@@ -76,7 +79,7 @@ pub struct TcpLimitV1 {
     pub limit_bytes: Option<u64>,
     /// The most there was, in bytes.
     pub peak_bytes: u64,
-    /// Times that the limit refused.
+    /// Times that the limit refused; since 6.15 the kernel does not count them.
     pub failures: u64,
 }
 
