@@ -4,6 +4,7 @@
 //!   Sample at the begin, Sample at the end       counters, softnet, protocols, links: what they grew by
 //!   a dump of TCP and UDP, a dump, ... a dump    each socket: what it grew by, what it held at most;
 //!                                                the protocols' memory: the most
+//!   control groups at the begin, at the end      of processes with sockets: what they hold, limits that were met
 //!                      |
 //!                      '--[`collect`]--> Evidence --rules, pure--> Plan
 //! ```
@@ -16,6 +17,7 @@
 
 mod collect;
 mod cpu;
+mod groups;
 mod watch;
 mod xdp;
 
@@ -23,7 +25,7 @@ use std::collections::BTreeMap;
 
 pub use self::collect::{Lookout, collect};
 use super::Reach;
-use crate::proc::TransportProtocol;
+use crate::proc::{CgroupVersion, TransportProtocol};
 use crate::sockets::BufferLocks;
 use crate::sysctl::{KEYS, Key, Machine, Value};
 
@@ -73,6 +75,10 @@ pub struct Evidence {
     pub cpu_stall_percent: Option<u64>,
     /// Processes whose sockets hold most, the largest first: `nginx 812: 1048576 bytes in 3 sockets`.
     pub holders: Vec<String>,
+    /// Memory control groups of processes with sockets, and their parents, the fullest first.
+    pub groups: Vec<GroupLoad>,
+    /// Whether these are the groups of all processes with sockets, with all their parents.
+    pub has_all_groups: bool,
     /// Speed of the fastest device that is no virtual one, in bits per second.
     pub link_bits_per_s: Option<u64>,
     /// What could not be looked at, and why.
@@ -268,6 +274,33 @@ pub struct UmemHolder {
     pub locked_limit_bytes: Option<u64>,
 }
 
+/// A memory control group that counts memory of sockets, at the look that found it fuller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "made by tests of rules")]
+pub struct GroupLoad {
+    /// The group, as `/proc/PID/cgroup` names it.
+    pub group: String,
+    /// The tree that it is in.
+    pub version: CgroupVersion,
+    /// Where its files are.
+    pub folder: String,
+    /// What counts against the limit, in bytes: all memory in version 2, that of sockets in version 1.
+    pub charged_bytes: u64,
+    /// The limit, in bytes; `None`: none.
+    pub limit_bytes: Option<u64>,
+    /// Memory of sockets in it and below it, in bytes.
+    pub sock_bytes: u64,
+    /// How often its limit was met meanwhile, as far as the kernel counts that; `None` if it was not looked at
+    /// before, as all below.
+    pub met: Option<u64>,
+    /// Processes in it that were killed meanwhile; version 2 only.
+    pub oom_kills: Option<u64>,
+    /// Times that its sockets were throttled meanwhile; later than 6.18.
+    pub sock_throttled: Option<u64>,
+    /// Processes with sockets in it and below it: `nginx 812`; those that hold most first.
+    pub processes: Vec<String>,
+}
+
 /// A pool of huge pages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "made by tests of rules")]
@@ -309,6 +342,8 @@ impl Evidence {
             huge_pages: None,
             cpu_stall_percent: None,
             holders: Vec::new(),
+            groups: Vec::new(),
+            has_all_groups: false,
             link_bits_per_s: None,
             not_known: Vec::new(),
         }

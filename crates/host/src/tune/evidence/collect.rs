@@ -5,6 +5,7 @@ use std::fs;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::cpu::{self, AllCpus};
+use super::groups::Groups;
 use super::watch::{Seen, Watch};
 use super::xdp::{self, XdpSeen};
 use super::{CpuLoad, DeviceLoss, Evidence, HugePagePool, MachineMemory, ProtocolLoad, Setting};
@@ -31,8 +32,9 @@ const SPACING: Duration = Duration::from_millis(100);
 const SHARE_OF_TIME: u32 = 20;
 /// How often it is asked for an early end.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// Processes that are named as holders of memory.
+/// Processes that are named as holders of memory, and those whose control groups are looked at.
 const HOLDERS: usize = 5;
+const IN_GROUPS: usize = 16;
 /// Sources of a sample that rules depend on.
 const NEEDED: [&str; 9] = [
     "protocol-memory",
@@ -72,11 +74,12 @@ pub fn collect(
         None => None,
     };
     let choice = lookout.netns.clone().map_or(NamespaceChoice::Own, NamespaceChoice::Named);
-    let mut sampler = Sampler::new(root.clone(), choice, HOLDERS);
+    let mut sampler = Sampler::new(root.clone(), choice, IN_GROUPS);
     let (mut watch, mut peaks) = (Watch::default(), Peaks::default());
     let cpus_before = cpu::read(root);
     let (stalled_before, stalled_from) = (cpu::stalled_us(root), Instant::now());
     let before = sampler.sample()?;
+    let groups_before = Groups::look(root, &[&before], None);
     let end = Instant::now() + lookout.interval;
     let mut is_last = false;
     loop {
@@ -97,6 +100,7 @@ pub fn collect(
         is_last = is_stopped || Instant::now() >= end;
     }
     let after = sampler.sample()?;
+    let groups_after = Groups::look(root, &[&after, &before], Some(&groups_before));
     let xdp = inside(place.as_ref(), || xdp_seen(root, &before, &after))?;
     let basis = basis(root, &after)?;
     let mut evidence = idle(root)?;
@@ -104,6 +108,7 @@ pub fn collect(
     evidence.is_initial_netns = inside(place.as_ref(), || is_initial(root))?;
     evidence.add_samples(&before, &after);
     evidence.add_peaks(&peaks);
+    evidence.add_groups(&groups_before, groups_after);
     inside(place.as_ref(), || add_rings(&mut evidence.devices))?;
     evidence.add_cpu_times(&cpus_before, &cpu::read(root));
     evidence.add_stalls(stalled_before, cpu::stalled_us(root), stalled_from.elapsed());
@@ -279,7 +284,7 @@ impl Evidence {
         self.not_known.extend(uncounted(earlier, &now.xdp_sockets.all, &grown.xdp_sockets));
         let processes = now.sockets.as_ref().map_or(&[][..], |sockets| &sockets.processes);
         let holders = processes.iter().filter(|holder| holder.sum.charged_bytes > 0);
-        let named = holders.map(|holder| {
+        let named = holders.take(HOLDERS).map(|holder| {
             let (process, sum) = (&holder.process, &holder.sum);
             let bytes = sum.charged_bytes;
             format!("{} {}: {bytes} bytes in {} sockets", process.name, process.pid, sum.sockets)
