@@ -18,9 +18,11 @@
 //! | R-ZC | no room for notifications of `MSG_ZEROCOPY`; rings and memory of AF_XDP | `optmem_max`; advice |
 //! | R-LISTEN | connections that a listener did not take | none: advice only |
 //! | R-TCP-DROPS | segments dropped at a socket, buffers collapsed, windows closed | none: advice only |
+//! | R-MEMCG | a memory control group at its limit, with memory of sockets in it | none: advice only |
 //! | R-QUEUES | packets dropped by a device | none: advice only |
 
 mod listen;
+mod memcg;
 mod proto_mem;
 mod queues;
 mod socket_max;
@@ -81,7 +83,7 @@ pub(super) struct Judgement {
 }
 
 /// All of them, in the order in which their settings are written: limits of all before those of one.
-pub(super) const RULES: [fn(&Evidence, &Ask) -> Judgement; 10] = [
+pub(super) const RULES: [fn(&Evidence, &Ask) -> Judgement; 11] = [
     proto_mem::proto_mem,
     socket_max::socket_max,
     softirq::backlog,
@@ -91,6 +93,7 @@ pub(super) const RULES: [fn(&Evidence, &Ask) -> Judgement; 10] = [
     zero_copy::zero_copy,
     listen::listen,
     tcp_drops::tcp_drops,
+    memcg::memcg,
     queues::queues,
 ];
 

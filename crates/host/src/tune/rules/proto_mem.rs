@@ -17,7 +17,7 @@
 //! ```text
 //!   TCPAbortOnMemory      orphans above tcp_max_orphans: each counts up to four times when its peer is silent
 //!   TCPMemoryPressures    a page for a send that could not be allocated
-//!   UdpMemErrors          a memory control group that is full
+//!   UdpMemErrors          a memory control group that is full, of version 1 or before 6.1
 //! ```
 //! UDP has no state of pressure, and the kernel gives memory between the first and the third number only
 //! to protocols that have one: above the first a UDP socket gets no more than its `udp_rmem_min`, above the
@@ -26,7 +26,7 @@
 //! Source: `tcp_init_mem`, `tcp_check_oom` in net/ipv4/tcp.c, `tcp_out_of_resources` in net/ipv4/tcp_timer.c,
 //! `__sk_mem_raise_allocated`, `sk_page_frag_refill` in net/core/sock.c, kernel 6.18.
 
-use super::{Ask, Judgement, Proposal, bounded, grew, triple};
+use super::{Ask, Judgement, Proposal, bounded, grew, memcg, triple};
 use crate::proc::TransportProtocol;
 use crate::tune::Confidence;
 use crate::tune::evidence::{Evidence, ProtocolLoad};
@@ -180,20 +180,8 @@ fn other_cause(evidence: &Evidence, counter: &str) -> String {
         PRESSURES => "fragmented or short memory counts too, where a page for a send could not be \
             allocated: /proc/buddyinfo, /proc/pressure/memory"
             .to_owned(),
-        _ => {
-            let holder = evidence.holders.first().and_then(|holder| pid(holder));
-            let of = holder.map_or_else(|| "PID".to_owned(), str::to_owned);
-            format!(
-                "a full memory control group counts too: of the one in /proc/{of}/cgroup, memory.current \
-                 against memory.max, and memory.events"
-            )
-        }
+        _ => memcg::cause(evidence, memcg::Lost::Datagrams),
     }
-}
-
-/// The process's number of a holder: `nginx 812: 1048576 bytes in 3 sockets`.
-fn pid(holder: &str) -> Option<&str> {
-    Some(holder.rsplit_once(": ")?.0.rsplit_once(' ')?.1)
 }
 
 impl Limit {

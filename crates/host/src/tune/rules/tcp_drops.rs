@@ -11,7 +11,7 @@
 //! Source: `tcp_prune_queue`, `tcp_data_queue` in net/ipv4/tcp_input.c, `tcp_add_backlog` in
 //! net/ipv4/tcp_ipv4.c, `tcp_select_window` in net/ipv4/tcp_output.c, kernel 6.18.
 
-use super::{Ask, Judgement, grew};
+use super::{Ask, Judgement, grew, memcg};
 use crate::tune::evidence::{Evidence, TcpFlow};
 
 const RULE: &str = "R-TCP-DROPS";
@@ -57,10 +57,7 @@ fn no_room(evidence: &Evidence, judgement: &mut Judgement) {
         "ss -tmi, while it happens: sockets whose r is near their rb; tcp_rmem[2]{} bounds rb where it grows",
         most.unwrap_or_default()
     ));
-    advice.push(
-        "or the memory control group of its program is full: memory.current against memory.max"
-            .into(),
-    );
+    advice.push(memcg::cause(evidence, memcg::Lost::Segments));
     judgement.advise(RULE, what, lines, advice);
 }
 

@@ -5,6 +5,8 @@
 //! taken for the backlog's, the time of a round raised without its packets, all drops of a reader in place
 //! of those of its worst pause.
 
+mod groups;
+
 use super::super::Reach;
 use super::super::SetBy;
 use super::super::evidence::{
