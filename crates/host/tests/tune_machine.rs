@@ -13,6 +13,8 @@
 //! and the igb raises a cause of interrupts (`igb_receive_internal` in QEMU's hw/net/igb_core.c) and leaves the
 //! registers alone that its driver reads.
 //!
+//! A memory control group is no setting, and is told only: the command that is advised is carried out by hand.
+//!
 //! With `NETMEM_CASES_REPORT=1` each case is a line on stdout. Kernel: 6.11, for datagrams that the kernel
 //! cuts into packets without a checksum of the device.
 //!
@@ -20,17 +22,18 @@
 //! third number raised alone; `rmem_max` raised to what the socket has already; a rollback that leaves the
 //! first of two settings; a least number that is one too small; `tcp_mem` raised without its second number, and
 //! to what is used; the kernel's word of pressure left out; `wmem_max` raised by one; buffers that nobody fixed
-//! in place of those that are; half of a buffer compared with the limit.
+//! in place of those that are; half of a buffer compared with the limit; the first look at control groups left out.
 #![allow(clippy::unwrap_used, reason = "a test: an error where none may be is a failure")]
 #![allow(clippy::print_stdout, reason = "the protocol of xtask vm")]
 
 #[path = "support/long_wire.rs"]
 mod long_wire;
 
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -51,8 +54,11 @@ use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 const TEST: &str = "tune_machine";
+/// Makes this program the other process: one that reads when it is told to.
+const OTHER: &str = "NETMEM_TUNE_OTHER";
+const OTHER_SAYS: &str = "other: ";
 /// Each ends with what was seen.
-const CASES: [(&str, Case); 7] = [
+const CASES: [(&str, Case); 8] = [
     ("numbers_that_are_taken", numbers_that_are_taken),
     ("a_full_backlog", a_full_backlog),
     ("rounds_that_end_by_packets", rounds_that_end_by_packets),
@@ -60,6 +66,7 @@ const CASES: [(&str, Case); 7] = [
     ("memory_of_all_tcp_sockets", memory_of_all_tcp_sockets),
     ("a_buffer_as_large_as_allowed", a_buffer_as_large_as_allowed),
     ("a_send_buffer_as_large_as_allowed", a_send_buffer_as_large_as_allowed),
+    ("a_full_control_group", a_full_control_group),
 ];
 /// How long a look lasts at most, for a load that is slow; and as a rule.
 const INTERVAL: Duration = Duration::from_secs(12);
@@ -113,8 +120,19 @@ struct Reader {
     sender: Socket,
 }
 
+/// A memory control group, and a process in it with a socket that is read when it is told to; gone with this
+/// value.
+struct Group {
+    folder: PathBuf,
+    other: Child,
+    said: BufReader<ChildStdout>,
+}
+
 #[test]
 fn lab_settings_of_the_machine() {
+    if env::var_os(OTHER).is_some() {
+        return read_when_told();
+    }
     // Process 1 of a guest starts its programs itself.
     let is_guest = Path::new("/vm/programs").exists() && std::os::unix::process::parent_id() == 1;
     if !is_guest {
@@ -320,6 +338,46 @@ fn a_send_buffer_as_large_as_allowed() -> String {
     format!("{before} bytes in {} s, then {after}", time.as_secs())
 }
 
+/// A group whose socket gets more than the group may have, and is not read.
+fn a_full_control_group() -> String {
+    // Less than what is sent takes; twice as much is enough.
+    let mut group = Group::new(6 << 20);
+    let sender = udp().unwrap();
+    let port: u16 = group.answer().parse().unwrap();
+    sender.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()).unwrap();
+    let (mem_errors, mut is_sent) = (counter("snmp", "Udp", "MemErrors"), false);
+    let plan = looked(|| {
+        if !std::mem::replace(&mut is_sent, true) {
+            send_all(&sender);
+        }
+        thread::sleep(Duration::from_millis(10));
+    });
+    let found = plan.findings.iter().find(|finding| finding.rule == "R-MEMCG");
+    let finding = found.unwrap_or_else(|| panic!("{plan:?}"));
+    let path = format!("/{}", group.folder.file_name().unwrap().to_str().unwrap());
+    assert!(finding.what.contains(&format!("control group {path} is at its limit")), "{finding:?}");
+    let (met, evidence) = (group.met(), finding.evidence.join("\n"));
+    assert!(met > 0 && evidence.contains(&format!("events.local +{met} in")), "{met}: {evidence}");
+    assert!(evidence.contains("of memory.max 6 MiB (6291456), of it sockets "), "{evidence}");
+    let pid = group.other.id().to_string();
+    let processes = evidence.lines().last().unwrap();
+    assert!(processes.starts_with("its processes: ") && processes.ends_with(&pid), "{evidence}");
+    // What comes in is charged above the limit, and nothing is lost.
+    let charged = group.number("memory.current");
+    assert!(charged > 6 << 20, "{charged}");
+    assert_eq!(counter("snmp", "Udp", "MemErrors"), mem_errors);
+
+    let command = finding.advice.last().unwrap().split_once("echo ").unwrap().1;
+    let (value, file) = command.split_once(" > ").unwrap();
+    assert_eq!((value, Path::new(file)), ("12582912", &*group.folder.join("memory.max")));
+    fs::write(file, value).unwrap();
+    assert_eq!(group.read(), FILL);
+    send_all(&sender);
+    assert_eq!(group.met(), met, "the larger limit was met");
+    assert_eq!(group.read(), FILL);
+    format!("{charged} bytes of 6291456 charged, limit met {met} times, then 0")
+}
+
 /// What each global setting takes and what it refuses, by what is known of its bounds.
 fn numbers_that_are_taken() -> String {
     let machine = Machine::read(&Root::live()).unwrap();
@@ -362,7 +420,16 @@ fn is_costly(key: &str, number: i128) -> bool {
 }
 
 /// Looks while `load` runs again and again; what the rule proposes, alone.
-fn look(rule: &str, mut load: impl FnMut()) -> Plan {
+fn look(rule: &str, load: impl FnMut()) -> Plan {
+    let mut plan = looked(load);
+    let all = format!("{plan:?}");
+    plan.changes.retain(|change| change.rule == rule);
+    assert!(!plan.changes.is_empty(), "{all}");
+    plan
+}
+
+/// Looks while `load` runs again and again.
+fn looked(mut load: impl FnMut()) -> Plan {
     let root = Root::live();
     let (is_over, is_enough) = (AtomicBool::new(false), AtomicBool::new(false));
     let looked = thread::scope(|scope| {
@@ -390,11 +457,7 @@ fn look(rule: &str, mut load: impl FnMut()) -> Plan {
         looking.join().unwrap()
     });
     let (evidence, basis) = looked.unwrap();
-    let mut plan = tune::plan(&evidence, &Ask::default(), basis, &SetBy::default());
-    let all = format!("{plan:?}");
-    plan.changes.retain(|change| change.rule == rule);
-    assert!(!plan.changes.is_empty(), "{all}");
-    plan
+    tune::plan(&evidence, &Ask::default(), basis, &SetBy::default())
 }
 
 impl Saved {
@@ -487,11 +550,7 @@ impl Reader {
 
     /// Sends more than it holds.
     fn send(&self) {
-        for number in 0..FILL {
-            let mut datagram = [0; PAYLOAD_LEN];
-            datagram[..8].copy_from_slice(&number.to_be_bytes());
-            self.sender.send(&datagram).unwrap();
-        }
+        send_all(&self.sender);
     }
 
     /// Reads what it held: how many, each with its own content.
@@ -506,6 +565,99 @@ impl Reader {
             held += 1;
         }
         held
+    }
+}
+
+impl Group {
+    /// A group with this limit, and a process with a socket in it.
+    fn new(max_bytes: u64) -> Self {
+        let mount = Path::new("/sys/fs/cgroup");
+        fs::write(mount.join("cgroup.subtree_control"), "+memory").unwrap();
+        let folder = mount.join(format!("netmem-tune-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("memory.max"), max_bytes.to_string()).unwrap();
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.args(["--exact", "lab_settings_of_the_machine", "--nocapture"]).env(OTHER, "1");
+        let mut other = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let said = BufReader::new(other.stdout.take().unwrap());
+        let mut group = Self { folder, other, said };
+        // What a socket holds is charged to the group in which it was opened.
+        fs::write(group.folder.join("cgroup.procs"), group.other.id().to_string()).unwrap();
+        group.say("open");
+        group
+    }
+
+    fn say(&mut self, order: &str) {
+        writeln!(self.other.stdin.as_mut().unwrap(), "{order}").unwrap();
+    }
+
+    fn answer(&mut self) -> String {
+        let mut line = String::new();
+        loop {
+            line.clear();
+            assert!(self.said.read_line(&mut line).unwrap() > 0, "it has ended");
+            if let Some((_, answer)) = line.split_once(OTHER_SAYS) {
+                return answer.trim().to_owned();
+            }
+        }
+    }
+
+    /// Has the socket read: how many datagrams it held, each with its own content.
+    fn read(&mut self) -> u64 {
+        self.say("read");
+        self.answer().parse().unwrap()
+    }
+
+    /// How often the limit was met.
+    fn met(&self) -> u64 {
+        let text = fs::read_to_string(self.folder.join("memory.events.local")).unwrap();
+        let found = text.lines().find_map(|line| line.strip_prefix("max "));
+        found.unwrap().parse().unwrap()
+    }
+
+    fn number(&self, file: &str) -> u64 {
+        fs::read_to_string(self.folder.join(file)).unwrap().trim().parse().unwrap()
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = self.other.kill();
+        let _ = self.other.wait();
+        // The kernel may still be at it.
+        let deadline = Instant::now() + PATIENCE;
+        while fs::remove_dir(&self.folder).is_err() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(10));
+        }
+        let _ = fs::write("/sys/fs/cgroup/cgroup.subtree_control", "-memory");
+    }
+}
+
+/// The other process: a socket that is opened, and read, when a line on standard input says so.
+fn read_when_told() {
+    let mut reader = None;
+    for order in std::io::stdin().lines() {
+        let answer = match (order.unwrap().as_str(), &reader) {
+            ("read", Some(reader)) => Reader::drain(reader),
+            _ => {
+                // More than any figure here, so that this socket's own limit is not met.
+                let prepare = |socket: &Socket| {
+                    setsockopt(socket, sockopt::RcvBufForce, &(64 << 20)).unwrap();
+                };
+                let opened = reader.insert(Reader::new(prepare));
+                opened.socket.local_addr().unwrap().port().into()
+            }
+        };
+        println!("{OTHER_SAYS}{answer}");
+    }
+}
+
+/// Sends numbered datagrams.
+fn send_all(sender: &Socket) {
+    for number in 0..FILL {
+        let mut datagram = [0; PAYLOAD_LEN];
+        datagram[..8].copy_from_slice(&number.to_be_bytes());
+        sender.send(&datagram).unwrap();
     }
 }
 
@@ -582,8 +734,14 @@ fn content(number: usize) -> Vec<u8> {
 
 /// A counter of `TcpExt` in the calling thread's namespace.
 fn tcp_ext(name: &str) -> u64 {
-    let text = fs::read_to_string("/proc/thread-self/net/netstat").unwrap();
-    let mut lines = text.lines().filter_map(|line| line.strip_prefix("TcpExt: "));
+    counter("netstat", "TcpExt", name)
+}
+
+/// A counter of a file's group of counters in the calling thread's namespace.
+fn counter(file: &str, group: &str, name: &str) -> u64 {
+    let text = fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap();
+    let prefix = format!("{group}: ");
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix(&prefix));
     let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
     let mut all = names.split(' ').zip(values.split(' '));
     all.find_map(|(it, value)| (it == name).then(|| value.parse().unwrap())).unwrap()
