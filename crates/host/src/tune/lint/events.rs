@@ -18,7 +18,7 @@ use super::program::{NO_SETTING, is_silent, named, program, sets_something_else,
 use super::reads;
 use super::shell::{self, Spent};
 use super::trouble::Trouble;
-use super::variables::Variables;
+use super::variables::{Environment, Variables};
 
 /// A file that is open while several writes are made to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,6 +76,7 @@ pub(super) fn of(text: &str) -> Vec<Event> {
         opened: 0,
         shell,
         spent,
+        environment: Environment::default(),
         is_in_netns: false,
         returns: returns(&text),
         is_command: true,
@@ -114,6 +115,8 @@ pub(super) struct Script {
     /// Which shell runs what is done now.
     pub(super) shell: Shell,
     pub(super) spent: Spent,
+    /// What the program that runs now is given beside exported variables.
+    pub(super) environment: Environment,
     /// Whether what runs is in another network namespace than the initial one.
     pub(super) is_in_netns: bool,
     /// Lines that end in CR LF, and whether it is a command that is done.
@@ -224,6 +227,7 @@ impl Script {
         let is_around = self.is_in_netns;
         self.is_in_netns = name != "ssh" && program.is_in_netns.unwrap_or(is_around);
         let before = self.events.len();
+        self.environment = program.environment.clone();
         let outputs = self.run_program(command, &fields, Pipe { outputs: input, ..pipe }, depth);
         let outputs = outputs.filter(|_| !is_exec);
         match copied(name, &fields) {
@@ -386,7 +390,7 @@ impl Script {
         if text.is_empty() || !self.may_follow(depth, text.len()) {
             return None;
         }
-        Some(self.script(&text, line, name, depth))
+        Some(self.script(&[Output::text(line, text)], name, depth))
     }
 
     /// Files below /proc and /sys that a command looks at.

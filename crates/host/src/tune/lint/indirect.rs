@@ -6,7 +6,7 @@
 //! word of its own is a read, as of any program that looks at files.
 
 use super::blocks;
-use super::command::{Body, DEEPEST, Simple, UNKNOWN, is_setting};
+use super::command::{Body, DEEPEST, Item, Simple, UNKNOWN, is_setting};
 use super::dialect::Shell;
 use super::events::{Kind, Script};
 use super::loops::ALL_ROUNDS;
@@ -44,21 +44,11 @@ impl Script {
         if !has_options_only(fields) || !self.may_follow(depth, cost) {
             return None;
         }
-        let mut all = Vec::new();
-        for output in joined(input) {
-            all.extend(self.script(&output.text, output.line, named(fields), depth));
-        }
-        Some(all)
+        Some(self.script(&joined(input), named(fields), depth))
     }
 
-    /// Does what a script inside the text does, with the shell of this name.
-    pub(super) fn script(
-        &mut self,
-        text: &str,
-        line: usize,
-        name: &str,
-        depth: usize,
-    ) -> Vec<Output> {
+    /// Does what a script inside the text does, given in its pieces, with the shell of this name.
+    pub(super) fn script(&mut self, pieces: &[Output], name: &str, depth: usize) -> Vec<Output> {
         let shell = match name {
             "eval" | "trap" => self.shell,
             "watch" => Shell::Sh,
@@ -72,9 +62,30 @@ impl Script {
             "ssh" => self.place = Place::default(),
             _ => {}
         }
-        let items = shell::items(text, line, depth + 1, shell, &self.spent);
+        let (mut items, mut inner) = (Vec::new(), Vec::new());
+        for piece in pieces {
+            items.extend(shell::items(&piece.text, piece.line, depth + 1, shell, &self.spent));
+            let at = items.iter().position(|item| matches!(item, Item::Inside));
+            inner.extend(items.split_off(at.unwrap_or(items.len())));
+        }
+        items.append(&mut inner);
+        let is_own = matches!(name, "eval" | "trap");
+        match name {
+            "eval" => self.variables.commands(&items),
+            "trap" => self.variables.at_some_time(&items),
+            _ => {
+                let mut environment = std::mem::take(&mut self.environment);
+                if matches!(name, "ssh" | "su") {
+                    environment.filter();
+                }
+                self.variables.begin_script(&items, environment);
+            }
+        }
         let outputs = self.run(&blocks::tree(items), depth + 1);
         self.shell = around;
+        if !is_own {
+            self.variables.end_script();
+        }
         if name != "eval" {
             self.place = place;
         }

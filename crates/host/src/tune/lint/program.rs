@@ -4,8 +4,9 @@
 //! how many words stand before the command. Options: getopt(3) strings of util-linux 2.41, coreutils 9,
 //! sudo 1.9; ip(8) takes its words abridged.
 
-use super::command::{Part, UNKNOWN, assignment};
+use super::command::UNKNOWN;
 use super::output::{Output, joined};
+use super::variables::Environment;
 
 /// What xargs(1) reads and is longer than this is not followed, in bytes.
 const LONGEST_INPUT: usize = 1024;
@@ -24,6 +25,7 @@ pub(super) struct Program<'a> {
     pub(super) is_sudo: bool,
     /// Whether it is put into another network namespace than the initial one; [`None`]: it stays where it is.
     pub(super) is_in_netns: Option<bool>,
+    pub(super) environment: Environment,
     /// Whether a shell is run where no command is named.
     is_shell: bool,
     /// Whether it runs in another folder than the shell.
@@ -101,8 +103,11 @@ pub(super) fn program(fields: &[String]) -> Program<'_> {
                     let is_of_shell =
                         |word: &String| matches!(&word[..], "-s" | "-i" | "--shell" | "--login");
                     program.is_sudo = true;
+                    program.environment.filter();
                     program.is_shell = options.iter().any(is_of_shell);
                 }
+                "pkexec" => program.environment.filter(),
+                "env" if !options.is_empty() => program.environment.filter(),
                 "nsenter" => program.is_in_netns = entered(options).or(program.is_in_netns),
                 "unshare" if unshares(options) => program.is_in_netns = Some(true),
                 "xargs" => program.xargs = Some(replaced(options)),
@@ -115,7 +120,7 @@ pub(super) fn program(fields: &[String]) -> Program<'_> {
             program.is_in_netns = Some(true);
             program.is_own = false;
             program.words = command;
-        } else if assignment(&vec![Part::Text(first.clone())]).is_some() {
+        } else if program.environment.takes(first) {
             program.words = behind;
         } else {
             break;

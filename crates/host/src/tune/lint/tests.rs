@@ -765,6 +765,73 @@ fn writes(text: &str) -> Vec<String> {
     lint(text, &MACHINE).into_iter().map(told).collect()
 }
 
+/// Scripts inside scripts, and what they write: SET sets the largest buffer to `$R`.
+const SCRIPTS_INSIDE: &[(&str, &[&str])] = &[
+    // What is not exported, nobody knows there.
+    ("R=5; sudo sh -c 'SET'", &["net.core.rmem_max"]),
+    ("R=5; sh -c 'echo $R > /proc/sys/net/core/rmem_max'", &["net.core.rmem_max"]),
+    ("R=5; ssh host 'SET'", &["net.core.rmem_max"]),
+    ("R=5; sudo bash <<'E'\nSET\nE", &["net.core.rmem_max"]),
+    ("R=5; echo 'SET' | sh", &["net.core.rmem_max"]),
+    ("for R in 5 6; do sh -c 'SET'; done", &["net.core.rmem_max"]),
+    ("R=5; sh -c 'R=6'; SET", &[MAX]),
+    // Its own.
+    ("R=6; sh -c 'R=5; SET'", &[MAX]),
+    ("R=6; ssh host <<'E'\nR=5\nSET\nE", &[MAX]),
+    ("R=6; { echo 'R=5'; echo 'SET'; } | sh", &[MAX]),
+    ("R=6; sh -c 'R=5'; sh -c 'SET'", &["net.core.rmem_max"]),
+    ("sh -c 'sysctl -w net.core.rmem_max=${R:-5}'", &[MAX]),
+    // The shell around it has put it in.
+    ("R=5; sudo sh -c \"SET\"", &[MAX]),
+    ("R=5; sudo bash <<E\nSET\nE", &[MAX]),
+    // What is exported, and what may keep it back.
+    ("export R=5; sh -c 'SET'", &[MAX]),
+    ("R=5; export R; bash -c \"sh -c 'SET'\"", &[MAX]),
+    ("declare -x R=5; timeout 9 sh -c 'SET'", &[MAX]),
+    ("export R=6; sh -c 'R=5; SET'", &[MAX]),
+    ("export R; for R in 5 6; do sh -c 'SET'; done", &[MAX, "net.core.rmem_max=6"]),
+    ("R=5 sh -c 'SET'", &[MAX]),
+    ("R=6; export R; R=5 sh -c 'SET'", &[MAX]),
+    ("sudo env R=5 sh -c 'SET'", &[MAX]),
+    ("sudo R=5 sh -c 'SET'", &[MAX]),
+    ("R=5 sudo sh -c 'SET'", &["net.core.rmem_max"]),
+    ("export R=5; sudo sh -c 'SET'", &["net.core.rmem_max"]),
+    ("export R=5; env -i sh -c 'SET'", &["net.core.rmem_max"]),
+    ("export R=5; su -c 'SET'", &["net.core.rmem_max"]),
+    ("export R=5; export -n R; sh -c 'SET'", &["net.core.rmem_max"]),
+    ("set -a; R=5; sh -c 'SET'", &["net.core.rmem_max"]),
+    ("export R=5; ssh host 'sysctl -w net.core.rmem_max=${R:-6}'", &["net.core.rmem_max"]),
+    // These run where they stand.
+    ("R=6; eval 'R=5'; SET", &["net.core.rmem_max"]),
+    ("eval 'R=5'; SET", &[MAX]),
+    ("R=5; eval 'SET'", &[MAX]),
+    ("R=5; trap 'R=6' INT; SET", &["net.core.rmem_max"]),
+    ("R=5; trap 'SET' EXIT", &[MAX]),
+    // For one command alone.
+    ("R=5 sysctl -w net.core.rmem_max=$R", &["net.core.rmem_max"]),
+    ("R=5; R=6 put; SET", &["net.core.rmem_max"]),
+    ("R=5; R=5 put; SET", &[MAX]),
+];
+
+/// A shell that a script runs has variables of its own, and what is exported.
+///
+/// Has failed with: all variables of the script around it; none of them; a value of the inner script left to the
+/// outer one; sudo as what passes all; a loop's variable without export; a script in pieces with the variables of
+/// its last piece; what eval(1) assigns overlooked; an assignment in front of a command as the shell's.
+#[test]
+fn a_script_inside_has_variables_of_its_own() {
+    for (text, expected) in SCRIPTS_INSIDE {
+        let text = text.replace("SET", "sysctl -w net.core.rmem_max=$R");
+        assert_eq!(writes(&text), *expected, "{text}");
+    }
+    // What variables become is bounded over all scripts, those inside among them.
+    let value = "7".repeat(4096);
+    let text = format!("export A={value}\n{}", "sh -c 'ethtool -G eth0 rx $A$A'\n".repeat(4000));
+    let verdicts = lint(&text, &MACHINE);
+    assert_eq!(verdicts.len(), 4000);
+    assert!(verdicts.iter().map(|verdict| verdict.target.len()).sum::<usize>() <= 20 << 20);
+}
+
 /// What a setting gets: the text, or nothing.
 const TAKEN: &str = "=0";
 const NOTHING: &str = "nothing is written there";

@@ -1,11 +1,13 @@
 //! The variables of a script, and what its words become by them.
 //!
-//! A variable is known that has one literal value in the whole script. One with two values has none here,
-//! because which one counts is decided when it runs; nor has one that is read, counted or added to.
-//! In the rounds of a loop over words its variable has one of them, and so has what is made from it.
+//! A variable is known that has one literal value in the whole script, wherever it is assigned there. One with
+//! two values has none here, because which one counts is decided when it runs; nor has one that is read, counted
+//! or added to, or set for one command only. In the rounds of a loop over words its variable has one of them, and
+//! so has what is made from it. A script inside the script has its own, and of those around it what is exported,
+//! where nothing like sudo(8) may keep that back.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::arithmetic;
 use super::command::{Item, Part, Simple, UNKNOWN, Word, assignment, is_name, literal};
@@ -27,6 +29,14 @@ pub(super) struct Variables {
     times: BTreeMap<String, usize>,
     /// What loops give to variables while they run, the innermost last.
     scopes: Vec<BTreeMap<String, Option<String>>>,
+    /// Those that programs get, and whether all may be.
+    exported: BTreeSet<String>,
+    may_export_all: bool,
+    /// What is set for this script alone, as by `A=1 sh -c`.
+    given: BTreeMap<String, Option<String>>,
+    /// Those of the script around this one, and whether it is unknown which of them come here.
+    around: Option<Box<Variables>>,
+    is_filtered: bool,
     /// What the variables of this command, and of all so far, have become in bytes.
     expanded: Cell<usize>,
     all_expanded: Cell<usize>,
@@ -36,12 +46,41 @@ impl Variables {
     /// Those that commands assign, in their order.
     pub(super) fn of(items: &[Item]) -> Self {
         let mut known = Self::default();
+        known.commands(items);
+        known
+    }
+
+    /// Adds what commands assign, in their order.
+    pub(super) fn commands(&mut self, items: &[Item]) {
         for item in items {
             if let Item::Command(command) = item {
-                known.command(command);
+                self.command(command);
             }
         }
-        known
+    }
+
+    /// Of what commands assign that run at some time no value is known.
+    pub(super) fn at_some_time(&mut self, items: &[Item]) {
+        for name in Self::of(items).times.into_keys() {
+            self.assign(&name, None);
+        }
+    }
+
+    /// Begins a script inside this one, run by a program with this environment.
+    pub(super) fn begin_script(&mut self, items: &[Item], environment: Environment) {
+        let around = Box::new(std::mem::take(self));
+        self.all_expanded.set(around.all_expanded.get());
+        self.around = Some(around);
+        (self.given, self.is_filtered) = (environment.given, environment.is_filtered);
+        self.commands(items);
+    }
+
+    /// Ends it.
+    pub(super) fn end_script(&mut self) {
+        if let Some(around) = self.around.take() {
+            around.all_expanded.set(self.all_expanded.get());
+            *self = *around;
+        }
     }
 
     /// Adds what a command assigns.
@@ -100,6 +139,20 @@ impl Variables {
 
     /// Adds what a command assigns.
     fn add(&mut self, words: &[Word]) {
+        let in_front = words.iter().map_while(assignment);
+        let words = match words.iter().position(|word| assignment(word).is_none()) {
+            // For this command alone, unless it is a function or the shell's own.
+            Some(at) => {
+                for (name, value, is_added) in in_front {
+                    let value = Some(self.whole(&value)).filter(|_| !is_added);
+                    if !self.known.get(&name).is_some_and(|known| *known == value) {
+                        self.assign(&name, None);
+                    }
+                }
+                &words[at..]
+            }
+            None => words,
+        };
         let first = words.first().and_then(literal).unwrap_or_default();
         match first {
             "for" | "select" => {
@@ -124,17 +177,50 @@ impl Variables {
                     }
                 }
             }
-            _ => {
-                let declares = ["export", "local", "readonly", "declare", "typeset"];
-                let is_declared = declares.contains(&first);
-                let assigned = words.iter().skip(is_declared.into()).map(assignment);
-                for (name, rest, is_added) in
-                    assigned.take_while(|found| is_declared || found.is_some()).flatten()
-                {
-                    let value = (!is_added).then(|| self.whole(&rest));
-                    self.assign(&name, value);
-                }
+            "set" => {
+                let is_all = |word: &str| match word.strip_prefix('-') {
+                    Some(options) => !options.starts_with('-') && options.contains('a'),
+                    None => word == "allexport",
+                };
+                self.may_export_all |= words[1..].iter().filter_map(literal).any(is_all);
             }
+            "export" | "local" | "readonly" | "declare" | "typeset" => {
+                self.declare(&words[1..], first)
+            }
+            _ if words.first().and_then(assignment).is_some() => self.assign_all(words),
+            _ => {}
+        }
+    }
+
+    /// Adds the assignments among words.
+    fn assign_all(&mut self, words: &[Word]) {
+        for (name, rest, is_added) in words.iter().filter_map(assignment) {
+            let value = (!is_added).then(|| self.whole(&rest));
+            self.assign(&name, value);
+        }
+    }
+
+    /// Adds what a declaration says of variables.
+    fn declare(&mut self, words: &[Word], command: &str) {
+        let has = |letter: char| {
+            let is_with = |word: &str| word.starts_with(['-', '+']) && word.contains(letter);
+            words.iter().filter_map(literal).any(is_with)
+        };
+        self.assign_all(words);
+        if command != "export" && !has('x') {
+            return;
+        }
+        let is_undone =
+            has('n') || words.iter().filter_map(literal).any(|word| word.starts_with('+'));
+        for word in words {
+            let assigned = assignment(word).map(|(name, ..)| name);
+            let Some(name) = assigned.or_else(|| literal(word).map(str::to_owned)) else {
+                continue;
+            };
+            if is_undone {
+                self.assign(&name, None);
+            }
+            self.exported.insert(name);
         }
     }
 
@@ -151,10 +237,35 @@ impl Variables {
         }
     }
 
-    fn value(&self, name: &str, default: Option<&String>) -> Option<String> {
+    /// The value of a variable that is set, if it is known.
+    fn found(&self, name: &str) -> Option<Option<&String>> {
         let bound = self.scopes.iter().rev().find_map(|scope| scope.get(name));
-        let value = match bound.or_else(|| self.known.get(name)) {
-            Some(value) => value.as_ref(),
+        let own = bound.or_else(|| self.known.get(name)).or_else(|| self.given.get(name));
+        let inherited = || {
+            let around = self.around.as_deref()?;
+            let value = around.exports(name)?;
+            Some(value.filter(|_| !self.is_filtered))
+        };
+        own.map(Option::as_ref).or_else(inherited)
+    }
+
+    /// The value that a program gets of a variable, if it gets one, and if that is known.
+    fn exports(&self, name: &str) -> Option<Option<&String>> {
+        if self.exported.contains(name) {
+            return Some(self.found(name).flatten());
+        }
+        let is_own = self.known.contains_key(name);
+        let inherited =
+            || self.around.as_deref().is_some_and(|around| around.exports(name).is_some());
+        if self.given.contains_key(name) || inherited() {
+            return self.found(name);
+        }
+        (is_own && self.may_export_all).then_some(None)
+    }
+
+    fn value(&self, name: &str, default: Option<&String>) -> Option<String> {
+        let value = match self.found(name) {
+            Some(value) => value,
             None => default,
         }?;
         let (of_this, of_all) =
@@ -212,6 +323,33 @@ impl Variables {
             }
         }
         fields.all()
+    }
+}
+
+/// What a program is given beside the variables that are exported.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Environment {
+    /// Variables that are set for it alone.
+    pub(super) given: BTreeMap<String, Option<String>>,
+    /// Whether something stands before it that keeps variables back.
+    pub(super) is_filtered: bool,
+}
+
+impl Environment {
+    /// Takes an assignment in front of a program, if that is one.
+    pub(super) fn takes(&mut self, word: &str) -> bool {
+        let Some((name, value, is_added)) = assignment(&vec![Part::Text(word.to_owned())]) else {
+            return false;
+        };
+        let value = literal(&value).filter(|value| is_known(value) && !is_added);
+        self.given.insert(name, value.map(str::to_owned));
+        true
+    }
+
+    /// What follows keeps variables back, or may.
+    pub(super) fn filter(&mut self) {
+        self.is_filtered = true;
+        self.given.values_mut().for_each(|value| *value = None);
     }
 }
 
