@@ -8,9 +8,10 @@
 use std::collections::BTreeSet;
 
 use super::blocks::{self, Node};
-use super::command::{Direction, Joint, Redirect, Simple, UNKNOWN, literal};
+use super::command::{Direction, Item, Joint, Redirect, Simple, UNKNOWN, literal};
 use super::dialect::Shell;
 use super::indirect::{copied, remote};
+use super::loops::add_movers;
 use super::output::{self, Output, Pipe};
 use super::place::{Branches, List, Place, Step};
 use super::print::{echoed, printed};
@@ -82,9 +83,9 @@ pub(super) fn of(text: &str) -> Vec<Event> {
         is_command: true,
         place: Place::default(),
         movers: BTreeSet::new(),
-        may_move: ["cd", "pushd"].iter().any(|name| text.contains(name)),
+        may_move: ["cd", "chdir", "pushd"].iter().any(|name| text.contains(name)),
     };
-    script.run(&blocks::tree(items), 0);
+    script.all(items, 0);
     // A text in a variable may have more lines than there are behind the command that runs it.
     let last = text.lines().count().max(1);
     for event in &mut script.events {
@@ -131,6 +132,15 @@ pub(super) struct Script {
 }
 
 impl Script {
+    /// Does what a script has in it.
+    pub(super) fn all(&mut self, items: Vec<Item>, depth: usize) -> Vec<Output> {
+        let nodes = blocks::tree(items);
+        if self.may_move {
+            add_movers(&nodes, &mut self.movers);
+        }
+        self.run(&nodes, depth)
+    }
+
     /// Does what nodes do; what they print, or [`None`] in it for what is not known.
     pub(super) fn run(&mut self, nodes: &[Node], depth: usize) -> Vec<Output> {
         let mut pipe = Pipe::default();

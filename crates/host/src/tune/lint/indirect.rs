@@ -5,7 +5,6 @@
 //! stands before a name below `net`, or a path below /proc/sys/net stands inside a word. A path that is a
 //! word of its own is a read, as of any program that looks at files.
 
-use super::blocks;
 use super::command::{Body, DEEPEST, Item, Simple, UNKNOWN, is_setting};
 use super::dialect::Shell;
 use super::events::{Kind, Script};
@@ -81,7 +80,7 @@ impl Script {
                 self.variables.begin_script(&items, environment);
             }
         }
-        let outputs = self.run(&blocks::tree(items), depth + 1);
+        let outputs = self.all(items, depth + 1);
         self.shell = around;
         if !is_own {
             self.variables.end_script();

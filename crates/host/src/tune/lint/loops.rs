@@ -15,6 +15,8 @@ use crate::sysctl::KEYS;
 
 /// Words of one loop; more are not followed.
 const MOST_WORDS: usize = 64;
+/// How deep functions are followed that call each other, for where they go.
+const DEEPEST_CALLS: usize = 8;
 /// What the rounds of all loops behind their first, scripts in arguments and on standard input, and texts for
 /// several files may cost, in letters.
 pub(super) const ALL_ROUNDS: usize = 1 << 20;
@@ -26,7 +28,6 @@ impl Script {
         if block.function.is_some() {
             self.place = self.elsewhere();
         }
-        let entry = self.place.clone();
         let mut outputs = match block.shape {
             Shape::For => self.each(block, depth),
             Shape::Loop => self.repeatedly(block, depth),
@@ -42,12 +43,7 @@ impl Script {
         self.reads(&block.tail, "", &[]);
         self.redirected(&block.tail, "}", Some(&outputs), false);
         match (&block.function, block.shape) {
-            (Some(name), _) => {
-                if end != entry {
-                    self.movers.insert(name.clone());
-                }
-            }
-            (None, Shape::Paren) => {}
+            (Some(_), _) | (None, Shape::Paren) => {}
             (None, Shape::Brace) => self.place = end,
             _ => self.place = around.or(&end),
         }
@@ -190,6 +186,31 @@ fn assigned_in(nodes: &[Node], variables: &mut Variables) {
                 }
                 assigned_in(&block.nodes, variables);
             }
+        }
+    }
+}
+
+/// Adds functions that may go to another folder: those with a command that does, and those that call one of
+/// them. Beyond a depth of calls each may.
+pub(super) fn add_movers(nodes: &[Node], movers: &mut BTreeSet<String>) {
+    for round in 0.. {
+        let before = movers.len();
+        movers_in(nodes, round >= DEEPEST_CALLS, movers);
+        if movers.len() == before || round > DEEPEST_CALLS {
+            return;
+        }
+    }
+}
+
+fn movers_in(nodes: &[Node], is_any: bool, movers: &mut BTreeSet<String>) {
+    for node in nodes {
+        let Node::Block(block) = node else { continue };
+        movers_in(&block.nodes, is_any, movers);
+        let Some(name) = block.function.as_ref().filter(|_| block.shape != Shape::Paren) else {
+            continue;
+        };
+        if is_any || (!movers.contains(name) && has_moves(&block.nodes, movers)) {
+            movers.insert(name.clone());
         }
     }
 }
