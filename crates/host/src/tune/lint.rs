@@ -28,6 +28,7 @@ mod braces;
 mod command;
 mod dialect;
 mod events;
+mod expansion;
 mod files;
 mod indirect;
 mod judge;
