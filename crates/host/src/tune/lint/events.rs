@@ -407,7 +407,7 @@ impl Script {
     pub(super) fn reads(&mut self, command: &Simple, name: &str, fields: &[String]) {
         let quiet = [
             "[", "[[", "test", "echo", "printf", "tee", "sysctl", "mount", "umount", "watch",
-            "eval", "ssh", "trap", "dirname", "basename", "cd", "pushd",
+            "eval", "ssh", "trap", "dirname", "basename", "cd", "chdir", "pushd",
         ];
         let is_quiet = quiet.contains(&name) || name.is_empty();
         let named = fields.iter().skip(1).filter(|_| !is_quiet).cloned();

@@ -15,6 +15,7 @@ use super::command::{
 };
 use super::dialect::Shell;
 use super::redirects::{Pending, SINKS, Sink};
+use super::unit::is_unit;
 use super::variables::without_keywords;
 
 /// What reading a text has cost so far, with all that stands inside it.
@@ -43,7 +44,9 @@ pub(super) fn items(
     if depth > DEEPEST {
         return Vec::new();
     }
-    Lexer::new(text, line, depth, shell, spent).run()
+    let mut lexer = Lexer::new(text, line, depth, shell, spent);
+    lexer.is_unit = depth == 0 && is_unit(text);
+    lexer.run()
 }
 
 pub(super) struct Lexer<'a> {
@@ -53,6 +56,8 @@ pub(super) struct Lexer<'a> {
     pub(super) depth: usize,
     pub(super) shell: Shell,
     pub(super) spent: &'a Spent,
+    /// Whether the text is a unit, of which only some lines are commands.
+    pub(super) is_unit: bool,
     pub(super) items: Vec<Item>,
     /// Commands inside words; they follow the others.
     pub(super) inner: Vec<Item>,
@@ -86,6 +91,7 @@ impl<'a> Lexer<'a> {
             depth,
             shell,
             spent,
+            is_unit: false,
             items: Vec::new(),
             inner: Vec::new(),
             current: Simple::default(),

@@ -1163,6 +1163,37 @@ fn commands_of_a_unit_have_no_shell() {
     }
 }
 
+/// Lines of a unit that are no commands hide none, and a line may have several commands.
+///
+/// Has failed with: an apostrophe of a description as a quote; blanks around the name as no command; `;` as an
+/// argument; `\\;` as the end of a command; other lines as commands; settings of a profile overlooked.
+#[test]
+fn other_lines_of_a_unit_are_no_commands() {
+    let set = "ExecStart=/bin/sh -c \"echo 5 > /proc/sys/net/core/rmem_max\"";
+    for text in [
+        "[Unit]\nDescription=Set the host's buffers\n[Service]\nSET",
+        "# the host's\n; and \"more\n\n[Unit]\r\nDescription=\"\n[Service]\nSET",
+        "[Service]\n  SET",
+        "[Service]\nEnvironment=A=\\\n  sysctl -w net.core.wmem_max=5\nSET",
+        "[Service]\nSysctl=$(sysctl -w net.core.wmem_max=5)\nSET",
+        "[Service]\nExecStart = /sbin/sysctl -w net.core.rmem_max=5",
+        "[Service]\nExecStart=/bin/true ; /sbin/sysctl -w net.core.rmem_max=5",
+        "[Service]\nExecStart=/sbin/sysctl -w net.core.rmem_max=5 ; -/bin/true",
+        "[Service]\nExecStart=sh -c 'R=5; echo $$R > /proc/sys/net/core/rmem_max'",
+        "[main]\nsummary=it's fast\n[sysctl]\nnet.core.rmem_max=5",
+    ] {
+        let text = text.replace("SET", set);
+        assert_eq!(writes(&text), [MAX], "{text}");
+    }
+    let both =
+        "ExecStart=/sbin/sysctl W=5 ; /sbin/sysctl -q W=6 ;".replace('W', "net.core.rmem_max");
+    assert_eq!(writes(&both), [MAX, "net.core.rmem_max=6"]);
+    let word = "[Service]\nExecStart=/bin/echo a \\; sysctl -w net.core.rmem_max=5";
+    assert_eq!(writes(word), [""; 0]);
+    // A test in front of a script is no section.
+    assert_eq!(writes("[ -f x ]\nsysctl -w net.core.rmem_max=5"), [MAX]);
+}
+
 /// What a shell does with a carriage return nobody wants, and files of settings do not mind it.
 ///
 /// Has failed with: a command's line judged as if it had none; a line of settings not judged.
@@ -1291,6 +1322,7 @@ fn pieces() -> impl Strategy<Value = String> {
         "pushd ..",
         "popd",
         "\nExecStart=-sh -c",
+        "[Unit]\n",
         "sudo -s",
         "\r\n",
         "> rmem_max",
@@ -1430,6 +1462,8 @@ const REPEATED: &[(&str, &str)] = &[
     ("cd x; ", "f() { { g; }; }; "),
     ("cd ", "../"),
     ("", "if a; then cd b; else "),
+    ("[a]\nExecStart=a ", "; b "),
+    ("[a]\n", "a\\\n"),
 ];
 
 /// The time grows as the text does, whatever stands often in one line.
