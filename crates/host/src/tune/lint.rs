@@ -29,6 +29,7 @@ mod command;
 mod dialect;
 mod events;
 mod expansion;
+mod fields;
 mod files;
 mod indirect;
 mod judge;

@@ -287,6 +287,7 @@ impl List<'_> {
 fn length(part: &Part) -> usize {
     match part {
         Part::Text(text) => text.len(),
-        Part::Variable { .. } | Part::Arithmetic(_) => WORD_COST,
+        Part::Variable { .. } | Part::Arithmetic(_) | Part::Elements { .. } => WORD_COST,
+        Part::Array(elements) => elements.iter().flatten().map(length).sum(),
     }
 }

@@ -17,6 +17,13 @@ pub(super) enum Part {
     },
     /// What stands in `$(( ))`.
     Arithmetic(Word),
+    /// The elements of an array that is assigned: `A=(a b)`.
+    Array(Vec<Word>),
+    /// All elements of an array as words of their own: `"${A[@]}"`, or `${A[@]}`.
+    Elements {
+        name: String,
+        quoted: bool,
+    },
 }
 
 /// A word, in its pieces.

@@ -8,7 +8,7 @@ use super::arithmetic;
 use super::command::{DEEPEST, Item, Part, UNKNOWN, Word};
 use super::print::unescaped;
 use super::shell::{Lexer, items, text_of};
-use super::variables::braced;
+use super::variables::{braced, elements};
 
 /// How many letters a command inside a word may have.
 const LONGEST_INNER: usize = 1 << 12;
@@ -79,7 +79,7 @@ impl Lexer<'_> {
             }
             Some('{') => {
                 let inner = self.enclosed('{', '}');
-                match braced(&inner, quoted) {
+                match braced(&inner, quoted).or_else(|| elements(&inner, quoted)) {
                     Some(part) => word.push(part),
                     None => text_of(word).push(UNKNOWN),
                 }

@@ -232,13 +232,14 @@ fn has_moves(nodes: &[Node], movers: &BTreeSet<String>) -> bool {
 
 /// What one round costs.
 fn cost(nodes: &[Node]) -> usize {
-    let of_word = |word: &Word| {
+    fn of_word(word: &Word) -> usize {
         let letters = word.iter().map(|part| match part {
             Part::Text(text) => text.len(),
-            Part::Variable { .. } | Part::Arithmetic(_) => 64,
+            Part::Variable { .. } | Part::Arithmetic(_) | Part::Elements { .. } => 64,
+            Part::Array(elements) => elements.iter().map(of_word).sum(),
         });
         letters.sum::<usize>() + 1
-    };
+    }
     let of_command = |command: &Simple| {
         let body = command.body.iter().map(|body| of_word(&body.text)).sum::<usize>();
         let targets = command.redirects.iter().map(|to| of_word(&to.target)).sum::<usize>();

@@ -159,7 +159,7 @@ impl Lexer<'_> {
         let text = |part: &Part| match part {
             Part::Text(text) => text.clone(),
             Part::Variable { name, .. } => format!("${name}"),
-            Part::Arithmetic(_) => String::new(),
+            Part::Arithmetic(_) | Part::Array(_) | Part::Elements { .. } => String::new(),
         };
         let delimiter: String = word.iter().map(text).collect();
         let item = self.items.len();

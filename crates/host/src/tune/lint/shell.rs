@@ -10,9 +10,7 @@ use std::cell::Cell;
 
 use super::arithmetic;
 use super::braces::{Sign, expanded};
-use super::command::{
-    DEEPEST, Item, Joint, Part, Simple, UNKNOWN, Word, assignment, is_setting, literal,
-};
+use super::command::{DEEPEST, Item, Joint, Part, Simple, Word, assignment, is_setting, literal};
 use super::dialect::Shell;
 use super::redirects::{Pending, SINKS, Sink};
 use super::unit::is_unit;
@@ -174,16 +172,39 @@ impl<'a> Lexer<'a> {
             self.spent.in_vain(self.at - at);
             (self.at, self.line) = (at, line);
         }
-        if self.at > 0
-            && self.text[self.at - 1] == '='
-            && let Some(word) = self.current.words.last_mut()
-        {
-            text_of(word).push(UNKNOWN);
+        let is_array = self.at > 0 && self.text[self.at - 1] == '=';
+        if is_array && self.current.words.last().is_some_and(|word| assignment(word).is_some()) {
+            return self.array();
         }
         self.end(false);
         let joint = std::mem::take(&mut self.current).joint;
         self.items.push(Item::Open { joint });
         self.skip(1);
+    }
+
+    /// The elements of an array, which are words on as many lines as they want.
+    fn array(&mut self) {
+        self.skip(1);
+        let mut elements = Vec::new();
+        while let Some(letter) = self.peek(0) {
+            let start = self.at;
+            match letter {
+                ')' => {
+                    self.skip(1);
+                    break;
+                }
+                '#' => self.skip_line(),
+                _ if letter.is_whitespace() => self.skip(1),
+                _ => {
+                    let (word, signs) = self.signed_word();
+                    elements.append(&mut expanded(word, &signs, self.shell, self.spent));
+                    self.skip((self.at == start).into());
+                }
+            }
+        }
+        if let Some(word) = self.current.words.last_mut() {
+            word.push(Part::Array(elements));
+        }
     }
 
     pub(super) fn peek(&self, ahead: usize) -> Option<char> {

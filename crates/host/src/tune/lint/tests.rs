@@ -832,6 +832,44 @@ fn a_script_inside_has_variables_of_its_own() {
     assert!(verdicts.iter().map(|verdict| verdict.target.len()).sum::<usize>() <= 20 << 20);
 }
 
+/// Arrays, and what is written with them: SET sets each element.
+const ARRAYS: &[(&str, &[&str])] = &[
+    ("S=(\nnet.core.rmem_max=5\n)\nSET", &[MAX]),
+    (
+        "S=(\n# it's one\nnet.core.rmem_max=\"5\" # more\n'net.core.somaxconn=6'\n)\nSET",
+        &[MAX, "net.core.somaxconn=6"],
+    ),
+    ("S=(net.core.{r,w}mem_max=5)\nSET", &[MAX, "net.core.wmem_max=5"]),
+    ("S=(); SET; S=(net.core.rmem_max=5)", &["/proc/sys/*"]),
+    ("declare -a S=('net.ipv4.tcp_rmem=4 5 6'); SET", &["net.ipv4.tcp_rmem=4 5 6"]),
+    (
+        "S=('net.core.rmem_max = 5'); for s in \"${S[@]}\"; do sysctl -w \"${s// /}\"; done",
+        &["/proc/sys/*"],
+    ),
+    ("S=(net.core.rmem_max=5); for s in \"${S[@]}\"; do sysctl -w \"$s\"; done", &[MAX]),
+    ("S=(net.core.rmem_max=5); for s in ${S[*]}; do sysctl -w $s; done", &[MAX]),
+    ("S=(net.core.rmem_max=5)\nprintf '%s\\n' \"${S[@]}\" > /etc/sysctl.d/9.conf", &[MAX]),
+    // Nobody knows, or it is no array.
+    ("S=(net.core.rmem_max=5); S+=(net.core.wmem_max=6); SET", &["/proc/sys/*"]),
+    ("S=(net.core.rmem_max=$1); SET", &["/proc/sys/*"]),
+    ("SET", &["/proc/sys/*"]),
+    ("f=( sysctl -w net.core.rmem_max=5 )", &[]),
+    ("S=(net.core.rmem_max=5)", &[]),
+    ("(sysctl -w net.core.rmem_max=5)", &[MAX]),
+];
+
+/// The elements of an array are no lines of settings, and known where it is used.
+///
+/// Has failed with: elements as lines of settings and commands; a remark as elements; an array that is added to as
+/// the first one; each element as its words.
+#[test]
+fn elements_of_an_array_are_no_commands() {
+    for (text, expected) in ARRAYS {
+        let text = text.replace("SET", "sysctl -w \"${S[@]}\"");
+        assert_eq!(writes(&text), *expected, "{text}");
+    }
+}
+
 /// What a setting gets: the text, or nothing.
 const TAKEN: &str = "=0";
 const NOTHING: &str = "nothing is written there";
@@ -1322,6 +1360,8 @@ fn pieces() -> impl Strategy<Value = String> {
         "pushd ..",
         "popd",
         "\nExecStart=-sh -c",
+        "A=(",
+        "${A[@]}",
         "[Unit]\n",
         "sudo -s",
         "\r\n",
@@ -1463,6 +1503,9 @@ const REPEATED: &[(&str, &str)] = &[
     ("cd ", "../"),
     ("", "if a; then cd b; else "),
     ("[a]\nExecStart=a ", "; b "),
+    ("", "A=(a "),
+    ("A=(", "a "),
+    ("A=(a b); sysctl ", "${A[@]} "),
     ("[a]\n", "a\\\n"),
 ];
 

@@ -18,9 +18,6 @@ const LONGEST_VALUE: usize = 4096;
 const LONGEST_EXPANSION: usize = 64 << 10;
 const ALL_EXPANSIONS: usize = 16 << 20;
 
-/// [`UNKNOWN`] as a text.
-const NOT_KNOWN: &str = "\0";
-
 /// Each variable that is assigned, with its value where that is known.
 #[derive(Debug, Default)]
 pub(super) struct Variables {
@@ -29,6 +26,8 @@ pub(super) struct Variables {
     times: BTreeMap<String, usize>,
     /// What loops give to variables while they run, the innermost last.
     scopes: Vec<BTreeMap<String, Option<String>>>,
+    /// The elements of arrays, where they are known.
+    arrays: BTreeMap<String, Option<Vec<String>>>,
     /// Those that programs get, and whether all may be.
     exported: BTreeSet<String>,
     may_export_all: bool,
@@ -196,8 +195,30 @@ impl Variables {
     fn assign_all(&mut self, words: &[Word]) {
         for (name, rest, is_added) in words.iter().filter_map(assignment) {
             let value = (!is_added).then(|| self.whole(&rest));
+            if let [_, Part::Array(elements)] = &rest[..] {
+                let fields = elements.iter().flat_map(|element| self.fields(element)).collect();
+                self.assign_array(&name, Some(fields).filter(|_| !is_added));
+            } else if self.arrays.contains_key(&name) {
+                self.assign_array(&name, None);
+            }
             self.assign(&name, value);
         }
+    }
+
+    /// Adds an array; a second one that differs makes the elements unknown.
+    fn assign_array(&mut self, name: &str, elements: Option<Vec<String>>) {
+        let elements = elements.filter(|all| all.iter().all(|element| is_known(element)));
+        let known = self.arrays.entry(name.to_owned()).or_insert_with(|| elements.clone());
+        if *known != elements {
+            *known = None;
+        }
+    }
+
+    /// The elements of an array; [`None`]: nobody knows.
+    pub(super) fn elements(&self, name: &str) -> Option<Vec<String>> {
+        let elements = self.arrays.get(name)?.as_ref()?;
+        let letters = elements.iter().map(|element| element.len() + 1).sum();
+        self.may_become(letters).then(|| elements.clone())
     }
 
     /// Adds what a declaration says of variables.
@@ -263,66 +284,23 @@ impl Variables {
         (is_own && self.may_export_all).then_some(None)
     }
 
-    fn value(&self, name: &str, default: Option<&String>) -> Option<String> {
+    pub(super) fn value(&self, name: &str, default: Option<&String>) -> Option<String> {
         let value = match self.found(name) {
             Some(value) => value,
             None => default,
         }?;
-        let (of_this, of_all) =
-            (self.expanded.get() + value.len(), self.all_expanded.get() + value.len());
-        if of_this > LONGEST_EXPANSION || of_all > ALL_EXPANSIONS {
-            return None;
-        }
-        self.expanded.set(of_this);
-        self.all_expanded.set(of_all);
-        Some(value.clone())
+        self.may_become(value.len()).then(|| value.clone())
     }
 
-    /// What arithmetic gives.
-    fn computed(&self, word: &Word) -> Option<String> {
-        let text = Some(self.whole(word)).filter(|text| !text.contains(UNKNOWN))?;
-        let value = arithmetic::value(&text, &|name| self.value(name, None))?;
-        Some(value.to_string())
-    }
-
-    /// A word or a text that the shell does not divide.
-    pub(super) fn whole(&self, word: &Word) -> String {
-        let mut text = String::new();
-        for part in word {
-            match part {
-                Part::Text(piece) => text.push_str(piece),
-                Part::Variable { name, default, .. } => match self.value(name, default.as_ref()) {
-                    Some(value) => text.push_str(&value),
-                    None => text.push(UNKNOWN),
-                },
-                Part::Arithmetic(inner) => match self.computed(inner) {
-                    Some(value) => text.push_str(&value),
-                    None => text.push(UNKNOWN),
-                },
-            }
+    /// Whether variables may become so many letters more, which are counted then.
+    fn may_become(&self, letters: usize) -> bool {
+        let (of_this, of_all) = (self.expanded.get() + letters, self.all_expanded.get() + letters);
+        let may = of_this <= LONGEST_EXPANSION && of_all <= ALL_EXPANSIONS;
+        if may {
+            self.expanded.set(of_this);
+            self.all_expanded.set(of_all);
         }
-        text
-    }
-
-    /// The words that the shell makes of one.
-    pub(super) fn fields(&self, word: &Word) -> Vec<String> {
-        let mut fields = Fields::default();
-        for part in word {
-            match part {
-                Part::Text(text) => fields.push(text),
-                Part::Variable { name, default, quoted } => {
-                    match self.value(name, default.as_ref()) {
-                        Some(value) if *quoted => fields.push(&value),
-                        Some(value) => fields.split(&value),
-                        None => fields.push(NOT_KNOWN),
-                    }
-                }
-                Part::Arithmetic(inner) => {
-                    fields.push(self.computed(inner).as_deref().unwrap_or(NOT_KNOWN));
-                }
-            }
-        }
-        fields.all()
+        may
     }
 }
 
@@ -362,7 +340,7 @@ fn plain(word: &Word) -> String {
     let text = |part: &Part| match part {
         Part::Text(text) => text.clone(),
         Part::Variable { name, .. } => name.clone(),
-        Part::Arithmetic(_) => " ".to_owned(),
+        Part::Arithmetic(_) | Part::Array(_) | Part::Elements { .. } => " ".to_owned(),
     };
     word.iter().map(text).collect()
 }
@@ -384,6 +362,13 @@ pub(super) fn braced(inner: &str, quoted: bool) -> Option<Part> {
     is_name(name).then(|| Part::Variable { name: name.to_owned(), default, quoted })
 }
 
+/// All elements of an array, if that is what stands in `${ }`.
+pub(super) fn elements(inner: &str, quoted: bool) -> Option<Part> {
+    let name =
+        inner.strip_suffix("[@]").or_else(|| inner.strip_suffix("[*]").filter(|_| !quoted))?;
+    is_name(name).then(|| Part::Elements { name: name.to_owned(), quoted })
+}
+
 /// A command behind what only says when it runs, or which function has it.
 pub(super) fn without_keywords(words: &[Word]) -> &[Word] {
     let keywords = [
@@ -399,38 +384,4 @@ pub(super) fn without_keywords(words: &[Word]) -> &[Word] {
         };
     }
     &words[taken.min(words.len())..]
-}
-
-/// The words that become of one.
-#[derive(Default)]
-struct Fields {
-    done: Vec<String>,
-    current: Option<String>,
-}
-
-impl Fields {
-    fn push(&mut self, text: &str) {
-        self.current.get_or_insert_default().push_str(text);
-    }
-
-    /// Adds a value that stands outside quotes: its blanks divide.
-    fn split(&mut self, value: &str) {
-        if value.starts_with(char::is_whitespace) {
-            self.done.extend(self.current.take());
-        }
-        for (index, piece) in value.split_whitespace().enumerate() {
-            if index > 0 {
-                self.done.extend(self.current.take());
-            }
-            self.push(piece);
-        }
-        if value.ends_with(char::is_whitespace) {
-            self.done.extend(self.current.take());
-        }
-    }
-
-    fn all(mut self) -> Vec<String> {
-        self.done.extend(self.current);
-        self.done
-    }
 }
