@@ -64,8 +64,9 @@ pub(super) fn inside(text: &str) -> Option<&str> {
 /// The names that an expression may give another value.
 pub(super) fn changed(text: &str) -> impl Iterator<Item = &str> {
     let is_letter = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    let text = if changes(text) { text } else { "" };
     let words = text.split(move |letter| !is_letter(letter));
-    words.filter(|word| changes(text) && super::command::is_name(word))
+    words.filter(|word| super::command::is_name(word))
 }
 
 /// Whether an expression assigns or counts.

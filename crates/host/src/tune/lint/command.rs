@@ -9,10 +9,10 @@ pub(super) const DEEPEST: usize = 6;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Part {
     Text(String),
-    /// A variable, its default where `${x:-default}` gives one, and whether it stands in quotes.
+    /// A variable, what stands for it where it is not set, and whether it stands in quotes.
     Variable {
         name: String,
-        default: Option<String>,
+        default: Option<Instead>,
         quoted: bool,
     },
     /// What stands in `$(( ))`.
@@ -24,6 +24,16 @@ pub(super) enum Part {
         name: String,
         quoted: bool,
     },
+}
+
+/// What stands for a variable that is not set: of `${x:-5}` it is 5.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Instead {
+    pub(super) text: String,
+    /// `:-`, `:=`: also for one that is empty.
+    pub(super) is_for_empty: bool,
+    /// `:=`, `=`: it is assigned too.
+    pub(super) is_assigned: bool,
 }
 
 /// A word, in its pieces.

@@ -296,6 +296,7 @@ impl Script {
                     _ => outputs,
                 };
             }
+            "unset" => self.variables.unset(&fields[1..]),
             "eval" | "watch" => return self.inner(line, name, fields, depth),
             "trap" => {
                 self.inner(line, name, fields, depth);

@@ -14,8 +14,12 @@ impl Variables {
     /// What arithmetic gives.
     fn computed(&self, word: &Word) -> Option<String> {
         let text = Some(self.whole(word)).filter(|text| !text.contains(UNKNOWN))?;
-        let value = arithmetic::value(&text, &|name| self.value(name, None))?;
-        Some(value.to_string())
+        self.number(&text)
+    }
+
+    /// The value of an expression.
+    pub(super) fn number(&self, text: &str) -> Option<String> {
+        arithmetic::value(text, &|name| self.value(name, None)).map(|value| value.to_string())
     }
 
     /// A word or a text that the shell does not divide.

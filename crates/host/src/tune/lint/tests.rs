@@ -832,6 +832,39 @@ fn a_script_inside_has_variables_of_its_own() {
     assert!(verdicts.iter().map(|verdict| verdict.target.len()).sum::<usize>() <= 20 << 20);
 }
 
+/// What gives a variable a value that is not known, or takes it away; SET writes it.
+const CHANGES: &[(&str, &[&str])] = &[
+    ("R=5; IFS= read -r R; SET", &["net.core.rmem_max"]),
+    ("R=5; while IFS=: read -r A R; do SET; done", &["net.core.rmem_max"]),
+    ("R=5; printf -v R '%s' \"$1\"; SET", &["net.core.rmem_max"]),
+    ("R=5; printf '-v R'; SET", &[MAX]),
+    ("R=5; SET; unset R; SET", &[MAX, "net.core.rmem_max"]),
+    ("R=5; unset R; unset -f S; R=5; SET", &[MAX]),
+    ("R=5; unset -f R; SET", &[MAX]),
+    ("R=5; if x; then unset R; fi; SET", &["net.core.rmem_max"]),
+    ("R=; sysctl -w net.core.rmem_max=${R:-5}", &[MAX]),
+    ("R=; sysctl -w net.core.rmem_max=${R-5}", &["net.core.rmem_max="]),
+    ("R=6; sysctl -w net.core.rmem_max=${R:-5}", &["net.core.rmem_max=6"]),
+    (": ${R:=5}; SET", &[MAX]),
+    ("R=; : ${R:=5}; SET", &["net.core.rmem_max"]),
+    ("declare -i R=2*2+1; SET", &[MAX]),
+    ("N=4; local -i R; R=N+1; SET", &[MAX]),
+    ("declare -i R=N+1; SET", &["net.core.rmem_max"]),
+    ("S=(5); S[0]=6; sysctl -w net.core.rmem_max=\"${S[@]}\"", &["net.core.rmem_max"]),
+    ("S=(5); read -a S; sysctl -w net.core.rmem_max=\"${S[@]}\"", &["net.core.rmem_max"]),
+];
+
+/// Has failed with: an assignment in front of read(1) that hides it; `printf -v` as a print; a variable that is
+/// unset with its value; one unset before its assignment as unknown; an empty one in the place of its default; a
+/// default of `-` for an empty one; arithmetic of declare(1) as text.
+#[test]
+fn what_changes_a_variable_is_seen() {
+    for (text, expected) in CHANGES {
+        let text = text.replace("SET", "sysctl -w net.core.rmem_max=$R");
+        assert_eq!(writes(&text), *expected, "{text}");
+    }
+}
+
 /// Arrays, and what is written with them: SET sets each element.
 const ARRAYS: &[(&str, &[&str])] = &[
     ("S=(\nnet.core.rmem_max=5\n)\nSET", &[MAX]),
@@ -1504,6 +1537,10 @@ const REPEATED: &[(&str, &str)] = &[
     ("", "if a; then cd b; else "),
     ("[a]\nExecStart=a ", "; b "),
     ("", "A=(a "),
+    ("let \"", "a "),
+    ("let \"a=", "a "),
+    ("", "unset a; "),
+    ("", "export a; sh -c a; "),
     ("A=(", "a "),
     ("A=(a b); sysctl ", "${A[@]} "),
     ("[a]\n", "a\\\n"),

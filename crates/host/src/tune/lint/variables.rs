@@ -10,7 +10,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::arithmetic;
-use super::command::{Item, Part, Simple, UNKNOWN, Word, assignment, is_name, literal};
+use super::command::{Instead, Item, Part, Simple, UNKNOWN, Word, assignment, is_name, literal};
 
 /// A value longer than this is not known: no setting comes near it.
 const LONGEST_VALUE: usize = 4096;
@@ -28,6 +28,10 @@ pub(super) struct Variables {
     scopes: Vec<BTreeMap<String, Option<String>>>,
     /// The elements of arrays, where they are known.
     arrays: BTreeMap<String, Option<Vec<String>>>,
+    /// Those whose values are arithmetic.
+    integers: BTreeSet<String>,
+    /// Those that unset(1) has taken away so far.
+    unset: BTreeSet<String>,
     /// Those that programs get, and whether all may be.
     exported: BTreeSet<String>,
     may_export_all: bool,
@@ -110,23 +114,38 @@ impl Variables {
     /// Takes an assignment in a loop: if it is the only one of its variable, it counts from here on.
     pub(super) fn assign_in_round(&mut self, word: &Word) {
         let Some((name, value, is_added)) = assignment(word) else { return };
+        self.unset.remove(&name);
         if is_added || self.scopes.is_empty() || self.times.get(&name) != Some(&1) {
             return;
         }
-        let value = Some(self.whole(&value)).filter(|value| is_known(value));
+        let is_plain = !self.integers.contains(&name);
+        let value = Some(self.whole(&value)).filter(|value| is_plain && is_known(value));
         if let Some(scope) = self.scopes.last_mut() {
             scope.insert(name, value);
         }
     }
 
-    /// What changes in the arithmetic of a word is not known.
+    /// Takes variables away, as unset(1) does; they may have a value from elsewhere.
+    pub(super) fn unset(&mut self, names: &[String]) {
+        if !names.iter().any(|name| name == "-f") {
+            self.unset.extend(names.iter().filter(|name| is_name(name)).cloned());
+        }
+    }
+
+    /// What changes in the arithmetic of a word is not known; `${x:=5}` assigns.
     fn counted(&mut self, word: &Word) {
         for part in word {
-            if let Part::Arithmetic(inner) = part {
-                for name in arithmetic::changed(&plain(inner)) {
-                    self.assign(name, None);
+            match part {
+                Part::Arithmetic(inner) => {
+                    for name in arithmetic::changed(&plain(inner)) {
+                        self.assign(name, None);
+                    }
+                    self.counted(inner);
                 }
-                self.counted(inner);
+                Part::Variable { name, default: Some(default), .. } if default.is_assigned => {
+                    self.assign(name, Some(default.text.clone()));
+                }
+                _ => {}
             }
         }
     }
@@ -165,9 +184,10 @@ impl Variables {
                 self.assign(name, value);
             }
             "read" | "getopts" | "mapfile" | "readarray" => {
-                for name in words[1..].iter().filter_map(literal) {
-                    self.assign(name, None);
-                }
+                words[1..].iter().filter_map(literal).for_each(|name| self.forget(name));
+            }
+            "printf" if words.get(1).and_then(literal) == Some("-v") => {
+                words.get(2).and_then(literal).into_iter().for_each(|name| self.forget(name));
             }
             "let" => {
                 for word in &words[1..] {
@@ -187,7 +207,23 @@ impl Variables {
                 self.declare(&words[1..], first)
             }
             _ if words.first().and_then(assignment).is_some() => self.assign_all(words),
-            _ => {}
+            _ => {
+                // `A[1]=`: an element of an array.
+                if let Some(Part::Text(text)) = words.first().and_then(|word| word.first())
+                    && let Some((name, _)) = text.split_once('[')
+                    && is_name(name)
+                {
+                    self.forget(name);
+                }
+            }
+        }
+    }
+
+    /// No value of a variable is known from here on.
+    fn forget(&mut self, name: &str) {
+        self.assign(name, None);
+        if self.arrays.contains_key(name) {
+            self.assign_array(name, None);
         }
     }
 
@@ -201,6 +237,8 @@ impl Variables {
             } else if self.arrays.contains_key(&name) {
                 self.assign_array(&name, None);
             }
+            let is_number = self.integers.contains(&name);
+            let value = if is_number { value.and_then(|text| self.number(&text)) } else { value };
             self.assign(&name, value);
         }
     }
@@ -227,6 +265,13 @@ impl Variables {
             let is_with = |word: &str| word.starts_with(['-', '+']) && word.contains(letter);
             words.iter().filter_map(literal).any(is_with)
         };
+        if has('i') {
+            let names = words.iter().filter_map(|word| match assignment(word) {
+                Some((name, ..)) => Some(name),
+                None => literal(word).map(str::to_owned),
+            });
+            self.integers.extend(names);
+        }
         self.assign_all(words);
         if command != "export" && !has('x') {
             return;
@@ -261,6 +306,9 @@ impl Variables {
     /// The value of a variable that is set, if it is known.
     fn found(&self, name: &str) -> Option<Option<&String>> {
         let bound = self.scopes.iter().rev().find_map(|scope| scope.get(name));
+        if bound.is_none() && self.unset.contains(name) {
+            return Some(None);
+        }
         let own = bound.or_else(|| self.known.get(name)).or_else(|| self.given.get(name));
         let inherited = || {
             let around = self.around.as_deref()?;
@@ -284,11 +332,15 @@ impl Variables {
         (is_own && self.may_export_all).then_some(None)
     }
 
-    pub(super) fn value(&self, name: &str, default: Option<&String>) -> Option<String> {
+    pub(super) fn value(&self, name: &str, default: Option<&Instead>) -> Option<String> {
+        let of_empty = default.filter(|default| default.is_for_empty);
         let value = match self.found(name) {
-            Some(value) => value,
-            None => default,
-        }?;
+            Some(Some(value)) if value.is_empty() => {
+                of_empty.map_or(value, |default| &default.text)
+            }
+            Some(value) => value?,
+            None => &default?.text,
+        };
         self.may_become(value.len()).then(|| value.clone())
     }
 
@@ -353,12 +405,14 @@ pub(super) fn braced(inner: &str, quoted: bool) -> Option<Part> {
     let default = match rest {
         "" => None,
         _ => {
-            let default = [":-", ":=", "-", "="].iter().find_map(|sign| rest.strip_prefix(sign))?;
-            let is_literal = !default.contains(['$', '`', '\\']);
-            is_literal.then(|| Some(default.trim_matches(['"', '\''])))?
+            let behind = |sign: &'static str| Some((sign, rest.strip_prefix(sign)?));
+            let (sign, text) = [":-", ":=", "-", "="].into_iter().find_map(behind)?;
+            let is_literal = !text.contains(['$', '`', '\\']);
+            let text = is_literal.then(|| text.trim_matches(['"', '\'']).to_owned())?;
+            let (is_for_empty, is_assigned) = (sign.starts_with(':'), sign.ends_with('='));
+            Some(Instead { text, is_for_empty, is_assigned })
         }
     };
-    let default = default.map(str::to_owned);
     is_name(name).then(|| Part::Variable { name: name.to_owned(), default, quoted })
 }
 
