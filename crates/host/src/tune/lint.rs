@@ -32,6 +32,7 @@ mod expansion;
 mod fields;
 mod files;
 mod indirect;
+mod input;
 mod judge;
 mod loops;
 mod output;
@@ -41,6 +42,7 @@ mod program;
 mod reads;
 mod redirects;
 mod shell;
+mod sysctl;
 #[cfg(test)]
 mod tests;
 mod trouble;

@@ -1,21 +1,20 @@
 //! What a script or a file of settings writes and reads, once the shell is done with its words.
 //!
 //! Which file a text goes to is followed through `>`, tee(1) and `sysctl -p -`, and what the text is
-//! through echo, printf, cat with a here-document, and variables that have one literal value in the whole
-//! script.
-//! Behaviour of sysctl(8): procps 4.0.
+//! through echo, printf, cat with a here-document, and variables whose value is known.
 
 use std::collections::BTreeSet;
 
 use super::blocks::{self, Node};
 use super::command::{Direction, Item, Joint, Redirect, Simple, UNKNOWN, literal};
 use super::dialect::Shell;
-use super::indirect::{copied, remote};
+use super::indirect::copied;
+use super::input::is_input;
 use super::loops::add_movers;
-use super::output::{self, Output, Pipe};
+use super::output::{Output, Pipe};
 use super::place::{Branches, List, Place, Step};
 use super::print::{echoed, printed};
-use super::program::{NO_SETTING, is_silent, named, program, sets_something_else, slashed};
+use super::program::{NO_SETTING, is_silent, named, program, sets_something_else};
 use super::reads;
 use super::shell::{self, Spent};
 use super::trouble::Trouble;
@@ -78,6 +77,7 @@ pub(super) fn of(text: &str) -> Vec<Event> {
         shell,
         spent,
         environment: Environment::default(),
+        stdin: None,
         is_in_netns: false,
         returns: returns(&text),
         is_command: true,
@@ -118,6 +118,8 @@ pub(super) struct Script {
     pub(super) spent: Spent,
     /// What the program that runs now is given beside exported variables.
     pub(super) environment: Environment,
+    /// What commands read that have no input of their own; [`None`]: nobody knows.
+    pub(super) stdin: Option<Vec<Output>>,
     /// Whether what runs is in another network namespace than the initial one.
     pub(super) is_in_netns: bool,
     /// Lines that end in CR LF, and whether it is a command that is done.
@@ -167,16 +169,16 @@ impl Script {
             };
             let before = list.begin(&mut self.place, step);
             let next = match node {
-                Node::Block(block) => self.block(block, depth),
+                Node::Block(block) => self.block(block, pipe, depth),
                 _ => self.command(command, pipe, depth),
             };
             list.finish(&mut self.place, before, step);
             was_piped = command.piped;
             pipe = Pipe::default();
             if command.piped && command.is_diverted {
-                pipe = Pipe { outputs: Some(Vec::new()), read: None };
+                pipe = Pipe { is_there: true, outputs: Some(Vec::new()), read: None };
             } else if command.piped {
-                pipe = next;
+                pipe = Pipe { is_there: true, ..next };
             } else if !command.is_diverted {
                 let line = command.line;
                 let outputs = next.outputs.unwrap_or_else(|| vec![Output::unknown(line)]);
@@ -208,7 +210,7 @@ impl Script {
         self.events.push(Event { line, kind });
     }
 
-    fn command(&mut self, command: &Simple, pipe: Pipe, depth: usize) -> Pipe {
+    fn command(&mut self, command: &Simple, mut pipe: Pipe, depth: usize) -> Pipe {
         self.variables.begin_command();
         let fields: Vec<_> =
             command.words.iter().flat_map(|word| self.variables.fields(word)).collect();
@@ -218,13 +220,7 @@ impl Script {
         if program.words.is_empty() {
             command.words.iter().for_each(|word| self.variables.assign_in_round(word));
         }
-        let body = command
-            .body
-            .as_ref()
-            .map(|body| vec![Output::lines(body.line, self.variables.whole(&body.text))]);
-        // A file that it reads instead is not in the text.
-        let has_input = command.redirects.iter().any(|to| to.direction == Direction::Input);
-        let input = body.or_else(|| pipe.outputs.filter(|_| !has_input));
+        let input = self.input(command, &mut pipe, named(program.words));
         let fields = program.arguments(input.as_deref());
         let is_move = program.is_own && self.is_move(program.words);
         let own = is_move.then(|| program.words.to_vec());
@@ -258,7 +254,8 @@ impl Script {
         let read = self.events[before..].iter().position(is_read).map(|index| before + index);
         let is_kept = command.redirects.iter().any(|to| to.direction == Direction::Output);
         own.iter().for_each(|words| self.moves(words));
-        Pipe { outputs: if is_kept { Some(Vec::new()) } else { outputs }, read }
+        let outputs = if is_kept { Some(Vec::new()) } else { outputs };
+        Pipe { outputs, read, is_there: false }
     }
 
     /// Does what a program does but for its looks at files, and tells what it prints, if that is known.
@@ -277,7 +274,12 @@ impl Script {
                 let output = if is_echo { echoed(line, fields) } else { printed(line, fields) };
                 return Some(vec![output]);
             }
-            "cat" if fields.len() == 1 => return input,
+            "cat" if fields[1..].iter().all(|word| is_input(word)) => return input,
+            "install" | "cp" if fields[1..].iter().any(|word| word == "/dev/stdin") => {
+                if let Some(path) = fields.last().filter(|path| !path.starts_with("/proc/sys/")) {
+                    self.piped(line, path, input.as_deref());
+                }
+            }
             "tee" => {
                 for path in fields.iter().skip(1).filter(|path| !path.starts_with('-')) {
                     self.piped(line, path, input.as_deref());
@@ -290,16 +292,12 @@ impl Script {
                 command.words.iter().for_each(|word| self.variables.assign_in_round(word));
             }
             "sh" | "bash" | "dash" | "ash" | "ksh" | "zsh" | "su" | "ssh" => {
-                let outputs = self.inner(line, name, fields, depth);
-                return match input {
-                    Some(input) if outputs.is_none() => self.on_input(fields, &input, depth),
-                    _ => outputs,
-                };
+                return self.shell(line, fields, input, depth);
             }
             "unset" => self.variables.unset(&fields[1..]),
-            "eval" | "watch" => return self.inner(line, name, fields, depth),
+            "eval" | "watch" => return self.argument(line, fields, input, depth),
             "trap" => {
-                self.inner(line, name, fields, depth);
+                self.argument(line, fields, None, depth);
             }
             _ if sets_something_else(name, fields) => {
                 self.push(line, Kind::Other { text: fields.join(" "), why: NO_SETTING });
@@ -310,98 +308,6 @@ impl Script {
             }
         }
         is_silent(name).then(Vec::new)
-    }
-
-    fn sysctl(&mut self, line: usize, fields: &[String], input: &[Output]) {
-        let arguments = fields.get(1..).unwrap_or_default();
-        let is_load = |word: &String| word.starts_with("-p") || word.starts_with("--load");
-        if arguments.iter().any(|word| is_load(word) || word == "-f" || word == "--system") {
-            let is_input = |word: &String| matches!(&word[..], "-" | "-p-" | "/dev/stdin");
-            if arguments.iter().any(is_input) {
-                output::joined(input).iter().for_each(|output| self.settings(output, None));
-            }
-            return;
-        }
-        let before = self.events.len();
-        let is_of_skbuff = fields.iter().any(|word| word.contains("skbuff"));
-        for word in arguments {
-            let has_said = self.events.len() > before;
-            let is_option = word.len() > 1 && word.starts_with('-');
-            if is_option && !word.contains('=') {
-                continue;
-            }
-            let is_name = word.contains(['.', '/', UNKNOWN]);
-            match word.split_once('=') {
-                Some(("", value)) if has_said => self.spaced(value),
-                Some((key, value)) => self.write(line, key, value, None),
-                None if is_name => {
-                    let path = format!("/proc/sys/{}", slashed(word));
-                    self.push(line, Kind::Read { path, is_of_skbuff });
-                }
-                None if has_said => self.stray(word),
-                None => {}
-            }
-        }
-    }
-
-    /// `=` as an argument of its own: the setting before it was meant to be written.
-    fn spaced(&mut self, value: &str) {
-        if let Some(Event { kind, .. }) = self.events.last_mut()
-            && let Kind::Read { path, .. } = kind
-        {
-            let key = path.trim_start_matches("/proc/sys/").to_owned();
-            let trouble = Some(Trouble::SpacesAroundEquals);
-            let (value, strays) = (value.to_owned(), Vec::new());
-            *kind = Kind::Write { key, value, trouble, strays, opened: None };
-        }
-    }
-
-    /// An argument of sysctl that sets nothing: a number behind a blank.
-    fn stray(&mut self, word: &str) {
-        if let Some(Event { kind: Kind::Write { value, trouble, strays, .. }, .. }) =
-            self.events.last_mut()
-        {
-            if trouble.is_none() {
-                strays.push(word.to_owned());
-            } else {
-                value.push_str(if value.is_empty() { "" } else { " " });
-                value.push_str(word);
-            }
-        }
-    }
-
-    /// A script in a command's argument, and what it prints.
-    fn inner(
-        &mut self,
-        line: usize,
-        name: &str,
-        fields: &[String],
-        depth: usize,
-    ) -> Option<Vec<Output>> {
-        let text = match name {
-            "eval" => fields[1..].join(" "),
-            "ssh" => remote(fields),
-            "trap" => {
-                let mut words = fields[1..].iter().skip_while(|word| word.starts_with('-'));
-                words.next().cloned().unwrap_or_default()
-            }
-            "watch" => {
-                let words = fields[1..].iter().skip_while(|word| {
-                    word.starts_with('-')
-                        || word.starts_with(|letter: char| letter.is_ascii_digit())
-                });
-                words.cloned().collect::<Vec<_>>().join(" ")
-            }
-            _ => {
-                let is_option = |word: &String| word.starts_with('-') && word.ends_with('c');
-                let at = fields.iter().position(is_option);
-                at.and_then(|at| fields.get(at + 1)).cloned().unwrap_or_default()
-            }
-        };
-        if text.is_empty() || !self.may_follow(depth, text.len()) {
-            return None;
-        }
-        Some(self.script(&[Output::text(line, text)], name, depth))
     }
 
     /// Files below /proc and /sys that a command looks at.

@@ -4,13 +4,16 @@
 
 use super::command::{Direction, Simple, UNKNOWN, is_setting};
 use super::events::{Event, Kind, Opened, Script};
-use super::indirect::of_settings;
+use super::indirect::{is_of_settings, of_settings};
 use super::judge::dotted;
 use super::output::{self, Output};
 use super::program::NO_SETTING;
 use super::trouble::Trouble;
 use crate::proc::Scope;
 use crate::sysctl::Key;
+
+/// What is said of a file of settings that gets what the text does not tell.
+const NOT_TOLD: &str = "what goes into this file of settings is not in the text: not judged";
 
 impl Script {
     /// What a command or a group prints goes where its redirections say; `name` is the program's.
@@ -128,6 +131,10 @@ impl Script {
         if let Some(key) = path.strip_prefix("/proc/sys/") {
             let value = output.map_or(&unknown, |output| &output.text);
             self.write(line, key, value, trouble);
+        } else if is_of_settings(path)
+            && !output.is_some_and(|output| output.is_told && output.text != unknown)
+        {
+            self.push(line, Kind::Other { text: format!("write to {path}"), why: NOT_TOLD });
         } else if let Some(output) = output.and_then(|output| of_settings(path, output)) {
             // Who reads the file is not in this one's namespace.
             let is_in_netns = std::mem::take(&mut self.is_in_netns);
@@ -160,6 +167,8 @@ impl Script {
             }) {
                 let key = key.trim();
                 self.write(number, key.strip_prefix('-').unwrap_or(key), value, trouble);
+            } else if line.trim() == "\0" {
+                self.push(number, Kind::Other { text: "a line of settings".into(), why: NOT_TOLD });
             }
         }
     }

@@ -1,5 +1,5 @@
-//! Ways to a setting beside redirections, tee(1) and sysctl(8): dd(1), copies, scripts on standard input;
-//! and commands that are not understood and name a setting, which are told and not passed over.
+//! Ways to a setting beside redirections, tee(1) and sysctl(8): dd(1), copies, scripts inside the script; and
+//! commands that are not understood and name a setting, which are told.
 //!
 //! A command names a setting if in its words, or in the here-document that it reads, `sysctl` as a word
 //! stands before a name below `net`, or a path below /proc/sys/net stands inside a word. A path that is a
@@ -9,9 +9,9 @@ use super::command::{Body, DEEPEST, Item, Simple, UNKNOWN, is_setting};
 use super::dialect::Shell;
 use super::events::{Kind, Script};
 use super::loops::ALL_ROUNDS;
-use super::output::{self, Output, joined};
+use super::output::{self, Output};
 use super::place::Place;
-use super::program::{NOT_UNDERSTOOD, named, only_names};
+use super::program::{NOT_UNDERSTOOD, only_names};
 use super::shell;
 
 /// Folders of settings of the network.
@@ -30,20 +30,6 @@ impl Script {
         let cuts = ["if=", "bs=", "ibs=", "obs=", "count=", "skip=", "seek="];
         let is_whole = cuts.iter().all(|name| value(name).is_none());
         self.piped(line, &path, input.filter(|_| is_whole));
-    }
-
-    /// The script that a shell reads from its standard input, and what that prints.
-    pub(super) fn on_input(
-        &mut self,
-        fields: &[String],
-        input: &[Output],
-        depth: usize,
-    ) -> Option<Vec<Output>> {
-        let cost: usize = input.iter().map(|output| output.text.len()).sum();
-        if !has_options_only(fields) || !self.may_follow(depth, cost) {
-            return None;
-        }
-        Some(self.script(&joined(input), named(fields), depth))
     }
 
     /// Does what a script inside the text does, given in its pieces, with the shell of this name.
@@ -125,7 +111,9 @@ impl Script {
 
     /// Tells of a command that is not understood and names a setting.
     pub(super) fn mentioned(&mut self, command: &Simple, name: &str, fields: &[String]) {
-        if only_names(name) {
+        let runs = ["-exec", "-execdir", "-ok", "-okdir"];
+        let is_run = || name == "find" && fields.iter().any(|word| runs.contains(&&word[..]));
+        if only_names(name) && !is_run() {
             return;
         }
         let text = fields.join(" ");
@@ -189,20 +177,17 @@ pub(super) fn of_settings(path: &str, output: &Output) -> Option<Output> {
     Some(Output { text: lines.collect::<Vec<_>>().join("\n"), ..output.clone() })
 }
 
+/// Whether a file is one of settings, by its name.
+pub(super) fn is_of_settings(path: &str) -> bool {
+    path.contains("sysctl") && may_have_settings(path)
+}
+
 /// Whether a file may be one of settings, by its name.
 fn may_have_settings(path: &str) -> bool {
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
     let is_file =
         name.ends_with(".conf") || (folder.ends_with("sysctl.d") && name.ends_with(UNKNOWN));
     is_file && (path.contains("sysctl") || folder.contains(UNKNOWN))
-}
-
-/// Whether a shell or ssh(1) has no script but what it reads.
-fn has_options_only(fields: &[String]) -> bool {
-    match named(fields) {
-        "ssh" => remote(fields).is_empty(),
-        _ => fields.iter().skip(1).all(|field| field.starts_with('-')),
-    }
 }
 
 /// Whether a text names a setting of the network, so that who runs it may write that.

@@ -23,7 +23,8 @@ pub(super) const ALL_ROUNDS: usize = 1 << 20;
 
 impl Script {
     /// Does what stands in a block.
-    pub(super) fn block(&mut self, block: &Block, depth: usize) -> Pipe {
+    pub(super) fn block(&mut self, block: &Block, pipe: Pipe, depth: usize) -> Pipe {
+        let stdin = self.group_input(block, pipe);
         let around = self.place.clone();
         if block.function.is_some() {
             self.place = self.elsewhere();
@@ -33,6 +34,9 @@ impl Script {
             Shape::Loop => self.repeatedly(block, depth),
             _ => self.run(&block.nodes, depth),
         };
+        if let Some(stdin) = stdin {
+            self.stdin = stdin;
+        }
         let is_choice = matches!(block.shape, Shape::If | Shape::Case | Shape::Loop);
         if is_choice || block.head.joint != Joint::First {
             outputs.iter_mut().for_each(|output| output.is_certain = false);
@@ -49,7 +53,8 @@ impl Script {
         }
         let is_output = |to: &Redirect| to.direction == Direction::Output;
         let is_kept = block.tail.redirects.iter().any(is_output);
-        Pipe { outputs: Some(if is_kept { Vec::new() } else { outputs }), read: None }
+        let outputs = Some(if is_kept { Vec::new() } else { outputs });
+        Pipe { outputs, read: None, is_there: false }
     }
 
     /// What a loop has that goes round as often as it wants: where one round ends the next begins.

@@ -53,6 +53,8 @@ pub(super) struct Output {
 pub(super) struct Pipe {
     pub(super) outputs: Option<Vec<Output>>,
     pub(super) read: Option<usize>,
+    /// Whether there is one.
+    pub(super) is_there: bool,
 }
 
 impl Output {

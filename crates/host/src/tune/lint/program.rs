@@ -175,12 +175,26 @@ pub(super) fn named(words: &[String]) -> &str {
 fn options<'a>(words: &'a [String], with_word: &[&str]) -> (&'a [String], &'a [String]) {
     let mut taken = 0;
     while let Some(word) = words.get(taken).filter(|word| word.starts_with('-')) {
-        taken += 1 + usize::from(with_word.contains(&&word[..]));
+        taken += 1 + usize::from(takes_word(word, with_word));
         if word == "--" {
             break;
         }
     }
     words.split_at(taken.min(words.len()))
+}
+
+/// Whether the word behind options takes them on: of letters that stand together the last one may.
+fn takes_word(word: &str, with_word: &[&str]) -> bool {
+    let letters = word.strip_prefix('-').filter(|letters| !letters.starts_with('-'));
+    // ip(8) has words behind one `-`.
+    let is_letters = !with_word.contains(&"-netns");
+    let is_with = |letter: char| {
+        with_word
+            .iter()
+            .any(|known| known.strip_prefix('-') == Some(letter.encode_utf8(&mut [0; 4])))
+    };
+    let at = letters.filter(|_| is_letters).and_then(|letters| letters.find(is_with));
+    with_word.contains(&word) || at.is_some_and(|at| at + 2 == word.len())
 }
 
 /// The command of `ip netns exec NAME COMMAND`, or of `ip -all netns exec COMMAND`.

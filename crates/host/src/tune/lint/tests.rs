@@ -832,6 +832,104 @@ fn a_script_inside_has_variables_of_its_own() {
     assert!(verdicts.iter().map(|verdict| verdict.target.len()).sum::<usize>() <= 20 << 20);
 }
 
+/// Commands and what they read; CONF is a file of settings, DOC a here-document with a setting.
+const INPUTS: &[(&str, &[&str])] = &[
+    ("sudo bash -c 'cat > CONF' DOC", &[MAX]),
+    ("cat DOC0 | sudo sh -c \"cat >> CONF\"\nEND", &[MAX]),
+    ("echo net.core.rmem_max=5 | sudo sh -c 'tee CONF'", &[MAX]),
+    ("echo 5 | sudo sh -c 'cat > /proc/sys/net/core/rmem_max'", &[MAX]),
+    ("cat - > CONF DOC", &[MAX]),
+    ("(cat > CONF) DOC", &[MAX]),
+    ("{ cat; } > CONF DOC", &[MAX]),
+    ("{ sudo mkdir -p x; echo y; cat > CONF; } DOC", &[MAX]),
+    ("echo net.core.rmem_max=5 | (cat > CONF)", &[MAX]),
+    ("echo net.core.rmem_max=5 | { sudo tee CONF; }", &[MAX]),
+    ("eval 'cat > CONF' DOC", &[MAX]),
+    ("ssh host 'cat > CONF' DOC", &[MAX]),
+    ("sudo install -m 644 /dev/stdin CONF DOC", &[MAX]),
+    ("bash --norc -c 'sysctl -w net.core.rmem_max=5'", &[MAX]),
+    ("bash -o pipefail -ec 'sysctl -w net.core.rmem_max=5'", &[MAX]),
+    ("bash -s -- a b DOC1", &[MAX]),
+    ("su - root DOC1", &[MAX]),
+    ("su - root -c 'sysctl -w net.core.rmem_max=5'", &[MAX]),
+    ("bash $OPTIONS -c 'sysctl -w net.core.rmem_max=5'", &[MAX]),
+    // What a command before it has taken, nobody knows.
+    ("sh -c 'read x; cat > CONF' DOC", &["write to CONF"]),
+    ("{ cat > x; cat > CONF; } DOC", &["write to CONF"]),
+    ("f() { cat > CONF; }; f DOC", &["write to CONF"]),
+    ("{ nproc | cat > CONF; } DOC", &["write to CONF"]),
+    ("{ cat < x > CONF; } DOC", &["write to CONF"]),
+    (
+        "{ sh <<E; cat > CONF; } <<END\nsysctl -w net.core.rmem_max=5\nE\nnet.core.rmem_max=5\nEND",
+        &[MAX, MAX],
+    ),
+    ("envsubst > CONF DOC", &["write to CONF"]),
+    ("envsubst DOC0 | sudo tee CONF\nEND", &["write to CONF"]),
+    ("envsubst < x > CONF", &["write to CONF"]),
+    ("echo \"$1\" >> CONF", &["write to CONF"]),
+    ("cat > CONF <<E\n$LINES\nnet.core.rmem_max=5\nE", &["a line of settings", MAX]),
+    (
+        "find / -exec sysctl -w net.core.rmem_max=5 \\;",
+        &["find / -exec sysctl -w net.core.rmem_max=5 ;"],
+    ),
+    // Not of settings, or not a script.
+    ("(cat > x) DOC", &[]),
+    ("bash x DOC1", &[]),
+    ("bash x -c 'sysctl -w net.core.rmem_max=5'", &[]),
+    ("find / -name sysctl.net.core.x", &[]),
+];
+
+/// What stands in the text and goes to a setting or a file of settings is followed, or told.
+///
+/// Has failed with: a script in an argument without standard input; `-` of cat(1) as a file; a group without its
+/// here-document, and without its pipe; what is read as read again; an unknown pipe as the group's input; what a
+/// file of settings gets untold; a long option that ends in `c` as one with a script.
+#[test]
+fn what_a_command_reads_goes_where_it_writes() {
+    for (text, expected) in INPUTS {
+        let body = "net.core.rmem_max=5\nEND\n";
+        let script = match text.strip_suffix("\nEND").filter(|command| command.contains("DOC0")) {
+            Some(command) => format!("{}\n{body}", command.replace("DOC0", "<<END")),
+            None => text
+                .replace("DOC1", "<<END\nsysctl -w net.core.rmem_max=5\nEND\n")
+                .replace("DOC", &format!("<<END\n{body}")),
+        };
+        let script = script.replace("CONF", "/etc/sysctl.d/9.conf");
+        let expected: Vec<_> =
+            expected.iter().map(|one| one.replace("CONF", "/etc/sysctl.d/9.conf")).collect();
+        assert_eq!(writes(&script), expected, "{script}");
+    }
+}
+
+/// Has failed with: a word without `=` behind `-w` as a read; letters of options as one option; the word of the last
+/// of them as the command; a word that an option has at its end as one more.
+#[test]
+fn options_that_stand_together_are_read() {
+    for (text, verdict) in [
+        ("sysctl -w net.core.rmem_max 16777216", "no-effect"),
+        ("sysctl -qw net.core.rmem_max", "no-effect"),
+        ("sysctl -w net.core.rmem_max = 16777216", "no-effect"),
+        ("sysctl -qw net.core.rmem_max=16777216", "fine"),
+        ("sysctl -n net.core.rmem_max", "fine"),
+        ("sysctl -w $SETTING", "unknown"),
+        ("echo net.core.rmem_max=16777216 | sysctl -ep -", "fine"),
+        ("echo net.core.rmem_max=16777216 | sysctl -qp/dev/stdin", "fine"),
+        ("echo net.core.rmem_max=16777216 | sysctl --load=-", "fine"),
+        ("echo 16777216 | sudo -nu root tee /proc/sys/net/core/rmem_max", "fine"),
+        ("sudo -Hu root -- sysctl -w net.core.rmem_max=16777216", "fine"),
+        ("sudo -uroot sysctl -w net.core.rmem_max=16777216", "fine"),
+        ("nice -n5 sysctl -w net.core.rmem_max=16777216", "fine"),
+        ("ip -json netns exec blue sysctl -w net.core.rmem_max=16777216", "no-effect"),
+    ] {
+        assert_eq!(only(text, &MACHINE).verdict.name(), verdict, "{text}");
+    }
+    let words = only("sysctl -w net.core.rmem_max 16777216", &MACHINE);
+    assert!(words.reasons[0].contains("has no `=`"), "{words:?}");
+    for text in ["sysctl -qp /etc/sysctl.d/net.core.conf", "sysctl -ef net.x", "sysctl -p"] {
+        assert_eq!(lint(text, &MACHINE), [], "{text}");
+    }
+}
+
 /// What gives a variable a value that is not known, or takes it away; SET writes it.
 const CHANGES: &[(&str, &[&str])] = &[
     ("R=5; IFS= read -r R; SET", &["net.core.rmem_max"]),
@@ -1533,6 +1631,9 @@ const REPEATED: &[(&str, &str)] = &[
     ("cd /proc/sys/net/core; cat ", "rmem "),
     ("", "f() { cd x; }; f; "),
     ("cd x; ", "f() { { g; }; }; "),
+    ("cat <<E", " | { cat; }"),
+    ("echo net.a=1", " | sh -c 'cat'"),
+    ("", "{ cat <<E; "),
     ("cd ", "../"),
     ("", "if a; then cd b; else "),
     ("[a]\nExecStart=a ", "; b "),

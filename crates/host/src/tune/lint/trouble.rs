@@ -7,6 +7,8 @@ use super::Judgement;
 pub(super) enum Trouble {
     /// `sysctl -w key = value`: three arguments where one is wanted.
     SpacesAroundEquals,
+    /// `sysctl -w key value`: no `=` where one is wanted.
+    NotAssigned,
     /// `sudo echo 1 > file`: the shell opens the file, and not sudo.
     RedirectedBySudo,
     /// `echo 1 > file > other`, `echo 2> file`: the file is opened, and gets nothing.
@@ -35,6 +37,9 @@ impl Trouble {
         match self {
             Self::SpacesAroundEquals => {
                 "sysctl wants `key=value` as one argument: with blanks around `=` it refuses all three"
+            }
+            Self::NotAssigned => {
+                "`sysctl -w` wants `key=value` as one argument: what has no `=` it refuses"
             }
             Self::RedirectedBySudo => {
                 "the file is opened by the shell, without sudo's privileges: refused unless the shell is \
