@@ -1,8 +1,10 @@
 //! Which shell reads a script, where that changes what the script does.
 //!
-//! bash(1), zsh(1) and ksh(1) read lists in braces and `&>`; for dash(1) braces are letters, and `&` ends the
-//! command before `>`. `sh` is dash on one machine and bash on another: what differs there is not known. busybox
-//! has no lists, and reads `&>` as it was built. A text that names no shell is taken for one of bash.
+//! bash(1), zsh(1) and ksh(1) read lists in braces, `&>` and `$[ ]`; for dash(1) braces and brackets are letters, and
+//! `&` ends the command before `>`; its echo has `-n` only, and knows escapes always. zsh does not divide what stands
+//! in a variable. `sh` is dash on one machine and bash on another: what differs there is not known. busybox has no
+//! lists, and reads `&>` as it was built. A text that names no shell is taken for one of bash. What else they differ
+//! in is as in bash.
 
 /// A shell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +48,16 @@ impl Shell {
             Self::Sh => None,
             Self::Dash | Self::Busybox => Some(false),
         }
+    }
+
+    /// Whether lists in braces are done before variables.
+    pub(super) fn expands_lists_first(self) -> bool {
+        matches!(self, Self::Bash | Self::Sh)
+    }
+
+    /// Whether `$[ ]` is arithmetic; [`None`]: nobody knows.
+    pub(super) fn has_brackets(self) -> Option<bool> {
+        self.has_lists()
     }
 
     /// Whether `&>` sends both what is printed and errors to a file; [`None`]: nobody knows.

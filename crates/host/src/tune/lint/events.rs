@@ -68,13 +68,14 @@ pub(super) fn of(text: &str) -> Vec<Event> {
     let text = text.replace(UNKNOWN, "\u{fffd}");
     let (shell, spent) = (Shell::of(&text), Spent::default());
     let items = shell::items(&text, 1, 0, shell, &spent);
-    let variables = Variables::of(&items);
+    let variables = Variables::of(&items, shell);
     let mut script = Script {
         variables,
         events: Vec::new(),
         repeated: 0,
         opened: 0,
         shell,
+        echo: shell,
         spent,
         environment: Environment::default(),
         stdin: None,
@@ -115,6 +116,8 @@ pub(super) struct Script {
     pub(super) opened: usize,
     /// Which shell runs what is done now.
     pub(super) shell: Shell,
+    /// As which shell's the echo prints that is done now.
+    pub(super) echo: Shell,
     pub(super) spent: Spent,
     /// What the program that runs now is given beside exported variables.
     pub(super) environment: Environment,
@@ -234,6 +237,9 @@ impl Script {
         self.is_in_netns = name != "ssh" && program.is_in_netns.unwrap_or(is_around);
         let before = self.events.len();
         self.environment = program.environment.clone();
+        // A program's echo is as bash's.
+        let is_own = program.is_own && fields.first().is_some_and(|name| name == "echo");
+        self.echo = if is_own { self.shell } else { Shell::Bash };
         let outputs = self.run_program(command, &fields, Pipe { outputs: input, ..pipe }, depth);
         let outputs = outputs.filter(|_| !is_exec);
         match copied(name, &fields) {
@@ -270,8 +276,10 @@ impl Script {
         match name {
             "echo" | "printf" => {
                 self.unredirected(line, fields);
-                let is_echo = name == "echo";
-                let output = if is_echo { echoed(line, fields) } else { printed(line, fields) };
+                let output = match name {
+                    "echo" => echoed(line, fields, self.echo),
+                    _ => printed(line, fields),
+                };
                 return Some(vec![output]);
             }
             "cat" if fields[1..].iter().all(|word| is_input(word)) => return input,

@@ -50,9 +50,8 @@ impl Lexer<'_> {
         self.inner.append(&mut items(text, first, self.depth + 1, self.shell, self.spent));
     }
 
-    /// Reads what stands in `$(( ))`, with the inner brackets.
+    /// Reads what stands in `$(( ))` or `$[ ]`.
     fn arithmetic(&mut self, text: &str) -> Option<Part> {
-        let text = arithmetic::inside(text)?;
         let first = self.line.saturating_sub(text.matches('\n').count());
         let depth = Some(self.depth + 1).filter(|depth| *depth <= DEEPEST)?;
         let mut inside = Self::new(text, first, depth, self.shell, self.spent);
@@ -71,11 +70,19 @@ impl Lexer<'_> {
         match self.peek(0) {
             Some('(') => {
                 let inner = self.enclosed('(', ')');
-                if let Some(part) = self.arithmetic(&inner) {
+                let expression = arithmetic::inside(&inner);
+                if let Some(part) = expression.and_then(|inner| self.arithmetic(inner)) {
                     return word.push(part);
                 }
                 self.follow(&inner);
                 text_of(word).push(UNKNOWN);
+            }
+            Some('[') if self.shell.has_brackets() != Some(false) => {
+                let inner = self.enclosed('[', ']');
+                match self.arithmetic(&inner).filter(|_| self.shell.has_brackets().is_some()) {
+                    Some(part) => word.push(part),
+                    None => text_of(word).push(UNKNOWN),
+                }
             }
             Some('{') => {
                 let inner = self.enclosed('{', '}');
@@ -95,6 +102,12 @@ impl Lexer<'_> {
                 while let Some(letter) = self.peek(0).filter(|letter| is_name(*letter)) {
                     name.push(letter);
                     self.next();
+                }
+                // Of `$A{b,c}` the variables are `$Ab` and `$Ac`, where lists come first.
+                let is_list =
+                    !quoted && self.peek(0) == Some('{') && self.shell.expands_lists_first();
+                if is_list {
+                    return text_of(word).push(UNKNOWN);
                 }
                 word.push(Part::Variable { name, default: None, quoted });
             }

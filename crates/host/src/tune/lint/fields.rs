@@ -54,7 +54,9 @@ impl Variables {
                 Part::Text(text) => fields.push(text),
                 Part::Variable { name, default, quoted } => {
                     match self.value(name, default.as_ref()) {
-                        Some(value) if *quoted => fields.push(&value),
+                        Some(value) if *quoted || (self.is_zsh && !value.is_empty()) => {
+                            fields.push(&value);
+                        }
                         Some(value) => fields.split(&value),
                         None => fields.push(NOT_KNOWN),
                     }
@@ -64,7 +66,7 @@ impl Variables {
                 }
                 Part::Array(_) => fields.push(NOT_KNOWN),
                 Part::Elements { name, quoted } => match self.elements(name) {
-                    Some(elements) => fields.elements(&elements, *quoted),
+                    Some(elements) => fields.elements(&elements, *quoted || self.is_zsh),
                     None => fields.push(NOT_KNOWN),
                 },
             }

@@ -63,7 +63,7 @@ impl Script {
                 if matches!(name, "ssh" | "su") {
                     environment.filter();
                 }
-                self.variables.begin_script(&items, environment);
+                self.variables.begin_script(&items, shell, environment);
             }
         }
         let outputs = self.all(items, depth + 1);

@@ -1,19 +1,39 @@
 //! What echo and printf(1) print.
 
 use super::command::UNKNOWN;
+use super::dialect::Shell;
 use super::output::Output;
 
 /// A text longer than this goes nowhere.
 const LONGEST_TEXT: usize = 1 << 16;
 
-/// What echo prints.
-pub(super) fn echoed(line: usize, fields: &[String]) -> Output {
-    let is_flag = |word: &&String| matches!(&word[..], "-n" | "-e" | "-E" | "-ne" | "-en");
-    let flags = fields.iter().skip(1).take_while(is_flag);
-    let is_escaped = flags.clone().any(|flag| flag.contains('e'));
-    let text = fields[(1 + flags.clone().count()).min(fields.len())..].join(" ");
-    let text = if is_escaped { unescaped(&text) } else { text };
-    let ends_line = !flags.into_iter().any(|flag| flag.contains('n')) || text.ends_with('\n');
+/// What the echo of a shell prints: of bash's options dash's has `-n` only, and all escapes are known to it.
+pub(super) fn echoed(line: usize, fields: &[String], shell: Shell) -> Output {
+    let words = fields.get(1..).unwrap_or_default();
+    let is_flag = |word: &&String| match shell {
+        Shell::Dash => *word == "-n",
+        _ => word.strip_prefix('-').is_some_and(|letters| {
+            !letters.is_empty() && letters.chars().all(|letter| "neE".contains(letter))
+        }),
+    };
+    let most = if shell == Shell::Dash { 1 } else { words.len() };
+    let flags = words.iter().take(most).take_while(is_flag);
+    let has = |letter: char| flags.clone().any(|flag| flag.contains(letter));
+    let count = flags.clone().count();
+    let text = words[count..].join(" ");
+    let is_escaped = match shell {
+        Shell::Dash => true,
+        Shell::Zsh => !has('E'),
+        _ => has('e'),
+    };
+    // Whether it is dash's nobody knows.
+    let differs = count > 1 || has('e') || has('E') || text.contains('\\');
+    let text = match shell {
+        Shell::Sh if differs => UNKNOWN.to_string(),
+        _ if is_escaped => unescaped(&text),
+        _ => text,
+    };
+    let ends_line = !has('n') || text.ends_with('\n');
     Output { ends_line, ..Output::text(line, text) }
 }
 

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::arithmetic;
 use super::command::{Instead, Item, Part, Simple, UNKNOWN, Word, assignment, is_name, literal};
+use super::dialect::Shell;
 
 /// A value longer than this is not known: no setting comes near it.
 const LONGEST_VALUE: usize = 4096;
@@ -22,6 +23,8 @@ const ALL_EXPANSIONS: usize = 16 << 20;
 #[derive(Debug, Default)]
 pub(super) struct Variables {
     known: BTreeMap<String, Option<String>>,
+    /// Whether the shell leaves values whole.
+    pub(super) is_zsh: bool,
     /// How often each is assigned.
     times: BTreeMap<String, usize>,
     /// What loops give to variables while they run, the innermost last.
@@ -47,8 +50,8 @@ pub(super) struct Variables {
 
 impl Variables {
     /// Those that commands assign, in their order.
-    pub(super) fn of(items: &[Item]) -> Self {
-        let mut known = Self::default();
+    pub(super) fn of(items: &[Item], shell: Shell) -> Self {
+        let mut known = Self { is_zsh: shell == Shell::Zsh, ..Self::default() };
         known.commands(items);
         known
     }
@@ -64,14 +67,15 @@ impl Variables {
 
     /// Of what commands assign that run at some time no value is known.
     pub(super) fn at_some_time(&mut self, items: &[Item]) {
-        for name in Self::of(items).times.into_keys() {
+        for name in Self::of(items, Shell::Bash).times.into_keys() {
             self.assign(&name, None);
         }
     }
 
     /// Begins a script inside this one, run by a program with this environment.
-    pub(super) fn begin_script(&mut self, items: &[Item], environment: Environment) {
+    pub(super) fn begin_script(&mut self, items: &[Item], shell: Shell, environment: Environment) {
         let around = Box::new(std::mem::take(self));
+        self.is_zsh = shell == Shell::Zsh;
         self.all_expanded.set(around.all_expanded.get());
         self.around = Some(around);
         (self.given, self.is_filtered) = (environment.given, environment.is_filtered);
