@@ -113,7 +113,7 @@ static KEYS: &[Key] = &[
         aliases: "netdev_budget, 软中断预算, 增加软中断预算, 每轮RX软中断预算, 每轮RX软中断预算/时限",
         what: "How many packets all NAPI instances of a CPU may take in one softirq; 300 by \
             default, one number for the machine. The poll also ends after netdev_budget_usecs, so \
-            raising one alone may change nothing. time_squeeze in softnet_stat counts polls that \
+            it changes nothing where packets take that long. time_squeeze in softnet_stat counts polls that \
             ended with work left.",
         kernel: NET,
         now: [Now::Sysctl("net.core.netdev_budget")],

@@ -119,15 +119,16 @@ pub const FACTS: &[Fact] = &[
     Fact {
         key: "net.core.netdev_budget",
         mistakes: &[
-            "Raised alone it may change nothing: netdev_budget_usecs ends the round first. Raise both or \
-             neither.",
+            "netdev_budget_usecs ends a round too: raised alone it changes nothing where packets take so \
+             long that the time is over before.",
         ],
         ..LIMIT
     },
     Fact {
         key: "net.core.netdev_budget_usecs",
         mistakes: &[
-            "It and netdev_budget end a round, whichever comes first. Raise both or neither.",
+            "It and netdev_budget end a round, whichever comes first: usually the packets do, so that it \
+             may change nothing alone.",
             "Since 6.14 less than two ticks of the kernel's clock is refused.",
         ],
         ..LIMIT

@@ -7,9 +7,11 @@
 //! A text is a shell script, a file as sysctl.conf(5) has it, or both in one: a line `net.x.y = 1` is no
 //! command, so nobody has to say which. What a shell would do to a value before the kernel sees it is done
 //! here as far as the text tells: quotes, here-documents, pipes into tee(1), variables that have one literal
-//! value, arithmetic with them, loops over words, lists in braces, names in the folder that cd(1) went to. Where
-//! shells differ, the first line says which one reads; a text without one is taken for bash's. Nothing is run. A
-//! value that the text does not tell gives [`Judgement::Unknown`], never a guess.
+//! value, arithmetic with them, loops over words, lists in braces, names in the folder that cd(1) went to. Of what
+//! shells differ in, that which `dialect` names is done as the one of the first line does it; a text without
+//! such a line is taken for bash's. Nothing is run, and in which order functions are called is not followed: a
+//! variable with one value is taken to have it, wherever it is assigned. A value that the text does not tell
+//! gives [`Judgement::Unknown`].
 //!
 //! The kernel's part: a file of `/proc/sys` that holds one number takes the first of three and says nothing;
 //! one that holds three takes one, and keeps the other two; neither checks an order or a unit. A number

@@ -166,6 +166,10 @@ impl Builder {
     /// Takes the name before the innermost brackets for that of a function.
     fn name_function(&mut self) {
         self.function = self.open.pop().and_then(|block| block.function);
+        // Behind `function` the name is told already.
+        if self.function.is_some() {
+            return;
+        }
         let nodes = self.open.last_mut().map_or(&mut self.nodes, |block| &mut block.nodes);
         let Some(Node::Command(command)) = nodes.last() else { return };
         let name = match &command.words[..] {

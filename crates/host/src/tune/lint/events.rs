@@ -65,6 +65,10 @@ pub(super) struct Event {
 
 /// All that a text does, in the order in which it is done.
 pub(super) fn of(text: &str) -> Vec<Event> {
+    let (text, has_mark) = match text.strip_prefix('\u{feff}') {
+        Some(text) => (text, true),
+        None => (text, false),
+    };
     let text = text.replace(UNKNOWN, "\u{fffd}");
     let (shell, spent) = (Shell::of(&text), Spent::default());
     let items = shell::items(&text, 1, 0, shell, &spent);
@@ -80,6 +84,7 @@ pub(super) fn of(text: &str) -> Vec<Event> {
         environment: Environment::default(),
         stdin: None,
         is_in_netns: false,
+        has_mark,
         returns: returns(&text),
         is_command: true,
         place: Place::default(),
@@ -125,6 +130,8 @@ pub(super) struct Script {
     pub(super) stdin: Option<Vec<Output>>,
     /// Whether what runs is in another network namespace than the initial one.
     pub(super) is_in_netns: bool,
+    /// Whether a mark of the order of bytes stands in front of the first line.
+    has_mark: bool,
     /// Lines that end in CR LF, and whether it is a command that is done.
     pub(super) returns: BTreeSet<usize>,
     pub(super) is_command: bool,
@@ -201,7 +208,9 @@ impl Script {
         match node {
             Node::Setting { line, text } => {
                 self.is_command = false;
-                self.settings(&Output::lines(*line, text.clone()), None);
+                let is_marked = self.has_mark && *line == 1;
+                let trouble = is_marked.then_some(Trouble::ByteOrderMark);
+                self.settings(&Output::lines(*line, text.clone()), trouble);
                 self.is_command = true;
             }
             Node::Branch => branches.next(&mut self.place),

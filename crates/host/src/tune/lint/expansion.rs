@@ -12,6 +12,8 @@ use super::variables::{braced, elements};
 
 /// How many letters a command inside a word may have.
 const LONGEST_INNER: usize = 1 << 12;
+/// How many letters of a list behind a variable are looked at.
+const LONGEST_LIST: usize = 256;
 /// How many letters of a text may be looked at for brackets that do not close; behind that none does.
 const ALL_IN_VAIN: usize = 4 << 20;
 
@@ -60,6 +62,16 @@ impl Lexer<'_> {
         Some(Part::Arithmetic(word))
     }
 
+    /// Whether braces begin here with something that a name may go on with.
+    fn is_list_of_names(&self) -> bool {
+        let letters = (0..LONGEST_LIST).map_while(|ahead| self.peek(ahead));
+        let letters: Vec<_> = letters.take_while(|letter| *letter != '}').collect();
+        let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+        let goes_on = |pair: &[char]| matches!(pair[0], '{' | ',') && is_part(pair[1]);
+        letters.first() == Some(&'{')
+            && (letters.len() == LONGEST_LIST || letters.windows(2).any(goes_on))
+    }
+
     /// Reads what begins with `$` or a backtick.
     pub(super) fn expansion(&mut self, word: &mut Word, quoted: bool) {
         if self.next() == Some('`') {
@@ -105,7 +117,7 @@ impl Lexer<'_> {
                 }
                 // Of `$A{b,c}` the variables are `$Ab` and `$Ac`, where lists come first.
                 let is_list =
-                    !quoted && self.peek(0) == Some('{') && self.shell.expands_lists_first();
+                    !quoted && self.shell.expands_lists_first() && self.is_list_of_names();
                 if is_list {
                     return text_of(word).push(UNKNOWN);
                 }

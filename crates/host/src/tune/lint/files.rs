@@ -15,6 +15,9 @@ use crate::sysctl::Key;
 /// What is said of a file of settings that gets what the text does not tell.
 const NOT_TOLD: &str = "what goes into this file of settings is not in the text: not judged";
 
+/// Settings whose text the kernel compares as it stands but for a newline at its end.
+const COMPARED: [&str; 2] = ["net.ipv4.tcp_congestion_control", "net.core.default_qdisc"];
+
 impl Script {
     /// What a command or a group prints goes where its redirections say; `name` is the program's.
     pub(super) fn redirected(
@@ -130,7 +133,10 @@ impl Script {
         let unknown = UNKNOWN.to_string();
         if let Some(key) = path.strip_prefix("/proc/sys/") {
             let value = output.map_or(&unknown, |output| &output.text);
-            self.write(line, key, value, trouble);
+            let name = value.lines().next().unwrap_or_default();
+            let is_name = COMPARED.contains(&&dotted(key)[..]) && !name.contains(UNKNOWN);
+            let has_blanks = is_name && name != name.trim() && !name.trim().is_empty();
+            self.write(line, key, value, trouble.or(has_blanks.then_some(Trouble::Blanks)));
         } else if is_of_settings(path)
             && !output.is_some_and(|output| output.is_told && output.text != unknown)
         {

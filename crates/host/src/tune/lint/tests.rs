@@ -79,7 +79,7 @@ fn each_write_and_look_of_the_articles_script_has_its_verdict() {
         (20, "udp_wmem_min", "no-effect", "no send memory"),
         (21, "udp_mem", "wrong-arity", "sets the first to 16777216 pages (64 GiB) and leaves"),
         (24, "netdev_max_backlog", "fine", "packets in a CPU's backlog"),
-        (25, "netdev_budget", "no-effect", "netdev_budget_usecs"),
+        (25, "netdev_budget", "fine", "netdev_budget_usecs ends a round too"),
         (28, "tcp_window_scaling", "no-effect", "what the kernel boots with"),
         (31, "tcp_moderate_rcvbuf", "no-effect", "what the kernel boots with"),
         (40, "/proc/net/sockstat", "fine", "mem of TCP and UDP is in pages"),
@@ -98,7 +98,7 @@ fn each_write_and_look_of_the_articles_script_has_its_verdict() {
         assert!(verdict.reasons.join("; ").contains(reason), "{verdict:?}");
         assert!(verdict.citation.is_some(), "{verdict:?}");
     }
-    assert_eq!(report.findings, 11);
+    assert_eq!(report.findings, 10);
     assert_eq!(report.verdicts[0].value.as_deref(), Some("262144"), "without the remark");
     // What else is wrong with a write follows its verdict.
     let reasons = |line: usize| {
@@ -640,16 +640,16 @@ fn a_command_that_is_not_understood_and_names_a_setting_is_unknown() {
 }
 
 #[test]
-fn of_a_rounds_two_bounds_one_alone_may_change_nothing() {
+fn of_a_rounds_two_bounds_the_time_alone_may_change_nothing() {
     for (text, expected) in [
-        ("sysctl net.core.netdev_budget=600", &["no-effect"][..]),
+        ("sysctl net.core.netdev_budget=600", &["fine"][..]),
         ("sysctl net.core.netdev_budget_usecs=16000", &["no-effect"]),
         ("sysctl net.core.netdev_budget_usecs=8000", &["no-effect"]),
         ("sysctl net.core.netdev_budget_usecs=7999", &["no-effect"]),
         ("sysctl net.core.netdev_budget_usecs=16000 net.core.netdev_budget=600", &["fine", "fine"]),
         (
             "sysctl net.core.netdev_budget=600\nip netns exec b sysctl net.core.netdev_budget_usecs=9000",
-            &["no-effect", "no-effect"],
+            &["fine", "no-effect"],
         ),
     ] {
         let given: Vec<_> = brief(text).into_iter().map(|(_, verdict)| verdict).collect();
@@ -937,7 +937,9 @@ const DIALECTS: &[(&str, &[&str])] = &[
     ("x=$[1<<20]\nsysctl -w net.core.rmem_max=5", &[MAX]),
     ("#!/bin/sh\nx=$[1<<20]\nsysctl -w net.core.rmem_max=$[2+3]", &["net.core.rmem_max"]),
     ("#!/bin/dash\nsysctl -w net.core.rmem_max=$[2+3]", &["net.core.rmem_max=$[2+3]"]),
-    ("P=net.core; sysctl $P{.r,.w}mem_max=5", &["*.rmem_max=5", "*.wmem_max=5"]),
+    ("P=net.core; sysctl $P{.r,.w}mem_max=5", &[MAX, "net.core.wmem_max=5"]),
+    ("P=x; sysctl net.core.$P{r,w}mem_max=5", &["net.core.*rmem_max=5", "net.core.*wmem_max=5"]),
+    ("P=x; sysctl net.core.$P{.a,r}mem_max=5", &["net.core.*.amem_max=5", "net.core.*rmem_max=5"]),
     ("P=r; sysctl net.core.${P}{mem_max,}=5", &[MAX, "net.core.r=5"]),
     ("#!/bin/zsh\nP=net.core; sysctl $P{.r,.w}mem_max=5", &[MAX, "net.core.wmem_max=5"]),
     ("#!/bin/dash\necho -e 5 > F", &["net.core.rmem_max=-e 5"]),
@@ -972,6 +974,31 @@ fn what_shells_differ_in_is_done_as_each_does() {
     }
     let value = "#!/bin/zsh\nX='4096 131072 67108864'; sysctl -w net.ipv4.tcp_rmem=$X";
     assert_eq!(brief(value), [(2, "fine")]);
+}
+
+/// Has failed with: the name before a function's as that of the function, and lost; blanks at the end of a name
+/// taken off; those that sysctl(8) takes off as refused; a line behind a mark passed.
+#[test]
+fn what_stands_in_front_or_behind_counts() {
+    let max = "sysctl -w net.core.rmem_max=5";
+    let control = "/proc/sys/net/ipv4/tcp_congestion_control";
+    let folders = "pushd /proc/sys/net/core\npushd /tmp\npopd";
+    for (text, verdicts) in [
+        (format!("reboot\nfunction f() {{\n{max}\n}}"), &[(3, "no-effect")][..]),
+        (format!("{folders}\nfunction f() {{ :; }}\necho 5 > rmem_max"), &[(5, "no-effect")]),
+        (format!("echo 'bbr ' > {control}"), &[(1, "no-effect")]),
+        (format!("printf ' bbr' | tee {control}"), &[(1, "no-effect")]),
+        (format!("echo bbr > {control}"), &[(1, "fine")]),
+        (format!("printf 'bbr\\n' > {control}"), &[(1, "fine")]),
+        ("sysctl -w 'net.ipv4.tcp_congestion_control=bbr '".into(), &[(1, "fine")]),
+        (
+            "\u{feff}net.core.rmem_max=16777216\nnet.core.wmem_max=16777216".into(),
+            &[(1, "no-effect"), (2, "fine")],
+        ),
+        ("\u{feff}# x\nnet.core.wmem_max=16777216".into(), &[(2, "fine")]),
+    ] {
+        assert_eq!(brief(&text), verdicts, "{text}");
+    }
 }
 
 /// What gives a variable a value that is not known, or takes it away; SET writes it.
@@ -1645,6 +1672,8 @@ const REPEATED: &[(&str, &str)] = &[
     ("cat ", "< /proc/slabinfo "),
     ("sysctl -w ", "net.core.netdev_budget=600 "),
     ("sysctl net.core.rmem_max ", "net.core.rmem_max "),
+    ("sysctl -w ", "net.core.rmem_max "),
+    ("", "x\nfunction f() { a; }\n"),
     ("sysctl net.core.rmem_max = ", "1 "),
     ("echo $((", "1+"),
     ("echo ", "$((1+"),

@@ -9,6 +9,10 @@ pub(super) enum Trouble {
     SpacesAroundEquals,
     /// `sysctl -w key value`: no `=` where one is wanted.
     NotAssigned,
+    /// A name with blanks at its begin or end, which the kernel keeps.
+    Blanks,
+    /// A mark of the order of bytes in front of the first line.
+    ByteOrderMark,
     /// `sudo echo 1 > file`: the shell opens the file, and not sudo.
     RedirectedBySudo,
     /// `echo 1 > file > other`, `echo 2> file`: the file is opened, and gets nothing.
@@ -40,6 +44,14 @@ impl Trouble {
             }
             Self::NotAssigned => {
                 "`sysctl -w` wants `key=value` as one argument: what has no `=` it refuses"
+            }
+            Self::Blanks => {
+                "the kernel compares the whole text with its names, blanks too, and finds none: refused; \
+                 sysctl(8) takes them off"
+            }
+            Self::ByteOrderMark => {
+                "the text begins with a mark of the order of bytes (U+FEFF), which is read as a part of the \
+                 key: there is no such file; save it as UTF-8 without one"
             }
             Self::RedirectedBySudo => {
                 "the file is opened by the shell, without sudo's privileges: refused unless the shell is \
