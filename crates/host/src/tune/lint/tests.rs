@@ -816,8 +816,8 @@ const SCRIPTS_INSIDE: &[(&str, &[&str])] = &[
 /// A shell that a script runs has variables of its own, and what is exported.
 ///
 /// Has failed with: all variables of the script around it; none of them; a value of the inner script left to the
-/// outer one; sudo as what passes all; a loop's variable without export; a script in pieces with the variables of
-/// its last piece; what eval(1) assigns overlooked; an assignment in front of a command as the shell's.
+/// outer one; sudo as what passes all; a loop's variable without export; what eval(1) assigns overlooked; an
+/// assignment in front of a command as the shell's.
 #[test]
 fn a_script_inside_has_variables_of_its_own() {
     for (text, expected) in SCRIPTS_INSIDE {
@@ -876,14 +876,14 @@ const INPUTS: &[(&str, &[&str])] = &[
     ("(cat > x) DOC", &[]),
     ("bash x DOC1", &[]),
     ("bash x -c 'sysctl -w net.core.rmem_max=5'", &[]),
+    ("bash --norc 'sysctl -w net.core.rmem_max=5'", &[]),
     ("find / -name sysctl.net.core.x", &[]),
 ];
 
 /// What stands in the text and goes to a setting or a file of settings is followed, or told.
 ///
 /// Has failed with: a script in an argument without standard input; `-` of cat(1) as a file; a group without its
-/// here-document, and without its pipe; what is read as read again; an unknown pipe as the group's input; what a
-/// file of settings gets untold; a long option that ends in `c` as one with a script.
+/// here-document, or its pipe; what is read as read again; what a file of settings gets untold.
 #[test]
 fn what_a_command_reads_goes_where_it_writes() {
     for (text, expected) in INPUTS {
@@ -901,8 +901,8 @@ fn what_a_command_reads_goes_where_it_writes() {
     }
 }
 
-/// Has failed with: a word without `=` behind `-w` as a read; letters of options as one option; the word of the last
-/// of them as the command; a word that an option has at its end as one more.
+/// Has failed with: a word without `=` behind `-w` as a read; letters of sysctl(8) that stand together overlooked; the
+/// word of the last of sudo's letters as the command; a word at an option's end as one behind it.
 #[test]
 fn options_that_stand_together_are_read() {
     for (text, verdict) in [
@@ -976,8 +976,8 @@ fn what_shells_differ_in_is_done_as_each_does() {
     assert_eq!(brief(value), [(2, "fine")]);
 }
 
-/// Has failed with: the name before a function's as that of the function, and lost; blanks at the end of a name
-/// taken off; those that sysctl(8) takes off as refused; a line behind a mark passed.
+/// Has failed with: the command before a function as its name, and lost; blanks at the end of a name taken off; a mark
+/// overlooked.
 #[test]
 fn what_stands_in_front_or_behind_counts() {
     let max = "sysctl -w net.core.rmem_max=5";
@@ -1054,6 +1054,7 @@ const ARRAYS: &[(&str, &[&str])] = &[
     // Nobody knows, or it is no array.
     ("S=(net.core.rmem_max=5); S+=(net.core.wmem_max=6); SET", &["/proc/sys/*"]),
     ("S=(net.core.rmem_max=$1); SET", &["/proc/sys/*"]),
+    ("S+=(net.core.rmem_max=5); SET", &["/proc/sys/*"]),
     ("SET", &["/proc/sys/*"]),
     ("f=( sysctl -w net.core.rmem_max=5 )", &[]),
     ("S=(net.core.rmem_max=5)", &[]),
@@ -1062,8 +1063,8 @@ const ARRAYS: &[(&str, &[&str])] = &[
 
 /// The elements of an array are no lines of settings, and known where it is used.
 ///
-/// Has failed with: elements as lines of settings and commands; a remark as elements; an array that is added to as
-/// the first one; each element as its words.
+/// Has failed with: elements as lines of settings and commands; a remark as elements; what is added to an array as
+/// all of it; each element as its words.
 #[test]
 fn elements_of_an_array_are_no_commands() {
     for (text, expected) in ARRAYS {
@@ -1359,7 +1360,8 @@ const FOLDERS: &[(&str, &[&str])] = &[
 /// Has failed with: a folder that outlives its subshell, pipeline, `&` or script in an argument; `cd -` as a
 /// folder; `..` as a part of the name; a branch that begins where the one before it ended; a conditional cd(1)
 /// as done; `cd folder || exit` as not known; a function's folder as that of what is behind it; sudo's cd(1) as
-/// the shell's; an option of tee(1) as a file; a later round in the folder of the first one.
+/// the shell's; an option of tee(1) as a file; a later round in the folder of the first one; no function as one that moves, and
+/// one with brackets for its body as one.
 #[test]
 fn a_relative_name_is_in_the_folder_of_the_shell() {
     let core = "cd /proc/sys/net/core";
@@ -1405,8 +1407,8 @@ fn commands_of_a_unit_have_no_shell() {
 
 /// Lines of a unit that are no commands hide none, and a line may have several commands.
 ///
-/// Has failed with: an apostrophe of a description as a quote; blanks around the name as no command; `;` as an
-/// argument; `\\;` as the end of a command; other lines as commands; settings of a profile overlooked.
+/// Has failed with: other lines as commands, so that an apostrophe is a quote; blanks around the name as no command;
+/// `;` as an argument; settings of a profile overlooked.
 #[test]
 fn other_lines_of_a_unit_are_no_commands() {
     let set = "ExecStart=/bin/sh -c \"echo 5 > /proc/sys/net/core/rmem_max\"";
@@ -1726,6 +1728,7 @@ const REPEATED: &[(&str, &str)] = &[
 ];
 
 /// The time grows as the text does, whatever stands often in one line.
+/// Has failed with: an expression looked at again for each name in it.
 #[test]
 fn one_very_long_line_is_read_soon() {
     let repeated = REPEATED
