@@ -136,7 +136,7 @@ impl Script {
             let name = value.lines().next().unwrap_or_default();
             let is_name = COMPARED.contains(&&dotted(key)[..]) && !name.contains(UNKNOWN);
             let has_blanks = is_name && name != name.trim() && !name.trim().is_empty();
-            self.write(line, key, value, trouble.or(has_blanks.then_some(Trouble::Blanks)));
+            self.write(line, key, value, trouble.or_else(|| has_blanks.then_some(Trouble::Blanks)));
         } else if is_of_settings(path)
             && !output.is_some_and(|output| output.is_told && output.text != unknown)
         {

@@ -41,7 +41,7 @@ pub(super) struct Variables {
     /// What is set for this script alone, as by `A=1 sh -c`.
     given: BTreeMap<String, Option<String>>,
     /// Those of the script around this one, and whether it is unknown which of them come here.
-    around: Option<Box<Variables>>,
+    around: Option<Box<Self>>,
     is_filtered: bool,
     /// What the variables of this command, and of all so far, have become in bytes.
     expanded: Cell<usize>,
@@ -167,7 +167,7 @@ impl Variables {
             Some(at) => {
                 for (name, value, is_added) in in_front {
                     let value = Some(self.whole(&value)).filter(|_| !is_added);
-                    if !self.known.get(&name).is_some_and(|known| *known == value) {
+                    if self.known.get(&name).is_none_or(|known| *known != value) {
                         self.assign(&name, None);
                     }
                 }
