@@ -1068,6 +1068,116 @@ fn what_could_not_be_persisted_can_be_later() {
     assert!(!path.exists());
 }
 
+/// A second time the file is not what was there before: rollback would put back what it holds of ours. Has failed
+/// with: no look at who changed it since; the journal's mark alone looked at.
+#[test]
+fn what_somebody_else_changed_is_not_persisted_again() {
+    let (folder, root) = machine();
+    let (store, path) = (folder.store(), folder.0.join("90-netmem.conf"));
+    let key = "net.core.rmem_max";
+    let run = |to: &str| {
+        let now = text(&root, key);
+        let id = apply_to(&store, &root, &plan_of(&root, key, now.trim_end(), to), &path);
+        persist(&store, &id, &folder.0).unwrap();
+        (id, fs::read_to_string(&path).unwrap())
+    };
+    let refused = |id: &str| {
+        let (file, of) = (fs::read(&path).unwrap(), folder.0.join(format!("state/{id}.jsonl")));
+        let journal = fs::read(&of).unwrap();
+        let why = persist(&store, id, &folder.0).unwrap_err().to_string();
+        let what = "it was written there, and somebody else has changed it since";
+        assert_eq!(why, format!("persist to {}: {what}", path.display()));
+        assert_eq!((fs::read(&path).unwrap(), fs::read(&of).unwrap()), (file, journal));
+    };
+    let (first, written) = run("8388608");
+    // Somebody adds a line, whether or not the journal says that the file was written.
+    let journal = folder.0.join(format!("state/{first}.jsonl"));
+    let whole = fs::read_to_string(&journal).unwrap();
+    let unmarked: String = whole
+        .lines()
+        .filter(|line| !line.contains("\"persisted\""))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    for lines in [&unmarked, &whole] {
+        fs::write(&path, format!("{written}\n-net.core.wmem_max = 7\n")).unwrap();
+        fs::write(&journal, lines).unwrap();
+        refused(&first);
+        let report = rollback(&store, root.clone(), Some(&first), Drift::Leave).unwrap().unwrap();
+        assert_eq!((report.end, report.left.len()), (End::Incomplete, 1), "{report:?}");
+        fs::write(&journal, lines).unwrap();
+    }
+    // As it was written, and as it was before: nothing is lost.
+    fs::write(&path, &written).unwrap();
+    fs::write(sysctl::path(&root, key).unwrap(), "8388608").unwrap();
+    persist(&store, &first, &folder.0).unwrap();
+    fs::remove_file(&path).unwrap();
+    persist(&store, &first, &folder.0).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), written);
+    // A later one writes another value there.
+    let (second, both) = run("9000000");
+    refused(&first);
+    assert!(both.contains("net.core.rmem_max = 9000000\n"), "{both}");
+    for id in [&second, &first] {
+        let report = rollback(&store, root.clone(), Some(id), Drift::Leave).unwrap().unwrap();
+        assert_eq!(report.end, End::RolledBack, "{report:?}");
+    }
+    assert!(!path.exists());
+}
+
+/// As after SIGKILL between the journal's line and the file. Has failed with: what was begun taken for what was
+/// written, by all who ask, by who restores alone, and by who looks at what boot set alone.
+#[test]
+fn a_file_that_was_never_written_is_nothing_to_put_back() {
+    let (folder, root) = machine();
+    let (store, path) = (folder.store(), folder.0.join("90-netmem.conf"));
+    let run = |key: &str| {
+        let id = apply_to(&store, &root, &plan_of(&root, key, "4194304", "8388608"), &path);
+        persist(&store, &id, &folder.0).unwrap();
+        id
+    };
+    let undo = |id: &str, drift| rollback(&store, root.clone(), Some(id), drift);
+    let end = |id: &str, drift| undo(id, drift).unwrap().unwrap().end;
+    let first = run("net.core.rmem_max");
+    let of_first = fs::read_to_string(&path).unwrap();
+    let second = run("net.core.wmem_max");
+    let of_both = fs::read_to_string(&path).unwrap();
+    let journal = folder.0.join(format!("state/{second}.jsonl"));
+    let marked = fs::read_to_string(&journal).unwrap();
+    let unmarked = marked.lines().take(marked.lines().count() - 1);
+    let unmarked: String = unmarked.map(|line| format!("{line}\n")).collect();
+    fs::write(&journal, &unmarked).unwrap();
+    // It was written, and its mark is missing.
+    let later = undo(&first, Drift::Leave).unwrap_err();
+    assert!(
+        matches!(&later, NotRolledBack::Later { what, .. } if *what == path.display().to_string())
+    );
+    assert!(!store.application(&second).unwrap().is_persisted);
+    persist(&store, &second, &folder.0).unwrap();
+    assert!(store.application(&second).unwrap().is_persisted);
+    // It was not: somebody's lines are in the file instead.
+    let others = format!("{of_first}\nnet.core.wmem_max = 8388608\n");
+    for (drift, boot) in
+        [(Drift::Leave, "first"), (Drift::Overwrite, "first"), (Drift::Leave, "second")]
+    {
+        fs::write(&journal, &unmarked).unwrap();
+        fs::write(&path, &others).unwrap();
+        fs::write(sysctl::path(&root, "net.core.wmem_max").unwrap(), "8388608").unwrap();
+        fs::write(root.proc("sys/kernel/random/boot_id"), format!("{boot}\n")).unwrap();
+        assert_eq!(end(&second, drift), End::RolledBack, "{drift:?} {boot}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), others);
+    }
+    fs::write(root.proc("sys/kernel/random/boot_id"), "first\n").unwrap();
+    fs::write(&journal, &unmarked).unwrap();
+    fs::write(&path, &of_first).unwrap();
+    assert_eq!(end(&first, Drift::Leave), End::RolledBack, "the later one wrote nothing");
+    assert!(!path.exists());
+    // Written, without its mark: it goes with its rollback.
+    fs::write(&path, &of_both).unwrap();
+    fs::write(&journal, &unmarked).unwrap();
+    assert_eq!(end(&second, Drift::Leave), End::RolledBack);
+    assert_eq!(fs::read_to_string(&path).unwrap(), of_first);
+}
+
 /// On file systems of a mount namespace of the thread's own. Has failed with: no file tried; one without
 /// content tried; what was tried left behind.
 #[test]

@@ -195,6 +195,8 @@ pub struct Application {
     pub restored: BTreeSet<usize>,
     /// The file of sysctl.d, if one was begun.
     pub persist: Option<PersistEntry>,
+    /// Whether it is known that it was written; if not, its content tells.
+    pub is_persisted: bool,
     /// Whether that file has been put back.
     pub is_file_restored: bool,
     /// Why it was undone, and what was left.
@@ -339,6 +341,7 @@ impl Application {
             reads: Vec::new(),
             restored: BTreeSet::new(),
             persist: None,
+            is_persisted: false,
             is_file_restored: false,
             undone: Vec::new(),
         }
@@ -401,8 +404,11 @@ impl Application {
                 self.restored.insert(number);
             }
             Record::Restored { .. } => return Err("no such write was begun"),
-            Record::Persist(entry) => self.persist = Some(entry),
-            Record::Persisted => {}
+            Record::Persist(entry) => {
+                self.persist = Some(entry);
+                self.is_persisted = false;
+            }
+            Record::Persisted => self.is_persisted = true,
             Record::FileRestored => self.is_file_restored = true,
             Record::RolledBack { why } => {
                 self.state = State::RolledBack;
@@ -419,7 +425,8 @@ impl Application {
 }
 
 impl Journal {
-    /// Adds a line; it is on disk when this returns (J1), or is not there at all.
+    /// Adds a line; it is on disk when this returns (J1). After an error it is not there at all, unless it cannot
+    /// be cut off either.
     pub(super) fn append(&mut self, record: Record) -> Result<()> {
         let failed = |error| Error::new("write journal", self.path.display().to_string(), error);
         let line = Line { at_s: now_s(), record };

@@ -17,7 +17,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::journal::{Entry, NO_LINK, PersistEntry, Record, State, Store, day, now_s};
+use super::journal::{Application, Entry, NO_LINK, PersistEntry, Record, State, Store, day, now_s};
 use super::place::{Identity, unmet};
 use super::set_by::{self, assignment};
 use super::{Change, Reach};
@@ -57,7 +57,7 @@ pub fn persist(store: &Store, id: &str, boot: &Path) -> Result<Persisted> {
     if application.state != State::Applied {
         return Err(unmet("persist", id.as_ref(), "it is not applied, or not confirmed"));
     }
-    let Some(path) = application.begin.persist_to else {
+    let Some(path) = application.begin.persist_to.clone() else {
         return Err(unmet("persist", id.as_ref(), "it was applied without that"));
     };
     let is_initial = application.begin.identity.is_initial;
@@ -74,13 +74,25 @@ pub fn persist(store: &Store, id: &str, boot: &Path) -> Result<Persisted> {
         return Ok(persisted);
     }
     let old = read(&path)?;
-    if application.persist.is_none_or(|done| old.as_ref() != Some(&done.new)) {
-        let origin = format!("journal {id}, {}", day(now_s()));
-        let new = content(old.as_deref(), &origin, &stays).ok_or_else(|| not_ours(&path))?;
-        let entry = PersistEntry { path: path.clone(), old, new };
-        journal.append(Record::Persist(entry.clone()))?;
-        replace(&path, &entry.new)?;
-        journal.append(Record::Persisted)?;
+    match &application.persist {
+        Some(done) if old.as_ref() == Some(&done.new) => {
+            if !application.is_persisted {
+                journal.append(Record::Persisted)?;
+            }
+        }
+        // What was there before this one is in its journal once: a second time it would be what is there now.
+        Some(done) if old != done.old && is_written(&application, old.as_deref()) => {
+            let what = "it was written there, and somebody else has changed it since";
+            return Err(unmet("persist to", &path, what));
+        }
+        _ => {
+            let origin = format!("{}{}", mark(id), day(now_s()));
+            let new = content(old.as_deref(), &origin, &stays).ok_or_else(|| not_ours(&path))?;
+            let entry = PersistEntry { path: path.clone(), old, new };
+            journal.append(Record::Persist(entry.clone()))?;
+            replace(&path, &entry.new)?;
+            journal.append(Record::Persisted)?;
+        }
     }
     let later = stays.iter().flat_map(|entry| set_by::behind(boot, &path, &entry.key));
     persisted.overridden_by = later.collect();
@@ -101,10 +113,32 @@ pub(super) fn check(path: &Path, changes: &[Change], identity: &Identity) -> Res
     if !path.parent().is_some_and(Path::is_dir) {
         return Err(unmet("persist to", path, "its folder is not there"));
     }
-    let origin = format!("journal 000000-00000000T000000Z, {}", day(now_s()));
+    let origin = format!("{}{}", mark("000000-00000000T000000Z"), day(now_s()));
     let new = content(old.as_deref(), &origin, &entries.iter().collect::<Vec<_>>());
     let new = new.ok_or_else(|| not_ours(path))?;
     beside(path, &new, |new| fs::remove_file(new))
+}
+
+/// The file that an application wrote and has not put back. One that was begun and whose end its journal does
+/// not have may never have been written: the file tells, or it stands for written where it cannot be read.
+pub(super) fn written(application: &Application) -> Option<&PersistEntry> {
+    let entry = application.persist.as_ref().filter(|_| !application.is_file_restored)?;
+    let now = || read(&entry.path).map_or(true, |now| is_written(application, now.as_deref()));
+    (application.is_persisted || now()).then_some(entry)
+}
+
+/// Was the file written, which reads `now`?
+fn is_written(application: &Application, now: Option<&str>) -> bool {
+    let entry = application.persist.as_ref();
+    let is_in = |now: &str| {
+        entry.is_some_and(|entry| entry.new == now) || now.contains(&mark(&application.id))
+    };
+    application.is_persisted || now.is_some_and(is_in)
+}
+
+/// What an application's lines have in their comments.
+fn mark(id: &str) -> String {
+    format!("journal {id}, ")
 }
 
 /// Why the file may not be put back, if that is to be done and a privilege is missing.

@@ -19,7 +19,7 @@ use serde::Serialize;
 use super::Reach;
 use super::journal::{Application, Entry, Journal, PersistEntry, Record, State, Store};
 use super::lock::MOMENT;
-use super::persist;
+use super::persist::{self, written};
 use super::place::{Found, Place, is_part, is_same, unmet};
 use crate::error::{Error, Result};
 use crate::source::{Root, SourceState, Unavailable};
@@ -261,6 +261,9 @@ pub(super) fn undo(
         ..Report::applied(&journal.application.id)
     };
     let application = journal.application.clone();
+    // What was never written has set nothing at boot.
+    let file = application.persist.as_ref();
+    let file = file.filter(|_| application.is_file_restored || written(&application).is_some());
     report.left.extend(restore_file(journal, trust).err());
     for (entry, reads) in application.entries.iter().zip(&application.reads).rev() {
         let number = entry.number;
@@ -270,7 +273,6 @@ pub(super) fn undo(
         let is_ours = trust == Trust::All || trust == Trust::Entry(number);
         let result = match reachable {
             Reachable::Rebooted { initial, here } => {
-                let file = application.persist.as_ref();
                 match file.map_or(Ok(()), |file| not_set_again(file, (initial, here), entry)) {
                     // Whose it is by now cannot be told: somebody else may want the same.
                     Err(note) if trust == Trust::All => {
@@ -356,8 +358,7 @@ fn roll_back(
 
 /// What an undoing would write, and this process may not: the file, and settings by their files.
 fn not_allowed(application: &Application, reachable: &Reachable<'_>) -> Vec<Unavailable> {
-    let file = application.persist.as_ref().filter(|_| !application.is_file_restored);
-    let file = file.and_then(persist::why_not_restored);
+    let file = written(application).and_then(persist::why_not_restored);
     let of_setting = |entry: &Entry| {
         let place = match reachable {
             Reachable::All(place) => place,
@@ -400,10 +401,7 @@ fn shared(earlier: &Application, later: &Application, boot_id: &str) -> Option<S
         is_same_place(entry.reach) && later.left().any(|other| other.key == entry.key)
     });
     let file = || {
-        if earlier.is_file_restored || later.is_file_restored {
-            return None;
-        }
-        let (ours, theirs) = (earlier.persist.as_ref()?, later.persist.as_ref()?);
+        let (ours, theirs) = (written(earlier)?, written(later)?);
         let is_changed = ours.path == theirs.path && !persist::is_untouched(ours);
         is_changed.then(|| ours.path.display().to_string())
     };
@@ -440,10 +438,7 @@ fn restore(place: &Place, entry: &Entry, reads: Option<&str>, is_ours: bool) -> 
 
 /// Puts the file of sysctl.d back, once.
 fn restore_file(journal: &mut Journal, trust: Trust) -> Result<(), String> {
-    let application = &journal.application;
-    let Some(file) = application.persist.as_ref().filter(|_| !application.is_file_restored) else {
-        return Ok(());
-    };
+    let Some(file) = written(&journal.application) else { return Ok(()) };
     persist::restore(file, trust == Trust::All)?;
     journal.append(Record::FileRestored).map_err(|error| error.to_string())
 }
