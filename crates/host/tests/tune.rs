@@ -540,7 +540,7 @@ fn values_of_an_earlier_boot_hold_nobody_back() {
     let persisted = |name: &str| {
         let path = folder.0.join(name);
         let id = apply_to(&store, &root, &usual(&place()), &path);
-        persist(&store, &id, &folder.0).unwrap();
+        persist(&store, &root, &id, &folder.0).unwrap();
         (id, path)
     };
     // Both of the earlier boot.
@@ -577,7 +577,7 @@ fn a_file_that_a_later_one_wrote_is_taken_back_first() {
         let place = Place::here(root.clone());
         let plan = plan(&place, vec![change(key, Reach::Global, "4194304", "8388608")]);
         let id = apply_to(&store, &root, &plan, &path);
-        persist(&store, &id, &folder.0).unwrap();
+        persist(&store, &root, &id, &folder.0).unwrap();
         id
     };
     let (first, second) = (set("net.core.rmem_max"), set("net.core.wmem_max"));
@@ -615,7 +615,7 @@ fn what_boot_has_set_again_is_told() {
     let plan = usual(&place());
     let file = folder.0.join("90-netmem.conf");
     let id = apply_to(&store, &root, &plan, &file);
-    persist(&store, &id, &folder.0).unwrap();
+    persist(&store, &root, &id, &folder.0).unwrap();
     fs::write(root.proc("sys/kernel/random/boot_id"), "second\n").unwrap();
     // Somebody has set one of them meanwhile.
     fs::write(sysctl::path(&root, "net.core.wmem_max").unwrap(), "7\n").unwrap();
@@ -873,7 +873,7 @@ fn persisted_settings_have_their_reasons_and_go_with_a_rollback() {
     let place = || Place::here(root.clone());
     let run = |plan: &Plan| {
         let id = apply_to(&store, &root, plan, &path);
-        persist(&store, &id, &folder.0).map(|persisted| (id, persisted))
+        persist(&store, &root, &id, &folder.0).map(|persisted| (id, persisted))
     };
     let (first, persisted) = run(&usual(&place())).unwrap();
     assert!(persisted.is_read_at_boot && persisted.of_namespace.is_empty());
@@ -939,7 +939,7 @@ fn what_others_have_persisted_since_stays() {
     let run = |key: &str| {
         let changes = vec![change(key, Reach::Global, "4194304", "8388608")];
         let id = apply_to(&store, &root, &plan(&Place::here(root.clone()), changes), &path);
-        persist(&store, &id, &folder.0).unwrap();
+        persist(&store, &root, &id, &folder.0).unwrap();
         id
     };
     let undo = |id: &str, drift| rollback(&store, root.clone(), Some(id), drift);
@@ -968,12 +968,12 @@ fn what_is_persisted_is_so_once_and_the_file_keeps_its_owner() {
         let plan = plan(&place(), vec![change(key, Reach::Global, "4194304", "8388608")]);
         let applying = Applying::begin(&store, place(), &plan, &terms).unwrap();
         let id = applying.write(&|| false).id;
-        let early = persist(&store, &id, &folder.0).unwrap_err().to_string();
+        let early = persist(&store, &root, &id, &folder.0).unwrap_err().to_string();
         assert!(early.ends_with("it is not applied, or not confirmed"), "{early}");
         confirm(&store, &root, Some(&id)).unwrap();
-        let first = persist(&store, &id, &folder.0).unwrap();
+        let first = persist(&store, &root, &id, &folder.0).unwrap();
         let inode = fs::metadata(&path).unwrap().ino();
-        assert_eq!(persist(&store, &id, &folder.0).unwrap(), first);
+        assert_eq!(persist(&store, &root, &id, &folder.0).unwrap(), first);
         assert_eq!(fs::metadata(&path).unwrap().ino(), inode, "it was written again");
         let journal = fs::read_to_string(folder.0.join(format!("state/{id}.jsonl"))).unwrap();
         assert_eq!(journal.matches("\"record\":\"persisted\"").count(), 1, "{journal}");
@@ -995,7 +995,7 @@ fn what_is_persisted_is_so_once_and_the_file_keeps_its_owner() {
     assert!(!fs::read_to_string(&path).unwrap().contains("net.core.wmem_max"));
 
     let plain = apply(&store, place(), &plan(&place(), Vec::new()), Caution::Refuse).unwrap().id;
-    let unasked = persist(&store, &plain, &folder.0).unwrap_err().to_string();
+    let unasked = persist(&store, &root, &plain, &folder.0).unwrap_err().to_string();
     assert!(unasked.ends_with("it was applied without that"), "{unasked}");
 }
 
@@ -1025,10 +1025,10 @@ fn a_link_is_neither_followed_nor_replaced() {
     // Made when the settings are written already, and when the file is.
     let id = apply_to(&store, &root, &plan, &path);
     symlink(&real, &path).unwrap();
-    let refused = persist(&store, &id, &folder.0).unwrap_err().to_string();
+    let refused = persist(&store, &root, &id, &folder.0).unwrap_err().to_string();
     assert!(refused.ends_with(&left_alone), "{refused}");
     fs::remove_file(&path).unwrap();
-    persist(&store, &id, &folder.0).unwrap();
+    persist(&store, &root, &id, &folder.0).unwrap();
     let written = fs::read_to_string(&path).unwrap();
     fs::rename(&path, &real).unwrap();
     symlink(&real, &path).unwrap();
@@ -1055,13 +1055,13 @@ fn what_could_not_be_persisted_can_be_later() {
     // Its folder goes between the check and the file.
     fs::remove_dir(&etc).unwrap();
     for _ in 0..2 {
-        let failed = persist(&store, &id, &folder.0).unwrap_err().to_string();
+        let failed = persist(&store, &root, &id, &folder.0).unwrap_err().to_string();
         assert!(failed.starts_with("write ") && failed.ends_with("(ENOENT)"), "{failed}");
     }
     assert_eq!(store.application(&id).unwrap().state, State::Applied);
     assert_eq!(text(&root, "net.core.rmem_max"), "8388608");
     fs::create_dir(&etc).unwrap();
-    persist(&store, &id, &folder.0).unwrap();
+    persist(&store, &root, &id, &folder.0).unwrap();
     assert!(fs::read_to_string(&path).unwrap().contains("net.core.rmem_max = 8388608\n"));
     let report = rollback(&store, root.clone(), Some(&id), Drift::Leave).unwrap().unwrap();
     assert_eq!((report.end, settings(&root)), (End::RolledBack, before));
@@ -1078,13 +1078,13 @@ fn what_somebody_else_changed_is_not_persisted_again() {
     let run = |to: &str| {
         let now = text(&root, key);
         let id = apply_to(&store, &root, &plan_of(&root, key, now.trim_end(), to), &path);
-        persist(&store, &id, &folder.0).unwrap();
+        persist(&store, &root, &id, &folder.0).unwrap();
         (id, fs::read_to_string(&path).unwrap())
     };
     let refused = |id: &str| {
         let (file, of) = (fs::read(&path).unwrap(), folder.0.join(format!("state/{id}.jsonl")));
         let journal = fs::read(&of).unwrap();
-        let why = persist(&store, id, &folder.0).unwrap_err().to_string();
+        let why = persist(&store, &root, id, &folder.0).unwrap_err().to_string();
         let what = "it was written there, and somebody else has changed it since";
         assert_eq!(why, format!("persist to {}: {what}", path.display()));
         assert_eq!((fs::read(&path).unwrap(), fs::read(&of).unwrap()), (file, journal));
@@ -1109,9 +1109,9 @@ fn what_somebody_else_changed_is_not_persisted_again() {
     // As it was written, and as it was before: nothing is lost.
     fs::write(&path, &written).unwrap();
     fs::write(sysctl::path(&root, key).unwrap(), "8388608").unwrap();
-    persist(&store, &first, &folder.0).unwrap();
+    persist(&store, &root, &first, &folder.0).unwrap();
     fs::remove_file(&path).unwrap();
-    persist(&store, &first, &folder.0).unwrap();
+    persist(&store, &root, &first, &folder.0).unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), written);
     // A later one writes another value there.
     let (second, both) = run("9000000");
@@ -1132,7 +1132,7 @@ fn a_file_that_was_never_written_is_nothing_to_put_back() {
     let (store, path) = (folder.store(), folder.0.join("90-netmem.conf"));
     let run = |key: &str| {
         let id = apply_to(&store, &root, &plan_of(&root, key, "4194304", "8388608"), &path);
-        persist(&store, &id, &folder.0).unwrap();
+        persist(&store, &root, &id, &folder.0).unwrap();
         id
     };
     let undo = |id: &str, drift| rollback(&store, root.clone(), Some(id), drift);
@@ -1152,7 +1152,7 @@ fn a_file_that_was_never_written_is_nothing_to_put_back() {
         matches!(&later, NotRolledBack::Later { what, .. } if *what == path.display().to_string())
     );
     assert!(!store.application(&second).unwrap().is_persisted);
-    persist(&store, &second, &folder.0).unwrap();
+    persist(&store, &root, &second, &folder.0).unwrap();
     assert!(store.application(&second).unwrap().is_persisted);
     // It was not: somebody's lines are in the file instead.
     let others = format!("{of_first}\nnet.core.wmem_max = 8388608\n");
@@ -1228,6 +1228,40 @@ fn persist_where_there_is_no_room(folder: &Folder, root: &Root) {
     Applying::begin(&store, place, &own, &terms).unwrap().abandon("it was only begun");
 }
 
+/// What nobody has tried in this boot is not for each. Has failed with: the boot not compared; the values not;
+/// of a namespace's settings none read.
+#[test]
+fn only_what_is_in_force_is_persisted() {
+    let (folder, root) = machine();
+    let (store, path) = (folder.store(), folder.0.join("90-netmem.conf"));
+    let id = apply_to(&store, &root, &usual(&Place::here(root.clone())), &path);
+    let (boot, applied) = (root.proc("sys/kernel/random/boot_id"), settings(&root));
+    let refused = |part: &str| {
+        let why = persist(&store, &root, &id, &folder.0).unwrap_err().to_string();
+        assert_eq!(why, format!("persist {id}: {part}"));
+        assert!(!path.exists());
+    };
+    fs::write(&boot, "second\n").unwrap();
+    refused("it is of another boot, and its values went with that");
+    fs::write(&boot, "first\n").unwrap();
+    for (key, now, new) in [
+        ("net.core.wmem_max", "7\n", "8388608"),
+        ("net.ipv4.tcp_rmem", "1\t2\t3\n", "4096 131072 67108864"),
+    ] {
+        let file = sysctl::path(&root, key).unwrap();
+        fs::write(&file, now).unwrap();
+        refused(&format!("{key} reads {:?}, and {new:?} was written", now.trim_end()));
+        fs::write(&file, &applied[&file]).unwrap();
+    }
+    // As the kernel prints it.
+    let file = sysctl::path(&root, "net.ipv4.tcp_rmem").unwrap();
+    fs::write(file, "4096\t131072\t67108864\n").unwrap();
+    let first = persist(&store, &root, &id, &folder.0).unwrap();
+    // What is done is done.
+    fs::write(&boot, "second\n").unwrap();
+    assert_eq!(persist(&store, &root, &id, &folder.0).unwrap(), first);
+}
+
 #[test]
 fn another_namespace_has_no_place_at_boot() {
     let (folder, root) = machine();
@@ -1237,7 +1271,7 @@ fn another_namespace_has_no_place_at_boot() {
     let plan = usual(&place);
     let path = folder.0.join("90-netmem.conf");
     let id = apply_to(&store, &root, &plan, &path);
-    let persisted = persist(&store, &id, &folder.0).unwrap();
+    let persisted = persist(&store, &root, &id, &folder.0).unwrap();
     let own = [("net.ipv4.tcp_rmem".to_owned(), "4096 131072 67108864".to_owned())];
     assert_eq!((persisted.of_namespace, persisted.is_read_at_boot), (own.to_vec(), false));
     let written = fs::read_to_string(&path).unwrap();

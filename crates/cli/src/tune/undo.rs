@@ -155,11 +155,18 @@ pub(super) fn persist(
     netns: Option<&str>,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let persisted = tune::persist(store, id, Path::new("/")).map_err(|error| {
-        let message = "the settings are in force until the next boot, and are not persisted";
-        Failure::refused(format!("{error}; {message}")).with_hint(format!(
-            "netmem tune confirm --persist {id} once that is mended, or netmem tune rollback {id}"
-        ))
+    let persisted = tune::persist(store, &Root::live(), id, Path::new("/"));
+    let persisted = persisted.map_err(|error| {
+        // What is in force was not looked at where the journal could not be.
+        let message =
+            format!("{error}; the kernel's settings stay as they are, and are not persisted");
+        let again = format!("netmem tune confirm --persist {id}");
+        match Failure::from(error).outcome() {
+            Outcome::Missing => Failure::missing(message)
+                .with_hint(format!("it takes root, or the user who applied it: {again}")),
+            _ => Failure::refused(message)
+                .with_hint(format!("{again} once that is mended, or netmem tune rollback {id}")),
+        }
     })?;
     print_persisted(&persisted, netns, out).map_err(Failure::output)
 }

@@ -17,12 +17,14 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::errno::Errno;
+
 use super::journal::{Application, Entry, NO_LINK, PersistEntry, Record, State, Store, day, now_s};
-use super::place::{Identity, unmet};
+use super::place::{Identity, Place, is_same, unmet};
 use super::set_by::{self, assignment};
 use super::{Change, Reach};
 use crate::error::{Error, Result};
-use crate::source::Unavailable;
+use crate::source::{Root, SourceState, Unavailable};
 
 const HEADER: &str =
     "# Settings of network memory, written by netmem tune apply; rollback takes them back.\n";
@@ -47,10 +49,11 @@ pub struct Persisted {
 /// is the folder that boot's files are below: `/` on the live machine.
 ///
 /// # Errors
-/// The application is not there, is undone or waits to be confirmed; nobody asked for it; the file is not one
-/// of ours, or a link; or it cannot be written. The settings of the running kernel stay, and it can be tried
-/// again.
-pub fn persist(store: &Store, id: &str, boot: &Path) -> Result<Persisted> {
+/// The application is not there, is undone or waits to be confirmed; nobody asked for it; it is of another
+/// boot, or a setting does not read what it wrote any more; the file is not one of ours, was changed by
+/// somebody else since it was written, or is a link; or it cannot be written. The settings of the running
+/// kernel stay, and it can be tried again.
+pub fn persist(store: &Store, root: &Root, id: &str, boot: &Path) -> Result<Persisted> {
     let lock = store.lock(Duration::from_secs(5))?;
     let mut journal = store.reopen(&lock, id)?;
     let application = journal.application.clone();
@@ -86,6 +89,7 @@ pub fn persist(store: &Store, id: &str, boot: &Path) -> Result<Persisted> {
             return Err(unmet("persist to", &path, what));
         }
         _ => {
+            in_force(root, &application, &stays)?;
             let origin = format!("{}{}", mark(id), day(now_s()));
             let new = content(old.as_deref(), &origin, &stays).ok_or_else(|| not_ours(&path))?;
             let entry = PersistEntry { path: path.clone(), old, new };
@@ -117,6 +121,39 @@ pub(super) fn check(path: &Path, changes: &[Change], identity: &Identity) -> Res
     let new = content(old.as_deref(), &origin, &entries.iter().collect::<Vec<_>>());
     let new = new.ok_or_else(|| not_ours(path))?;
     beside(path, &new, |new| fs::remove_file(new))
+}
+
+/// Says if an application's settings are not in force any more: what nobody has tried is not for each boot.
+fn in_force(root: &Root, application: &Application, entries: &[&Entry]) -> Result<()> {
+    let missing = |why: Unavailable| match why.state {
+        SourceState::Denied => Error::new("read", why.source, Errno::EACCES),
+        _ => unmet("read", why.source.as_ref(), why.reason),
+    };
+    let here = Place::here(root.clone());
+    let boot_id = here.identity().map_err(missing)?.boot_id;
+    if !application.is_of_boot(&boot_id) {
+        let what = "it is of another boot, and its values went with that";
+        return Err(unmet("persist", application.id.as_ref(), what));
+    }
+    let is_own = |entry: &&Entry| entry.reach == Reach::Namespace;
+    // What is global can be read here too, where that namespace may not be looked at.
+    let place = match Place::initial(root.clone()) {
+        Err(why) if entries.iter().any(is_own) => return Err(missing(why)),
+        initial => initial.unwrap_or(here),
+    };
+    for entry in entries {
+        let now = place.read(Reach::Namespace, &place.path(&entry.key)?)?;
+        if !is_same(&now, &entry.new) {
+            let what = format!(
+                "{} reads {:?}, and {:?} was written",
+                entry.key,
+                now.trim_end(),
+                entry.new
+            );
+            return Err(unmet("persist", application.id.as_ref(), what));
+        }
+    }
+    Ok(())
 }
 
 /// The file that an application wrote and has not put back. One that was begun and whose end its journal does
@@ -220,7 +257,7 @@ fn not_ours(path: &Path) -> Error {
 }
 
 /// Reads a file, if it is there. A link is somebody's arrangement, which the file that takes its place would
-/// end, and what it leads to may be others' to write: none is followed, and none replaced.
+/// end, and what it leads to may be others' to write: one that is there is not followed.
 fn read(path: &Path) -> Result<Option<String>> {
     if let Ok(to) = fs::read_link(path) {
         let what =
