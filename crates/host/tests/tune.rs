@@ -259,7 +259,7 @@ fn harmful_values_are_written_by_insistence_only() {
 
     // So is writing beside a program that does the same.
     rollback(&store, root.clone(), None, Drift::Leave).unwrap();
-    process(&root, "tuned", 0, 77);
+    process(&root, "tuned", [0, 0], 77);
     let plan = usual(&Place::here(root.clone()));
     let refused = apply(&store, Place::here(root.clone()), &plan, Caution::Refuse).unwrap_err();
     assert!(refused.to_string().contains("process 812 (tuned): it changes"), "{refused}");
@@ -267,35 +267,38 @@ fn harmful_values_are_written_by_insistence_only() {
 }
 
 /// A process 812 of a made machine.
-fn process(root: &Root, name: &str, euid: u32, netns_inode: u64) {
+fn process(root: &Root, name: &str, [uid, euid]: [u32; 2], netns_inode: u64) {
     let folder = root.proc("812");
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(folder.join("ns")).unwrap();
     fs::write(folder.join("comm"), format!("{name}\n")).unwrap();
-    let status = format!("Name:\t{name}\nUid:\t0\t{euid}\t0\t0\nGid:\t0\t0\t0\t0\n");
+    let status = format!("Name:\t{name}\nUid:\t{uid}\t{euid}\t0\t0\nGid:\t0\t0\t0\t0\n");
     fs::write(folder.join("status"), status).unwrap();
     symlink(format!("net:[{netns_inode}]"), folder.join("ns/net")).unwrap();
 }
 
-/// Has failed with: a user's process of that name believed; the real user asked for; the namespace not
-/// compared; bpftune's compared too.
+/// Has failed with: a user's process of that name believed; the real user alone asked for, and the effective one
+/// alone; the namespace not compared; bpftune's compared too.
 #[test]
 fn a_name_alone_stands_in_nobodys_way() {
     let (_folder, root) = machine();
     let place = || Place::here(root.clone());
     let plan = usual(&place());
-    for (name, euid, netns_inode, is_rival) in [
-        ("tuned", 0, 77, true),
-        ("tuned", 1000, 77, false),
-        ("tuned", 0, 78, false),
-        ("bpftune", 0, 77, true),
-        ("bpftune", 0, 78, true),
-        ("bpftune", 1000, 77, false),
-        ("tuned-adm", 0, 77, false),
+    for (name, uids, netns_inode, is_rival) in [
+        ("tuned", [0, 0], 77, true),
+        ("tuned", [0, 1000], 77, false),
+        // A link to a program like su, which waits.
+        ("tuned", [1000, 0], 77, false),
+        ("tuned", [0, 0], 78, false),
+        ("bpftune", [0, 0], 77, true),
+        ("bpftune", [0, 0], 78, true),
+        ("bpftune", [0, 1000], 77, false),
+        ("bpftune", [1000, 0], 77, false),
+        ("tuned-adm", [0, 0], 77, false),
     ] {
-        process(&root, name, euid, netns_inode);
+        process(&root, name, uids, netns_inode);
         let refused = check(&plan, &place(), Caution::Refuse);
-        let what = format!("{name} of {euid} in {netns_inode}: {refused:?}");
+        let what = format!("{name} of {uids:?} in {netns_inode}: {refused:?}");
         assert_eq!(matches!(refused, Err(NotApplied::Refused(_))), is_rival, "{what}");
         assert_eq!(refused.is_err(), is_rival, "{what}");
     }

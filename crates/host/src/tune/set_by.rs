@@ -129,8 +129,9 @@ impl fmt::Display for Tuner {
     }
 }
 
-/// The programs that run and set such settings too. Anybody may give a process of his such a name: only
-/// root's can write settings, and are believed.
+/// The programs that run and set such settings too. Anybody may give a process of his such a name, and a program
+/// that root's rights come with gets it from who starts it: those that root runs himself are believed. One of a
+/// user who got the rights otherwise, or has `CAP_NET_ADMIN` alone, is not seen.
 pub(super) fn tuners(root: &Root) -> impl Iterator<Item = Tuner> {
     numbered(&root.proc("")).into_iter().filter_map(|(pid, process)| {
         let name = fs::read_to_string(process.join("comm")).ok()?.trim_end().to_owned();
@@ -344,12 +345,12 @@ fn matches(pattern: &str, key: &str, require_literal_separator: bool) -> bool {
     Pattern::new(&plain).is_ok_and(|it| it.matches_with(&swapped(key), options))
 }
 
-/// Is a process root's, by the user that the kernel asks for?
+/// Is a process root's, by who started it and by the user that the kernel asks for?
 fn is_roots(process: &Path) -> bool {
     let status = fs::read_to_string(process.join("status")).unwrap_or_default();
     let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
-    // The effective one is the second.
-    ids.and_then(|ids| ids.split_ascii_whitespace().nth(1)) == Some("0")
+    // The real one, and the effective one.
+    ids.is_some_and(|ids| ids.split_ascii_whitespace().take(2).eq(["0", "0"]))
 }
 
 #[cfg(test)]
@@ -397,7 +398,7 @@ mod tests {
         symlink("../sysctl.conf", folder.0.join("etc/sysctl.d/99-sysctl.conf")).unwrap();
         let process = |pid: u32, name: &str, uid: u32| {
             folder.write(&format!("proc/{pid}/comm"), &format!("{name}\n"));
-            let status = format!("Name:\t{name}\nUid:\t1000\t{uid}\t0\t0\n");
+            let status = format!("Name:\t{name}\nUid:\t{uid}\t{uid}\t0\t0\n");
             folder.write(&format!("proc/{pid}/status"), &status);
         };
         process(812, "tuned", 0);
