@@ -21,6 +21,7 @@ use super::journal::{Application, Entry, Journal, PersistEntry, Record, State, S
 use super::lock::MOMENT;
 use super::persist::{self, written};
 use super::place::{Found, Place, is_part, is_same, unmet};
+use super::set_by::real;
 use crate::error::{Error, Result};
 use crate::source::{Root, SourceState, Unavailable};
 
@@ -402,7 +403,7 @@ fn shared(earlier: &Application, later: &Application, boot_id: &str) -> Option<S
     });
     let file = || {
         let (ours, theirs) = (written(earlier)?, written(later)?);
-        let is_changed = ours.path == theirs.path && !persist::is_untouched(ours);
+        let is_changed = real(&ours.path) == real(&theirs.path) && !persist::is_untouched(ours);
         is_changed.then(|| ours.path.display().to_string())
     };
     setting.map(|entry| entry.key.clone()).or_else(file)

@@ -15,13 +15,13 @@
 //!   /etc/sysctl.conf   where a name in a folder leads there, last, behind all others
 //!                      in that name's place
 //!   -key               undoes what was said of it before     leaves lines that name it
-//!   -pattern           undoes that very pattern              no pattern sets what it means,
-//!                                                            and its * goes over dots
+//!   -pattern           undoes that very pattern              no pattern sets what it means, and its
+//!                                                            * goes over dots; nothing before 4.0.5
 //! ```
 //! What counts here is what systemd makes of them; where procps comes to another value, that is told too, with
 //! its name. Nothing is said of when: somebody may have read them again since boot. What a profile of tuned
 //! sets comes behind them.
-//! Source: sysctl.d(5) and src/sysctl/sysctl.c of systemd, src/sysctl.c of procps 4.0.
+//! Source: sysctl.d(5) and src/sysctl/sysctl.c of systemd, src/sysctl.c of procps 4.0.4 and 4.0.6.
 
 mod tuned;
 
@@ -77,6 +77,8 @@ struct Files {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reader {
     Systemd,
+    /// Before 4.0.5.
+    OldProcps,
     Procps,
 }
 
@@ -104,11 +106,22 @@ impl SetBy {
     pub fn of(&self, key: &str) -> Vec<String> {
         let by_systemd = self.files.written(Reader::Systemd, key);
         let of_systemd = by_systemd.last().map(|line| line.value());
-        let by_procps = self.files.written(Reader::Procps, key).pop();
-        let other = by_procps.filter(|line| of_systemd.is_none_or(|it| !is_same(it, line.value())));
+        let is_other = |line: &&Line| of_systemd.is_none_or(|it| !is_same(it, line.value()));
+        let by = |reader| self.files.written(reader, key).pop().filter(is_other);
+        let others = match (by(Reader::OldProcps), by(Reader::Procps)) {
+            (Some(old), Some(new)) if old == new => {
+                vec![(old, &[Reader::OldProcps, Reader::Procps][..])]
+            }
+            (old, new) => {
+                let old = old.into_iter().map(|line| (line, &[Reader::OldProcps][..]));
+                let new = new.into_iter().map(|line| (line, &[Reader::Procps][..]));
+                old.chain(new).collect()
+            }
+        };
         let told = |line: &Line| format!("{} = {}", line.place(), line.value());
         let files = by_systemd.into_iter().map(told);
-        let files = files.chain(other.map(|line| Reader::Procps.mark(told(line))));
+        let others = others.into_iter().map(|(line, readers)| marked(told(line), readers));
+        let files = files.chain(others);
         let profile = self.profile.iter().filter(|it| is_meant(&it.line.key, key));
         let profile = profile.map(ProfileLine::told);
         files.chain(profile).chain(self.programs.iter().map(Tuner::to_string)).collect()
@@ -150,7 +163,9 @@ pub(super) fn is_read(folder: &Path, file: &Path) -> bool {
     else {
         return false;
     };
-    let place = FOLDERS.iter().position(|place| file.parent() == Some(&folder.join(place)));
+    let own = real(file);
+    let is_place = |place: &&str| real(&folder.join(place).join(name)) == own;
+    let place = FOLDERS.iter().position(is_place);
     let is_hidden = |before: &&str| folder.join(before).join(name).symlink_metadata().is_ok();
     place.is_some_and(|at| !FOLDERS[..at].iter().any(is_hidden))
 }
@@ -159,26 +174,44 @@ pub(super) fn is_read(folder: &Path, file: &Path) -> bool {
 /// behind it: `/etc/sysctl.d/99-x.conf:3: net.core.rmem_max = 1`.
 pub(super) fn behind(folder: &Path, file: &Path, key: &str) -> Vec<String> {
     let files = Files::read(folder);
-    let undone = files.undone(file, key).into_iter();
-    let mut told: Vec<_> = undone.map(|line| (Reader::Systemd, line)).collect();
-    for reader in [Reader::Systemd, Reader::Procps] {
+    let file = real(file);
+    let is_own = |line: &&Line| real(&line.file) == file;
+    let sets = |line: &&Line| line.key == key && line.value.is_some() && is_own(line);
+    let own = files.lines.iter().rfind(sets);
+    let mut told: Vec<(&Line, Vec<Reader>)> = Vec::new();
+    for reader in Reader::ALL {
         let written = files.written(reader, key);
-        let own = written.iter().rposition(|line| line.file == file);
-        let is_other =
-            |line: &&Line| own.is_none_or(|own| !is_same(line.value(), written[own].value()));
+        let is_other = |line: &&Line| own.is_none_or(|own| !is_same(line.value(), own.value()));
         // One of them may come back to the value.
-        let behind = &written[own.map_or(0, |own| own + 1)..];
-        if behind.last().is_some_and(is_other) {
-            told.extend(behind.iter().copied().filter(is_other).map(|line| (reader, line)));
+        if !written.last().map_or_else(|| own.is_some(), is_other) {
+            continue;
+        }
+        let undone = own.filter(|_| reader == Reader::Systemd);
+        let undone = undone.and_then(|own| files.undone(own));
+        let behind = written.iter().rposition(is_own).map_or(0, |own| own + 1);
+        let behind = written[behind..].iter().copied().filter(is_other);
+        for line in undone.into_iter().chain(behind) {
+            match told.iter_mut().find(|(before, _)| *before == line) {
+                // Under its own name and as the last file.
+                Some((_, readers)) if readers.contains(&reader) => {}
+                Some((_, readers)) => readers.push(reader),
+                None => told.push((line, vec![reader])),
+            }
         }
     }
-    let is_first = |at: usize| !told[..at].iter().any(|(_, line)| *line == told[at].1);
-    let lines = told.iter().enumerate().filter(|(at, _)| is_first(*at));
     let text = |line: &Line| match &line.value {
         Some(value) => format!("{}: {} = {value}", line.place(), line.key),
         None => format!("{}: -{}", line.place(), line.key),
     };
-    lines.map(|(_, (reader, line))| reader.mark(text(line))).collect()
+    told.into_iter().map(|(line, readers)| marked(text(line), &readers)).collect()
+}
+
+/// A file by the folder that it is really in: one folder may have several names. A link in the file's own place
+/// is that link.
+pub(super) fn real(file: &Path) -> PathBuf {
+    let folder = file.parent().and_then(|folder| fs::canonicalize(folder).ok());
+    let real = folder.zip(file.file_name()).map(|(folder, name)| folder.join(name));
+    real.unwrap_or_else(|| file.to_owned())
 }
 
 /// Key, with dots, and value of a line that sets something.
@@ -198,16 +231,16 @@ impl Files {
         Self { lines: files.iter().flat_map(|file| lines(file)).collect(), last: lines(last) }
     }
 
-    /// The line by which systemd leaves alone what a line of `file` sets.
-    fn undone(&self, file: &Path, key: &str) -> Option<&Line> {
-        let exact: Vec<_> = self.lines.iter().filter(|line| line.key == key).collect();
-        let own = exact.iter().rposition(|line| line.file == file)?;
+    /// The line by which systemd leaves alone what one of the lines sets.
+    fn undone(&self, own: &Line) -> Option<&Line> {
+        let exact: Vec<_> = self.lines.iter().filter(|line| line.key == own.key).collect();
+        let own = exact.iter().rposition(|line| *line == own)?;
         exact[own + 1..].iter().rfind(|line| line.value.is_none()).copied()
     }
 
     /// The lines that a setting is written by, in the order in which that happens: the last one wins.
     fn written(&self, reader: Reader, key: &str) -> Vec<&Line> {
-        let last = self.last.iter().filter(|_| reader == Reader::Procps);
+        let last = self.last.iter().filter(|_| reader != Reader::Systemd);
         let lines = || self.lines.iter().chain(last.clone());
         let exact: Vec<_> = lines().filter(|line| line.key == key).collect();
         let patterns = lines().filter(|line| line.key != key && is_meant(&line.key, key));
@@ -218,7 +251,8 @@ impl Files {
                 let undone = exact.iter().rposition(|line| !sets(line));
                 exact[undone.map_or(0, |at| at + 1)..].to_vec()
             }
-            Reader::Procps if !exact.is_empty() => exact.into_iter().filter(sets).collect(),
+            _ if !exact.is_empty() => exact.into_iter().filter(sets).collect(),
+            Reader::OldProcps => patterns.filter(sets).collect(),
             Reader::Procps => {
                 let is_left_out = |line: &Line| line.value.is_none() && goes_over(&line.key, key);
                 match lines().any(is_left_out) {
@@ -231,13 +265,18 @@ impl Files {
 }
 
 impl Reader {
-    /// A line as it is told: what systemd makes of it needs no word.
-    fn mark(self, told: String) -> String {
-        match self {
-            Self::Systemd => told,
-            Self::Procps => format!("{told} (sysctl --system of procps only)"),
-        }
-    }
+    const ALL: [Self; 3] = [Self::Systemd, Self::OldProcps, Self::Procps];
+}
+
+/// A line as it is told: what systemd makes of it needs no word.
+fn marked(told: String, readers: &[Reader]) -> String {
+    let which = match readers {
+        [Reader::OldProcps, Reader::Procps] => "procps",
+        [Reader::OldProcps] => "procps before 4.0.5",
+        [Reader::Procps] => "procps from 4.0.5",
+        _ => return told,
+    };
+    format!("{told} (sysctl --system of {which} only)")
 }
 
 impl Line {
@@ -446,14 +485,15 @@ mod tests {
     }
 
     /// Files of /etc/sysctl.d without `.conf`, `sysctl` being /etc/sysctl.conf and `->` a link to it; who sets
-    /// `net.core.rmem_max`, without the value's `= `; and of them what overrides 50-own. A `~` is for procps only.
+    /// `net.core.rmem_max`, without the value's `= `; and of them what overrides 50-own. A `~` is for procps only,
+    /// a `<` for that before 4.0.5, a `>` for that from 4.0.5 on.
     type Case =
         (&'static [(&'static str, &'static str)], &'static [&'static str], &'static [&'static str]);
     const OWN: (&str, &str) = ("50-own", "net.core.rmem_max = 5");
     const LAST: (&str, &str) = ("sysctl", "net.core.rmem_max = 7");
     const LINK: (&str, &str) = ("99-sysctl", "->");
     const ALL: (&str, &str) = ("70-y", "net.core.* = 9");
-    const CASES: [Case; 17] = [
+    const CASES: [Case; 20] = [
         (&[OWN, ("60-x", "net.core.* = 9")], &["50-own:1 5"], &[]),
         (&[OWN, ("60-x", "net/core/rmem_ma[w-y] = 9")], &["50-own:1 5"], &[]),
         (&[OWN, ("40-x", "net.core.rmem_m?x=9")], &["50-own:1 5"], &[]),
@@ -467,11 +507,27 @@ mod tests {
         // The key itself left alone: for systemd whatever was said before, for procps by patterns only.
         (&[OWN, ("60-x", "-net.core.rmem_max")], &["~50-own:1 5"], &["60-x:1"]),
         (&[("60-x", "-net.core.rmem_max"), ALL], &[], &[]),
+        // Said again behind it.
+        (
+            &[OWN, ("60-x", "-net.core.rmem_max"), ("70-z", "net.core.rmem_max = 5")],
+            &["70-z:1 5"],
+            &[],
+        ),
+        (
+            &[OWN, ("60-x", "-net.core.rmem_max"), ("70-z", "net.core.rmem_max = 6")],
+            &["70-z:1 6"],
+            &["60-x:1", "70-z:1"],
+        ),
         (&[("40-x", "- net.core.rmem_max"), OWN], &["50-own:1 5"], &[]),
         // A pattern left alone is that pattern for systemd, and all that it means for procps.
         (&[ALL, ("80-z", "-net.*.rmem_max")], &["70-y:1 9"], &["70-y:1"]),
         (&[ALL, ("80-z", "-net.*max")], &["70-y:1 9"], &["70-y:1"]),
-        (&[ALL, ("80-z", "-net.core.*")], &[], &[]),
+        (&[ALL, ("80-z", "-net.core.*")], &["<70-y:1 9"], &["<70-y:1"]),
+        (
+            &[("69-y", "net.core.rmem_m?x = 8"), ALL, ("80-z", "-net.core.*")],
+            &["69-y:1 8", "<70-y:1 9"],
+            &["69-y:1", "<70-y:1"],
+        ),
         // What is said again stays in its place for systemd.
         (
             &[ALL, ("71-z", "net.core.r* = 8"), ("72-z", "net.core.* = 9")],
@@ -495,7 +551,8 @@ mod tests {
     /// Has failed with: a pattern that counts for a key that a line names; `-key` without a value left out, and
     /// left to patterns by systemd; `-pattern` taken by systemd for each key that it means, and by procps for
     /// none; a pattern that is said again moved to the end; `/etc/sysctl.conf` taken by procps in the place of
-    /// its name; a line told that a later one takes back.
+    /// its name; a line told that a later one takes back; one told that leaves the value alone before it is said
+    /// again; a pattern left alone by every procps.
     #[test]
     fn what_boot_makes_of_a_setting_is_told_by_the_rules_of_who_reads() {
         for (number, (files, set_by, behind_own)) in CASES.into_iter().enumerate() {
@@ -510,9 +567,15 @@ mod tests {
                     text => folder.write(&format!("{place}/{name}.conf"), text),
                 }
             }
+            let of_mark = |which: &str| match which {
+                " only)" => "~",
+                " before 4.0.5 only)" => "<",
+                " from 4.0.5 only)" => ">",
+                _ => "?",
+            };
             let short = |line: &String| {
-                let (bare, mark) = match line.strip_suffix(" (sysctl --system of procps only)") {
-                    Some(bare) => (bare, "~"),
+                let (bare, mark) = match line.split_once(" (sysctl --system of procps") {
+                    Some((bare, which)) => (bare, of_mark(which)),
                     None => (line.as_str(), ""),
                 };
                 let name = bare.rsplit('/').find(|part| part.contains(".conf:")).unwrap();
@@ -525,8 +588,8 @@ mod tests {
             let behind = behind(&folder.0, &own, key);
             let places = behind.iter().map(|line| {
                 let (place, _) = line.split_once(": ").unwrap();
-                let is_marked = line.ends_with("procps only)");
-                format!("{}{}", if is_marked { "~" } else { "" }, short(&place.to_owned()))
+                let mark = line.split_once("of procps").map_or("", |(_, which)| of_mark(which));
+                format!("{mark}{}", short(&place.to_owned()))
             });
             assert_eq!(places.collect::<Vec<_>>(), behind_own, "{files:?}: {behind:?}");
         }
@@ -542,6 +605,34 @@ mod tests {
         let x = format!("sysctl.d/60-x.conf:1: net.core.rmem_max = 6 {only}");
         let last = format!("sysctl.conf:1: net.core.rmem_max = 7 {only}");
         assert_eq!(told, ["sysctl.d/60-x.conf:2: -net.core.rmem_max", &x, &last]);
+    }
+
+    /// Has failed with: names compared, by who asks whether the file is read, and by who asks what is behind it.
+    #[test]
+    fn a_folder_of_two_names_is_one() {
+        let folder = Folder::new("names");
+        folder.write("usr/lib/sysctl.d/50-own.conf", OWN.1);
+        folder.write("run/sysctl.d/60-own.conf", OWN.1);
+        folder.write("etc/sysctl.d/10-x.conf", OWN.1);
+        symlink("usr/lib", folder.0.join("lib")).unwrap();
+        fs::create_dir(folder.0.join("var")).unwrap();
+        symlink("../run", folder.0.join("var/run")).unwrap();
+        for name in [
+            "usr/lib/sysctl.d/50-own.conf",
+            "lib/sysctl.d/50-own.conf",
+            "var/run/sysctl.d/60-own.conf",
+            "etc/../run/sysctl.d/./60-own.conf",
+        ] {
+            let file = folder.0.join(name);
+            assert!(is_read(&folder.0, &file), "{name}");
+            assert_eq!(behind(&folder.0, &file, "net.core.rmem_max"), [""; 0], "{name}");
+        }
+        folder.write("run/sysctl.d/70-z.conf", "net.core.rmem_max = 6\n");
+        let own = folder.0.join("lib/sysctl.d/50-own.conf");
+        assert_eq!(behind(&folder.0, &own, "net.core.rmem_max").len(), 1);
+        // A name of the folder that is read is not hidden by another name of it.
+        assert!(!is_read(&folder.0, &folder.0.join("usr/lib/sysctl.d/10-x.conf")));
+        assert!(!is_read(&folder.0, &folder.0.join("no/sysctl.d/50-own.conf")));
     }
 
     #[test]
