@@ -262,9 +262,7 @@ pub(super) fn undo(
         ..Report::applied(&journal.application.id)
     };
     let application = journal.application.clone();
-    // What was never written has set nothing at boot.
-    let file = application.persist.as_ref();
-    let file = file.filter(|_| application.is_file_restored || written(&application).is_some());
+    let file = read_at_boot(&application);
     report.left.extend(restore_file(journal, trust).err());
     for (entry, reads) in application.entries.iter().zip(&application.reads).rev() {
         let number = entry.number;
@@ -357,13 +355,18 @@ fn roll_back(
     Ok(report)
 }
 
-/// What an undoing would write, and this process may not: the file, and settings by their files.
+/// What an undoing would write or look at, and this process may not: the file, and settings by their files.
 fn not_allowed(application: &Application, reachable: &Reachable<'_>) -> Vec<Unavailable> {
     let file = written(application).and_then(persist::why_not_restored);
+    let at_boot = read_at_boot(application);
     let of_setting = |entry: &Entry| {
         let place = match reachable {
             Reachable::All(place) => place,
             Reachable::Global(place, _) if entry.reach == Reach::Global => place,
+            Reachable::Rebooted { initial: Err(why), .. } if entry.reach == Reach::Namespace => {
+                let is_asked = at_boot.is_some_and(|file| persist::sets(file, &entry.key));
+                return is_asked.then(|| why.clone());
+            }
             Reachable::Global(..) | Reachable::Rebooted { .. } => return None,
         };
         let now = place.path(&entry.key).and_then(|path| place.read(entry.reach, &path));
@@ -423,11 +426,10 @@ fn restore(place: &Place, entry: &Entry, reads: Option<&str>, is_ours: bool) -> 
         None => is_same(&now, &entry.new) || is_part(&now, &entry.old, &entry.new),
     };
     if !is_ours && !is_what_was_written {
+        let (key, now, new) = (&entry.key, now.trim_end(), &entry.new);
+        let was = if reads.is_some() { "was written" } else { "was to be written" };
         return Err(format!(
-            "{} reads {:?}, and {:?} was written: somebody else has changed it",
-            entry.key,
-            now.trim_end(),
-            entry.new
+            "{key} reads {now:?}, and {new:?} {was}: somebody else has changed it"
         ));
     }
     let now = place.write(entry.reach, &path, &entry.old).map_err(told)?;
@@ -442,6 +444,12 @@ fn restore_file(journal: &mut Journal, trust: Trust) -> Result<(), String> {
     let Some(file) = written(&journal.application) else { return Ok(()) };
     persist::restore(file, trust == Trust::All)?;
     journal.append(Record::FileRestored).map_err(|error| error.to_string())
+}
+
+/// The file that a boot may have read; one that was never written has set nothing.
+fn read_at_boot(application: &Application) -> Option<&PersistEntry> {
+    let is_there = application.is_file_restored || written(application).is_some();
+    application.persist.as_ref().filter(|_| is_there)
 }
 
 /// Says if boot has set a setting again, by the file that it was persisted in.
