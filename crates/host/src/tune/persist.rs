@@ -10,9 +10,10 @@
 //!
 //! That happens in the initial network namespace: what belongs to another one cannot stand there.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -104,14 +105,13 @@ pub fn persist(store: &Store, root: &Root, id: &str, boot: &Path) -> Result<Pers
     Ok(persisted)
 }
 
-/// Says whether the settings could be written to that file, before anything else is written: a file of the
-/// size that it would get is written beside it, and removed. Where all are of a namespace that has no place at
-/// boot, nothing would be.
-pub(super) fn check(path: &Path, changes: &[Change], identity: &Identity) -> Result<()> {
+/// Says whether settings would be written to that file, before anything else is written: none where all are of
+/// a namespace that has no place at boot. A file of the size that it would get is written beside it, and removed.
+pub(super) fn check(path: &Path, changes: &[Change], identity: &Identity) -> Result<bool> {
     let stays = |change: &&Change| change.reach == Reach::Global || identity.is_initial;
     let entries: Vec<_> = changes.iter().filter(stays).map(entry).collect();
     if entries.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     let old = read(path)?;
     if !path.parent().is_some_and(Path::is_dir) {
@@ -120,7 +120,7 @@ pub(super) fn check(path: &Path, changes: &[Change], identity: &Identity) -> Res
     let origin = format!("{}{}", mark("000000-00000000T000000Z"), day(now_s()));
     let new = content(old.as_deref(), &origin, &entries.iter().collect::<Vec<_>>());
     let new = new.ok_or_else(|| not_ours(path))?;
-    beside(path, &new, |new| fs::remove_file(new))
+    beside(path, &new, |new| fs::remove_file(new)).map(|()| true)
 }
 
 /// Says if an application's settings are not in force any more: what nobody has tried is not for each boot.
@@ -317,12 +317,14 @@ fn replace(path: &Path, content: &str) -> Result<()> {
 
 /// Writes a file beside another, with its owner and mode if it is there, and does with it what is to be done.
 fn beside(path: &Path, content: &str, done: impl Fn(&Path) -> io::Result<()>) -> Result<()> {
-    let mut name = OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(format!(".{}", std::process::id()));
-    let new = path.with_file_name(name);
+    let mut prefix = OsString::from(".");
+    prefix.push(path.file_name().unwrap_or_default());
+    prefix.push(".");
+    remove_left(path, &prefix);
+    prefix.push(std::process::id().to_string());
+    let new = path.with_file_name(prefix);
     let attempt = || {
-        let old = fs::metadata(path).map(Some).or_else(|error| match error.kind() {
+        let old = fs::symlink_metadata(path).map(Some).or_else(|error| match error.kind() {
             io::ErrorKind::NotFound => Ok(None),
             _ => Err(error),
         })?;
@@ -338,6 +340,10 @@ fn beside(path: &Path, content: &str, done: impl Fn(&Path) -> io::Result<()>) ->
             opened => opened,
         }?;
         if let Some(old) = old {
+            // Made since it was looked for: its own mode would let everybody write.
+            if old.is_symlink() {
+                return Err(io::Error::from_raw_os_error(Errno::ELOOP as i32));
+            }
             fchown(&file, Some(old.uid()), Some(old.gid()))?;
             file.set_permissions(old.permissions())?;
         }
@@ -356,13 +362,66 @@ fn beside(path: &Path, content: &str, done: impl Fn(&Path) -> io::Result<()>) ->
     })
 }
 
+/// Removes what processes left beside a file that were killed: files by that prefix and the number of a process
+/// that is not there. What cannot be removed is in nobody's way.
+fn remove_left(path: &Path, prefix: &OsStr) {
+    let entries = path.parent().and_then(|folder| fs::read_dir(folder).ok());
+    for entry in entries.into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name.as_bytes().strip_prefix(prefix.as_bytes());
+        let pid = pid.and_then(|pid| std::str::from_utf8(pid).ok()?.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path.parent().unwrap_or_else(|| Path::new("/")))?.sync_all()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::set_by::tests::Folder;
     use super::*;
+
+    /// Has failed with: a link made meanwhile followed, so that the file had its mode; what is left of a killed
+    /// process left there; that of one that lives removed.
+    #[test]
+    fn a_file_beside_another_goes_with_its_process_and_follows_no_link() {
+        let folder = Folder::new("beside");
+        folder.write("real.conf", "its content\n");
+        let (path, real) = (folder.0.join("90-netmem.conf"), folder.0.join("real.conf"));
+        let ended = std::process::Command::new("true").spawn().and_then(|mut child| {
+            let pid = child.id();
+            child.wait().map(|_| pid)
+        });
+        let (ended, init) = (ended.unwrap_or(u32::MAX), 1);
+        for name in [format!("{ended}"), format!("{init}"), "x".to_owned(), format!("{ended}x")] {
+            folder.write(&format!(".90-netmem.conf.{name}"), "");
+        }
+        folder.write(&format!(".91-netmem.conf.{ended}"), "");
+        replace(&path, "new\n").unwrap();
+        let mut names: Vec<_> = fs::read_dir(&folder.0).unwrap().flatten().collect();
+        names.sort_by_key(fs::DirEntry::file_name);
+        let names: Vec<_> =
+            names.iter().map(|it| it.file_name().to_string_lossy().into_owned()).collect();
+        let left = [
+            ".90-netmem.conf.1".to_owned(),
+            format!(".90-netmem.conf.{ended}x"),
+            ".90-netmem.conf.x".to_owned(),
+            format!(".91-netmem.conf.{ended}"),
+            "90-netmem.conf".to_owned(),
+            "real.conf".to_owned(),
+        ];
+        assert_eq!(names, left);
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(&real, &path).unwrap();
+        let refused = replace(&path, "new\n").unwrap_err().to_string();
+        assert!(refused.ends_with("(ELOOP)"), "{refused}");
+        assert!(path.is_symlink() && fs::read_dir(&folder.0).unwrap().count() == left.len());
+        assert_eq!(fs::read_to_string(&real).unwrap(), "its content\n");
+    }
 
     /// Has failed with: a block dropped for one of its settings.
     #[test]

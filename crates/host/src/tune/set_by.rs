@@ -393,13 +393,13 @@ fn is_roots(process: &Path) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
 
     /// A folder that goes with this value.
-    pub(super) struct Folder(pub(super) PathBuf);
+    pub(in crate::tune) struct Folder(pub(in crate::tune) PathBuf);
 
     impl Drop for Folder {
         fn drop(&mut self) {
@@ -408,13 +408,13 @@ mod tests {
     }
 
     impl Folder {
-        pub(super) fn new(name: &str) -> Self {
+        pub(in crate::tune) fn new(name: &str) -> Self {
             let path = std::env::temp_dir().join(format!("netmem-{name}-{}", std::process::id()));
             fs::create_dir_all(&path).unwrap();
             Self(path)
         }
 
-        pub(super) fn write(&self, file: &str, text: &str) {
+        pub(in crate::tune) fn write(&self, file: &str, text: &str) {
             let path = self.0.join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
