@@ -35,7 +35,7 @@ use crate::proc::Scope;
 use crate::source::Root;
 use crate::sysctl::{self, Key};
 
-pub use self::apply::{Applying, Caution, NotApplied, Terms, check};
+pub use self::apply::{Applying, Caution, NotApplied, Rehearsal, Terms, check, rehearse};
 pub use self::journal::{
     Application, Begin, Entry, History, JOURNAL_SCHEMA, PersistEntry, Record, State, Store,
 };

@@ -24,7 +24,7 @@ use netmem_host::netns::Namespaces;
 use netmem_host::source::Root;
 use netmem_host::sysctl;
 use netmem_host::tune::{
-    Applying, Basis, Caution, Change, Confidence, Drift, End, NotApplied, NotRolledBack,
+    self, Applying, Basis, Caution, Change, Confidence, Drift, End, NotApplied, NotRolledBack,
     PLAN_SCHEMA, Place, Plan, Reach, Report, State, Store, Terms, check, confirm, persist,
     rollback, rollback_unconfirmed,
 };
@@ -707,6 +707,42 @@ fn one_that_is_not_settled_is_settled_first() {
     let text = text.replace("\"boot_id\":\"first\"", "\"boot_id\":\"zeroth\"");
     fs::write(folder.0.join(format!("state/{id}.jsonl")), text).unwrap();
     apply(&store, Place::here(root.clone()), &plan, Caution::Refuse).unwrap();
+}
+
+/// What would be refused is refused, and nothing is left. Has failed with: the file not tried; other applications
+/// not looked at; a file told in which nothing could stand.
+#[test]
+fn a_rehearsal_checks_all_and_leaves_nothing() {
+    let (folder, root) = machine();
+    let (store, before) = (folder.store(), settings(&root));
+    let (plan, etc) = (usual(&Place::here(root.clone())), folder.0.join("etc"));
+    let rehearse = |file: &str| {
+        let terms = Terms { persist_to: Some(folder.0.join(file)), ..Terms::default() };
+        tune::rehearse(&store, &Place::here(root.clone()), &plan, &terms)
+    };
+    let refused = rehearse("etc/x.conf").unwrap_err().to_string();
+    assert!(refused.ends_with("etc/x.conf: its folder is not there"), "{refused}");
+    fs::create_dir(&etc).unwrap();
+    let found = rehearse("etc/x.conf").unwrap();
+    assert_eq!((found.persist_to, found.unreadable), (Some(etc.join("x.conf")), vec![]));
+    assert_eq!(fs::read_dir(&etc).unwrap().count(), 0, "what was tried is there");
+    assert!(!folder.0.join("state").exists());
+    assert_eq!(settings(&root), before);
+    let place = Place::here(root.clone());
+    let id = Applying::begin(&store, place, &plan, &to_confirm()).unwrap().write(&|| false).id;
+    for (path, bytes) in &before {
+        fs::write(path, bytes).unwrap();
+    }
+    let waits = NotApplied::Pending { id, state: State::Unconfirmed };
+    assert_eq!(rehearse("etc/x.conf").unwrap_err(), waits);
+    fs::remove_dir_all(folder.0.join("state")).unwrap();
+    // In another namespace than the initial one.
+    fs::remove_file(sysctl::path(&root, "net.ipv4.tcp_mem").unwrap()).unwrap();
+    let mut own = plan.clone();
+    own.changes.retain(|change| change.reach == Reach::Namespace);
+    let terms = Terms { persist_to: Some(etc.join("x.conf")), ..Terms::default() };
+    let found = tune::rehearse(&store, &Place::here(root.clone()), &own, &terms).unwrap();
+    assert_eq!(found.persist_to, None);
 }
 
 #[test]

@@ -2,23 +2,25 @@
 //!
 //! ```text
 //!   lock -> check (this kernel, this boot, this namespace, these values; sound; can be written)
-//!        -> journal -> [ read, journal, one write(2), read back, journal ] per change -> done
+//!        -> journal -> [ read, journal, read again, one write(2), read back, journal ] per change -> done
 //!                         |  the first failure, or a request to stop
 //!                         '-> undone in reverse
 //! ```
 //! Nothing is written before everything was checked, and no value before its old bytes are on disk (J1 in
-//! [`journal`](super::journal)). A value that is half there (three numbers for a setting of one) is undone
-//! like the others. An [`Applying`] that is dropped in the middle, as by a panic, undoes what it did.
+//! [`journal`](super::journal)). A value that somebody else sets while the journal is written stays, and all
+//! others are undone; between the second look and the write(2) nothing can be seen. A value that is half there
+//! (three numbers for a setting of one) is undone like the others. An [`Applying`] that is dropped in the
+//! middle, as by a panic, undoes what it did.
 //!
 //! Needs `CAP_NET_ADMIN` in the namespace for its settings and root for global ones. Kernel: any.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::journal::{Begin, Entry, JOURNAL_SCHEMA, Journal, Record, State, Store};
 use super::lock::{Lock, MOMENT};
 use super::persist;
-use super::place::{Place, is_same, unmet};
+use super::place::{Identity, Place, is_same, unmet};
 use super::refusal::{Refusal, circumstances, refusal};
 use super::rollback::{Reachable, Report, Trust, undo};
 use super::{Change, PLAN_SCHEMA, Plan, Reach};
@@ -72,12 +74,24 @@ pub enum NotApplied {
     Failed(Error),
 }
 
+/// What carrying out a plan would do beside writing its settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Rehearsal {
+    /// The file of sysctl.d that would be written; none if nobody asks for one, or no setting could stand there.
+    pub persist_to: Option<PathBuf>,
+    /// Journals of other applications that cannot be read, and why.
+    pub unreadable: Vec<Error>,
+}
+
 /// A plan that was checked and begun, with nothing written yet.
 #[derive(Debug)]
 pub struct Applying {
     place: Place,
     changes: Vec<Change>,
     journal: Journal,
+    /// The change whose write(2) may have been done, and has no line that says so.
+    begun: Option<usize>,
     /// Whether the journal has its last line, or will have.
     is_settled: bool,
     unreadable: Vec<Error>,
@@ -112,6 +126,21 @@ pub fn check(plan: &Plan, place: &Place, caution: Caution) -> Result<(), NotAppl
     Ok(())
 }
 
+/// Checks what [`Applying::begin`] does, without its lock, and leaves nothing: a file that is tried in a folder
+/// of sysctl.d is removed.
+///
+/// # Errors
+/// Why nothing would be written.
+pub fn rehearse(
+    store: &Store,
+    place: &Place,
+    plan: &Plan,
+    terms: &Terms,
+) -> Result<Rehearsal, NotApplied> {
+    let (identity, persist_to) = check_terms(plan, place, terms)?;
+    Ok(Rehearsal { persist_to, unreadable: settled(store, &identity)? })
+}
+
 impl Applying {
     /// Takes the lock, checks the plan and begins its journal.
     ///
@@ -124,22 +153,9 @@ impl Applying {
         terms: &Terms,
     ) -> Result<Self, NotApplied> {
         // Whether it can be written at all is told before a folder is made for it.
-        check(plan, &place, terms.caution)?;
-        let identity = place.identity()?;
-        if let Some(path) = &terms.persist_to {
-            persist::check(path, &plan.changes, &identity)?;
-        }
+        let (identity, _) = check_terms(plan, &place, terms)?;
         let lock = store.lock(MOMENT)?;
-        // One that cannot be read may be pending too. It is told, and is no reason to refuse: nothing here can
-        // settle it, so that its file would have to be removed before anything could be changed, and with it
-        // the only note of what was there. What is written now is undone to what is found now.
-        let history = store.history()?;
-        // Undone after this one, it would find our values, or leave its own under them.
-        let mut before = history.applications.into_iter().rev();
-        if let Some(one) = before.find(|one| one.is_pending() && one.is_of_boot(&identity.boot_id))
-        {
-            return Err(NotApplied::Pending { id: one.id, state: one.state });
-        }
+        let unreadable = settled(store, &identity)?;
         check(plan, &place, terms.caution)?;
         let begin = Begin {
             schema: JOURNAL_SCHEMA.to_owned(),
@@ -154,8 +170,9 @@ impl Applying {
             place,
             changes: plan.changes.clone(),
             journal,
+            begun: None,
             is_settled: false,
-            unreadable: history.unreadable,
+            unreadable,
             _lock: lock,
         })
     }
@@ -196,11 +213,30 @@ impl Applying {
     }
 
     fn write_one(&mut self, number: usize) -> Result<()> {
+        let path = self.note(number)?;
+        self.put(number, &path)
+    }
+
+    /// Writes what is noted, unless somebody was faster.
+    fn put(&mut self, number: usize, path: &Path) -> Result<()> {
+        let (change, noted) = (&self.changes[number], &self.journal.application.entries[number]);
+        if self.place.read(change.reach, path)? != noted.old {
+            return Err(meanwhile(path));
+        }
+        self.begun = Some(number);
+        let reads = self.place.write(change.reach, path, &change.proposed)?;
+        self.journal.append(Record::Written { number, reads })?;
+        self.begun = None;
+        Ok(())
+    }
+
+    /// Notes what a change is about to write over, on disk, which may take its time.
+    fn note(&mut self, number: usize) -> Result<PathBuf> {
         let change = &self.changes[number];
         let path = self.place.path(&change.key)?;
         let old = self.place.read(change.reach, &path)?;
         if !is_same(&old, &change.current) {
-            return Err(unmet("write", &path, "it was changed by somebody else meanwhile"));
+            return Err(meanwhile(&path));
         }
         let entry = Entry {
             number,
@@ -213,15 +249,14 @@ impl Applying {
             evidence: change.evidence.clone(),
         };
         self.journal.append(Record::Write(entry))?;
-        let reads = self.place.write(change.reach, &path, &change.proposed)?;
-        self.journal.append(Record::Written { number, reads })
+        Ok(path)
     }
 
-    /// What was begun and not read back is ours whatever its file reads: the kernel may have taken a part.
+    /// What was begun and not read back is ours whatever its file reads: the kernel may have taken a part. What
+    /// is only noted is not.
     fn undo(&mut self, why: &str) -> Report {
         self.is_settled = true;
-        let half_done = self.journal.application.reads.iter().position(Option::is_none);
-        let trust = half_done.map_or(Trust::Nothing, Trust::Entry);
+        let trust = self.begun.map_or(Trust::Nothing, Trust::Entry);
         undo(&mut self.journal, &Reachable::All(&self.place), trust, why)
     }
 }
@@ -274,6 +309,41 @@ impl From<Unavailable> for NotApplied {
     fn from(why: Unavailable) -> Self {
         Self::Unwritable(vec![why])
     }
+}
+
+/// Checks the plan, and the file of sysctl.d, which is returned if it would be written.
+fn check_terms(
+    plan: &Plan,
+    place: &Place,
+    terms: &Terms,
+) -> Result<(Identity, Option<PathBuf>), NotApplied> {
+    check(plan, place, terms.caution)?;
+    let identity = place.identity()?;
+    let mut persist_to = terms.persist_to.clone();
+    if let Some(path) = &terms.persist_to
+        && !persist::check(path, &plan.changes, &identity)?
+    {
+        persist_to = None;
+    }
+    Ok((identity, persist_to))
+}
+
+/// Refuses while another application of this boot is not settled, and returns the journals that cannot be read.
+fn settled(store: &Store, identity: &Identity) -> Result<Vec<Error>, NotApplied> {
+    // One that cannot be read may be pending too. It is told, and is no reason to refuse: nothing here can
+    // settle it, so that its file would have to be removed before anything could be changed, and with it
+    // the only note of what was there. What is written now is undone to what is found now.
+    let history = store.history()?;
+    // Undone after this one, it would find our values, or leave its own under them.
+    let mut before = history.applications.into_iter().rev();
+    match before.find(|one| one.is_pending() && one.is_of_boot(&identity.boot_id)) {
+        Some(one) => Err(NotApplied::Pending { id: one.id, state: one.state }),
+        None => Ok(history.unreadable),
+    }
+}
+
+fn meanwhile(path: &Path) -> Error {
+    unmet("write", path, "it was changed by somebody else meanwhile")
 }
 
 fn well_formed(plan: &Plan, root: &Root) -> Result<(), String> {
@@ -334,4 +404,66 @@ fn differences(plan: &Plan, place: &Place) -> Result<Vec<String>, NotApplied> {
         }
     }
     Ok(differ)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::super::Basis;
+    use super::super::rollback::End;
+    use super::super::set_by::tests::Folder;
+    use super::*;
+
+    /// Somebody sets a value while the journal is written. Has failed with: no second look; what is only noted
+    /// taken for what was written.
+    #[test]
+    fn what_somebody_sets_while_it_is_noted_stays() {
+        let folder = Folder::new("noted");
+        let proc = [
+            ("sys/kernel/osrelease", "6.18.44\n"),
+            ("sys/kernel/random/boot_id", "first\n"),
+            ("sys/net/core/rmem_max", "4194304\n"),
+            ("sys/net/core/wmem_max", "4194304\n"),
+            ("thread-self/x", ""),
+            ("thread-self/ns/x", ""),
+        ];
+        proc.iter().for_each(|(file, text)| folder.write(&format!("proc/{file}"), text));
+        symlink("net:[77]", folder.0.join("proc/thread-self/ns/net")).unwrap();
+        let root = Root::at(&folder.0);
+        let file = |key: &str| root.proc("sys/net/core").join(key);
+        let plan = Plan {
+            schema: PLAN_SCHEMA.to_owned(),
+            basis: Basis {
+                kernel_release: "6.18.44".to_owned(),
+                boot_id: "first".to_owned(),
+                netns_inode: 77,
+                made_at_s: 0,
+            },
+            goal: None,
+            findings: Vec::new(),
+            changes: ["net.core.rmem_max", "net.core.wmem_max"]
+                .map(|key| Change::of(key, "4194304", "8388608"))
+                .to_vec(),
+            not_known: Vec::new(),
+        };
+        let store = Store::at(folder.0.join("state"));
+        let terms = Terms { caution: Caution::IKnow, ..Terms::default() };
+        let place = Place::here(root.clone());
+        let mut applying = Applying::begin(&store, place, &plan, &terms).unwrap();
+        applying.write_one(0).unwrap();
+        let path = applying.note(1).unwrap();
+        fs::write(file("wmem_max"), "9999999\n").unwrap();
+        let meanwhile = applying.put(1, &path).unwrap_err().to_string();
+        assert!(
+            meanwhile.ends_with("wmem_max: it was changed by somebody else meanwhile"),
+            "{meanwhile}"
+        );
+        let report = applying.abandon(&meanwhile);
+        assert_eq!((report.end, report.left.len()), (End::Incomplete, 1), "{report:?}");
+        assert!(report.left[0].contains("reads \"9999999\""), "{report:?}");
+        let now = ["rmem_max", "wmem_max"].map(|key| fs::read_to_string(file(key)).unwrap());
+        assert_eq!(now, ["4194304\n", "9999999\n"]);
+    }
 }
