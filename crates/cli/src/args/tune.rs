@@ -65,6 +65,9 @@ pub struct TunePlanArgs {
     /// Write the plan into this file too, as JSON
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Where journals are: one that was ended in the middle is told.
+    #[command(flatten)]
+    pub state: StateArgs,
 }
 
 impl Default for TunePlanArgs {
@@ -78,6 +81,7 @@ impl Default for TunePlanArgs {
             strict: false,
             json: false,
             output: None,
+            state: StateArgs { state: PathBuf::from(STATE) },
         }
     }
 }
@@ -132,11 +136,14 @@ pub struct TuneLintArgs {
     pub json: bool,
 }
 
+/// The folder of journals, unless another is named.
+const STATE: &str = "/var/lib/netmem/tune";
+
 /// Where journals are.
 #[derive(Debug, Clone, ClapArgs)]
 pub struct StateArgs {
     /// Folder of the journals
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/netmem/tune")]
+    #[arg(long, value_name = "DIR", default_value = STATE)]
     pub state: PathBuf,
 }
 
@@ -146,7 +153,9 @@ pub struct ApplyArgs {
     /// The plan, a JSON file; - for standard input [default: looks for 10 s and makes one]
     #[arg(value_name = "PLAN")]
     pub plan: Option<PathBuf>,
-    /// Check all and say what would be written; change nothing
+    /// Check the plan, the file for --persist and other applications, and say what would be written
+    ///
+    /// No setting and no file is changed. That the journals' folder can be written to is not checked.
     #[arg(long)]
     pub dry_run: bool,
     /// Write values too that are refused as harmful or without effect

@@ -13,11 +13,12 @@ use std::{fs, io::Write, path::Path, time::Duration};
 use netmem_host::{
     source::{Root, SourceState, Unavailable},
     tune::{
-        self, Ask, Goal, Plan, SetBy,
+        self, Ask, Goal, Plan, SetBy, Store,
         evidence::{Lookout, collect},
     },
 };
 
+use super::undo;
 use crate::{
     Failure, Outcome,
     args::{TuneGoal, TunePlanArgs},
@@ -50,6 +51,10 @@ pub fn run(
     out: &mut dyn Write,
     notes: &mut dyn Write,
 ) -> Result<Outcome, Failure> {
+    // A folder that this user may not read hides nothing that he could settle.
+    if let Ok(history) = Store::at(&args.state.state).history() {
+        undo::tell_unfinished(&history.applications, notes);
+    }
     if !args.json {
         // Nobody may be listening: that ends nothing.
         let _ = report::row(notes, "looking", format!("for {} s", args.interval))

@@ -17,6 +17,9 @@ use crate::{
     report,
 };
 
+/// Why what belongs to another network namespace is in no file.
+pub(super) const FOR_INITIAL: &str = "sysctl.d is for the initial network namespace";
+
 /// `netmem tune confirm`. What is to outlast the boot is written down here: who applied it may be gone. What
 /// is confirmed and could not be written down is, if that is asked for.
 ///
@@ -101,6 +104,7 @@ pub(super) fn history(
     notes: &mut dyn Write,
 ) -> Result<Outcome, Failure> {
     let History { applications, unreadable, .. } = readable(&Store::at(&args.state.state), notes)?;
+    tell_unfinished(&applications, notes);
     let printed = if args.json {
         let unreadable = unreadable.iter().map(ToString::to_string).collect();
         report::json(out, &Printed { schema: "netmem.tune.history/1", applications, unreadable })
@@ -121,6 +125,20 @@ pub(super) fn tell_unreadable(unreadable: &[netmem_host::Error], notes: &mut dyn
     for error in unreadable {
         // Nobody may be listening: that ends nothing.
         let _ = writeln!(notes, "left out: {error}");
+    }
+}
+
+/// Tells the applications of this boot that were ended in the middle: nobody undoes them but who is told.
+pub(super) fn tell_unfinished(applications: &[Application], notes: &mut dyn Write) {
+    let Ok(here) = Place::here(Root::live()).identity() else { return };
+    let is_unfinished = |one: &&Application| one.state == State::Unfinished;
+    for one in applications.iter().filter(is_unfinished).filter(|it| it.is_of_boot(&here.boot_id)) {
+        let (id, pid) = (&one.id, one.begin.pid);
+        let _ = writeln!(
+            notes,
+            "{id} was ended in the middle, unless process {pid} still applies it: netmem tune \
+             rollback {id} undoes it"
+        );
     }
 }
 
@@ -199,10 +217,7 @@ fn print_persisted(
     if persisted.of_namespace.is_empty() {
         return Ok(());
     }
-    writeln!(
-        out,
-        "not persisted: sysctl.d is for the initial network namespace; as a hook where this"
-    )?;
+    writeln!(out, "not persisted: {FOR_INITIAL}; as a hook where this")?;
     writeln!(out, "one is made:")?;
     let exec = match netns.unwrap_or("NAME") {
         pid if pid.parse::<u32>().is_ok() => format!("nsenter -t {pid} -n"),
