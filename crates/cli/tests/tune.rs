@@ -225,6 +225,72 @@ fn lab_a_dry_run_changes_nothing() {
     assert!(printed.ends_with("nothing was changed\n"), "{printed}");
     assert_eq!(bed.settings(), bed.before);
     assert!(!bed.state().exists());
+
+    // What the real run would refuse is refused with its code.
+    let file = bed.folder.join("90-netmem.conf");
+    let persist = ["--dry-run", "--persist", "--persist-to", file.to_str().unwrap()];
+    let output = bed.apply(&persist);
+    ended(&output, 0);
+    let nothing = "would persist nothing: sysctl.d is for the initial network namespace\n";
+    assert!(text(&output.stdout).contains(nothing), "{output:?}");
+    made_up_journal(&bed, &Place::here(Root::live()).identity().unwrap().boot_id, "30", "");
+    let said = ended(&bed.apply(&["--dry-run"]), 4);
+    assert!(said.contains("000001-x waits to be confirmed"), "{said}");
+    assert_eq!(bed.settings(), bed.before);
+}
+
+/// Of a setting of the whole machine, which a dry run reads. Has failed with: the file not tried.
+#[test]
+fn lab_a_dry_run_tries_the_file_too() {
+    let Some(bed) = Bed::new("lab_a_dry_run_tries_the_file_too") else { return };
+    let now = fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    let here = Place::here(Root::live()).identity().unwrap();
+    if !here.is_initial {
+        return skip("lab_a_dry_run_tries_the_file_too", "not in the initial network namespace");
+    }
+    let mut plan: Plan = serde_json::from_slice(&fs::read(bed.plan()).unwrap()).unwrap();
+    plan.basis.netns_inode = here.netns_inode;
+    plan.changes = vec![change("net.core.somaxconn", now.trim_end(), "65536")];
+    bed.write_plan(&plan);
+    let dry_run = |file: &Path| {
+        let plan = bed.plan();
+        let words = ["apply", plan.to_str().unwrap(), "--dry-run", "--i-know", "--persist"];
+        let mut command = bed.command(&words);
+        command.arg("--persist-to").arg(file).output().unwrap()
+    };
+    let said = ended(&dry_run(Path::new("/no/such/x.conf")), 4);
+    assert!(said.contains("persist to /no/such/x.conf: its folder is not there"), "{said}");
+    let file = bed.folder.join("90-netmem.conf");
+    let output = dry_run(&file);
+    ended(&output, 0);
+    let would = format!("would persist them in {}\nnothing was changed\n", file.display());
+    assert!(text(&output.stdout).ends_with(&would), "{output:?}");
+    let names = fs::read_dir(&bed.folder).unwrap().flatten().map(|it| it.file_name());
+    assert!(names.eq(["plan.json"]), "what was tried is there");
+    assert_eq!(fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap(), now);
+}
+
+/// Has failed with: one of another boot told.
+#[test]
+fn lab_what_was_cut_off_is_told_by_who_looks() {
+    let Some(bed) = Bed::new("lab_what_was_cut_off_is_told_by_who_looks") else { return };
+    let boot_id = Place::here(Root::live()).identity().unwrap().boot_id;
+    let undoes = "000001-x was ended in the middle, unless process 1 still applies it: netmem tune \
+         rollback 000001-x undoes it\n";
+    for (boot_id, is_told) in [(boot_id.as_str(), true), ("another", false)] {
+        made_up_journal(&bed, boot_id, "30", "");
+        let journal = bed.state().join("000001-x.jsonl");
+        let lines = fs::read_to_string(&journal).unwrap();
+        let cut = lines.replace("{\"at_s\":7,\"record\":\"done\"}\n", "");
+        assert_ne!(cut, lines);
+        fs::write(&journal, cut).unwrap();
+        for words in [&["history"][..], &["history", "--json"], &["plan", "--interval", "1"]] {
+            let output = bed.run(words);
+            assert_ne!(output.status.code(), Some(2), "{output:?}");
+            assert_eq!(text(&output.stderr).contains(undoes), is_told, "{words:?}: {output:?}");
+        }
+        fs::remove_dir_all(bed.state()).unwrap();
+    }
 }
 
 #[test]
@@ -295,7 +361,8 @@ impl Drop for Inside {
 }
 
 /// Has failed with: the folder's owner told as a refusal; the settings tried and the attempt noted in the
-/// journal; a namespace that may not be entered taken for gone by --force; one that may not be looked for too.
+/// journal; a namespace that may not be entered taken for gone by --force; one that may not be looked for too; what
+/// boot set left out, as what may not be looked at.
 #[test]
 fn lab_a_rollback_without_privilege_says_so_and_changes_nothing() {
     const USER: u32 = 4711;
@@ -348,6 +415,39 @@ fn lab_a_rollback_without_privilege_says_so_and_changes_nothing() {
     own(0, 0o700);
     ended(&bed.run(&["rollback", &id]), 0);
     assert_eq!(bed.settings(), bed.before);
+    fs::remove_dir_all(bed.state()).unwrap();
+    what_boot_set_is_not_looked_at_without_privilege(&bed, USER);
+}
+
+/// The initial network namespace, which a user may not enter, has what a file of another boot set.
+fn what_boot_set_is_not_looked_at_without_privilege(bed: &Bed, user: u32) {
+    let line = "net.ipv4.ipfrag_time = 31";
+    let file = bed.folder.join("90-netmem.conf");
+    fs::write(&file, format!("{line}\n")).unwrap();
+    let rest = format!(
+        r#"{{"at_s":7,"record":"confirmed"}}
+{{"at_s":7,"record":"persist","path":"{}","old":"{line}\n","new":"{line}\n"}}
+{{"at_s":7,"record":"persisted"}}
+"#,
+        file.display()
+    );
+    made_up_journal(bed, "another", "31", &rest);
+    let journal = bed.state().join("000001-x.jsonl");
+    let own = fs::read_to_string(&journal).unwrap();
+    let own = own.replace("net.core.rmem_max", "net.ipv4.ipfrag_time");
+    let own = own.replace("\"global\"", "\"namespace\"");
+    fs::write(&journal, &own).unwrap();
+    for path in [bed.state(), journal.clone()] {
+        chown(path, Some(user), Some(user)).unwrap();
+    }
+    for more in [&[][..], &["--force"]] {
+        let mut command = bed.command(&[&["rollback", "000001-x"], more].concat());
+        command.uid(user).gid(user);
+        let output = bed.ns.run(|| command.output()).unwrap().unwrap();
+        let said = ended(&output, 3);
+        assert!(said.contains("\nhint: nothing was changed"), "{said}");
+        assert_eq!(fs::read_to_string(&journal).unwrap(), own, "{said}");
+    }
 }
 
 #[test]
@@ -490,8 +590,8 @@ fn lab_what_boot_set_again_ends_with_its_code() {
 }
 
 /// Who applied it may be gone with its terminal. Has failed with: a confirmation alone; what could not be
-/// persisted confirmed a second time; one persisted that was applied without that; one of another boot; a
-/// missing privilege told as a refusal.
+/// persisted confirmed a second time; one persisted that was applied without that; a missing privilege told as a
+/// refusal.
 #[test]
 fn lab_who_confirms_persists() {
     let Some(bed) = Bed::new("lab_who_confirms_persists") else { return };
@@ -923,7 +1023,8 @@ fn lab_what_is_confirmed_stays() {
     assert_eq!(bed.settings(), bed.before);
 }
 
-/// Enter after the question confirms; a terminal that closes, as with a lost connection, does not.
+/// Enter after the question confirms; a terminal that closes, as with a lost connection, does not. Has failed with:
+/// what is typed for another read in the background, so that the kernel stops the process.
 #[test]
 fn lab_a_terminal_confirms_or_closes() {
     let test = "lab_a_terminal_confirms_or_closes";
@@ -951,6 +1052,17 @@ fn lab_a_terminal_confirms_or_closes() {
     screen.keys(&["Enter"]);
     screen.until("the end", |shown| shown.contains("code 0"));
     assert_eq!(bed.state_of_only(), Some(State::Applied));
+    ended(&bed.run(&["rollback"]), 0);
+    fs::remove_dir_all(bed.state()).unwrap();
+
+    // In the background what is typed is another's, and no reason to stop.
+    screen.keys(&[&format!("({apply}; echo be''hind) & sleep 600"), "Enter"]);
+    bed.wait_for(State::Unconfirmed);
+    screen.keys(&["x", "Enter"]);
+    thread::sleep(Duration::from_millis(500));
+    ended(&bed.run(&["confirm"]), 0);
+    screen.until("its end in the background", |shown| shown.contains("behind"));
+    screen.keys(&["C-c"]);
     ended(&bed.run(&["rollback"]), 0);
     fs::remove_dir_all(bed.state()).unwrap();
 

@@ -16,7 +16,8 @@ use std::{
 use netmem_host::{
     source::{Root, SourceState, Unavailable},
     tune::{
-        self, Applying, Caution, Change, End, NotApplied, Place, Plan, Report, State, Store, Terms,
+        self, Applying, Caution, Change, End, NotApplied, Place, Plan, Rehearsal, Report, State,
+        Store, Terms,
     },
 };
 use nix::{
@@ -48,10 +49,7 @@ pub(super) fn run(
     out: &mut dyn Write,
     notes: &mut dyn Write,
 ) -> Result<Outcome, Failure> {
-    let place = match &args.netns {
-        None => Place::here(Root::live()),
-        Some(name) => Place::named(Root::live(), name).map_err(|why| no_namespace(&why))?,
-    };
+    let place = place(args)?;
     let (plan, stop) = match &args.plan {
         None => {
             let stop = Stop::by_signal_alone()?;
@@ -61,11 +59,18 @@ pub(super) fn run(
         Some(path) => (read(path)?, Stop::by_signal_alone()?),
     };
     let terms = terms(args);
-    if args.dry_run || plan.changes.is_empty() {
-        tune::check(&plan, &place, terms.caution).map_err(not_applied)?;
-        return would_write(&plan, out).map_err(Failure::output).map(|()| Outcome::Done);
-    }
     let store = Store::at(&args.state.state);
+    if plan.changes.is_empty() {
+        tune::check(&plan, &place, terms.caution).map_err(not_applied)?;
+        let told = writeln!(out, "nothing to change").and_then(|()| out.flush());
+        return told.map_err(Failure::output).map(|()| Outcome::Done);
+    }
+    if args.dry_run {
+        let rehearsal = tune::rehearse(&store, &place, &plan, &terms).map_err(not_applied)?;
+        undo::tell_unreadable(&rehearsal.unreadable, notes);
+        would_write(&plan, &terms, &rehearsal, out).map_err(Failure::output)?;
+        return Ok(Outcome::Done);
+    }
     let applying = Applying::begin(&store, place, &plan, &terms).map_err(not_applied)?;
     undo::tell_unreadable(applying.unreadable(), notes);
     let id = applying.id().to_owned();
@@ -97,6 +102,13 @@ pub(super) fn run(
     }
     out.flush().map_err(Failure::output)?;
     Ok(Outcome::Done)
+}
+
+fn place(args: &ApplyArgs) -> Result<Place, Failure> {
+    match &args.netns {
+        None => Ok(Place::here(Root::live())),
+        Some(name) => Place::named(Root::live(), name).map_err(|why| no_namespace(&why)),
+    }
 }
 
 fn terms(args: &ApplyArgs) -> Terms {
@@ -179,13 +191,23 @@ fn undone(report: &Report) -> Failure {
     undo::incomplete(&format!("apply {}: {why}", report.id), &report.left)
 }
 
-fn would_write(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
-    if plan.changes.is_empty() {
-        return writeln!(out, "nothing to change");
-    }
+fn would_write(
+    plan: &Plan,
+    terms: &Terms,
+    rehearsal: &Rehearsal,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     writeln!(out, "would write, in this order:")?;
     changes(&plan.changes, out)?;
-    writeln!(out, "nothing was changed")
+    match &rehearsal.persist_to {
+        Some(path) => writeln!(out, "would persist them in {}", path.display())?,
+        None if terms.persist_to.is_some() => {
+            writeln!(out, "would persist nothing: {}", undo::FOR_INITIAL)?;
+        }
+        None => {}
+    }
+    writeln!(out, "nothing was changed")?;
+    out.flush()
 }
 
 fn written(plan: &Plan, id: &str, out: &mut dyn Write) -> io::Result<()> {
@@ -205,11 +227,15 @@ fn changes(changes: &[Change], out: &mut dyn Write) -> io::Result<()> {
 
 /// Forgets what was typed before the question: it is no answer to it.
 fn forget_typed() {
-    let stdin = io::stdin();
-    // In the background the terminal is not ours, and asking it would stop this process.
-    if tcgetpgrp(&stdin) == Ok(getpgrp()) {
-        let _ = tcflush(&stdin, FlushArg::TCIFLUSH);
+    if is_ours() {
+        let _ = tcflush(io::stdin(), FlushArg::TCIFLUSH);
     }
+}
+
+/// Is the terminal this process's? In the background it is not, and reading or asking it would stop the process
+/// (SIGTTIN, SIGTTOU).
+fn is_ours() -> bool {
+    tcgetpgrp(io::stdin()) == Ok(getpgrp())
 }
 
 /// Waits until somebody confirms it; else it is undone. What is undone in part is told when the guard has given
@@ -266,6 +292,11 @@ enum Answer {
 }
 
 fn line() -> io::Result<Answer> {
+    if !is_ours() {
+        // It may be brought back to the foreground.
+        thread::sleep(PATIENCE);
+        return Ok(Answer::None);
+    }
     let stdin = io::stdin();
     let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::ZERO);
     let mut fds = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
