@@ -20,7 +20,7 @@
 //! ```
 //! What counts here is what systemd makes of them; where procps comes to another value, that is told too, with
 //! its name. Nothing is said of when: somebody may have read them again since boot. What a profile of tuned
-//! sets comes behind them.
+//! sets comes behind them, and behind that what tuned then applies of them again.
 //! Source: sysctl.d(5) and src/sysctl/sysctl.c of systemd, src/sysctl.c of procps 4.0.4 and 4.0.6.
 
 mod tuned;
@@ -53,6 +53,8 @@ pub struct SetBy {
     files: Files,
     /// Of the active profile of tuned.
     profile: Vec<ProfileLine>,
+    /// What tuned applies behind its profile.
+    again: Vec<Line>,
     programs: Vec<Tuner>,
 }
 
@@ -97,12 +99,12 @@ impl SetBy {
     /// Reads the files below `folder`, which is `/` on the live machine, and looks for programs. What
     /// cannot be read is not there.
     pub fn read(folder: &Path, root: &Root) -> Self {
-        let (files, profile) = (Files::read(folder), tuned::lines(folder));
-        Self { files, profile, programs: tuners(root).collect() }
+        let (profile, again) = (tuned::lines(folder), tuned::again(folder));
+        Self { files: Files::read(folder), profile, again, programs: tuners(root).collect() }
     }
 
     /// Who sets a setting, the last one winning: `/etc/sysctl.d/99-net.conf:3 = 8388608`, the profile of tuned,
-    /// and programs that may.
+    /// what tuned applies again behind that, and programs that may.
     pub fn of(&self, key: &str) -> Vec<String> {
         let by_systemd = self.files.written(Reader::Systemd, key);
         let of_systemd = by_systemd.last().map(|line| line.value());
@@ -123,7 +125,9 @@ impl SetBy {
         let others = others.into_iter().map(|(line, readers)| marked(told(line), readers));
         let files = files.chain(others);
         let profile = self.profile.iter().filter(|it| is_meant(&it.line.key, key));
-        let profile = profile.map(ProfileLine::told);
+        let mut profile: Vec<_> = profile.map(ProfileLine::told).collect();
+        let again = self.again.iter().rfind(|line| line.key == key && !profile.is_empty());
+        profile.extend(again.map(|line| format!("tuned again: {}", told(line))));
         files.chain(profile).chain(self.programs.iter().map(Tuner::to_string)).collect()
     }
 }
@@ -222,7 +226,7 @@ pub(super) fn assignment(line: &str) -> Option<(String, &str)> {
 
 impl Files {
     fn read(folder: &Path) -> Self {
-        let files = files(folder);
+        let files = files(folder, &FOLDERS);
         let last = folder.join(LAST_FILE);
         // Often a name among the others leads there: then that is its name.
         let real = fs::canonicalize(&last).ok();
@@ -317,10 +321,10 @@ fn said(line: &str) -> Option<(String, Option<&str>)> {
     }
 }
 
-/// The files in the order in which they are read.
-fn files(folder: &Path) -> Vec<PathBuf> {
+/// The files of folders in the order in which they are read; a name in an earlier folder hides it in a later one.
+fn files(folder: &Path, places: &[&str]) -> Vec<PathBuf> {
     let mut by_name: BTreeMap<String, PathBuf> = BTreeMap::new();
-    for place in FOLDERS {
+    for place in places {
         let Ok(entries) = fs::read_dir(folder.join(place)) else { continue };
         for entry in entries.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -457,6 +461,7 @@ pub(super) mod tests {
                 "run/sysctl.d/60-b.conf:1 = 4",
                 "etc/sysctl.d/70-hidden.conf:3 = 3",
                 "tuned profile fast: usr/lib/tuned/fast/tuned.conf:2 = 8",
+                "tuned again: run/sysctl.d/60-b.conf:1 = 4",
                 "process 812 (tuned)",
             ]
         );

@@ -9,13 +9,21 @@
 //! ```
 //! A file is read once, so that profiles that include each other come to an end, and a later one wins over
 //! an earlier one setting by setting. Variables are left as they stand, and conditions on when a section
-//! counts are not asked: nothing of a profile is run. `active_profile` stays when tuned ends; while it runs,
-//! it reads `/run/sysctl.d` and `/etc/sysctl.d` again behind its profile, unless `reapply_sysctl` is off.
+//! counts are not asked: nothing of a profile is run. `active_profile` stays when tuned ends.
 //!
-//! Source: loader.py, locator.py and merger.py in tuned/profiles, tuned/plugins/base.py, tuned/consts.py of
-//! tuned 2.28.
+//! Behind the sysctl settings of its profile tuned applies again, so that these win:
+//!
+//! ```text
+//!   /run/sysctl.d  /etc/sysctl.d     by name; one in the first hides that name in the second
+//!   /etc/sysctl.conf                 last; of all these the last KEY = VALUE, no patterns, no `-`
+//!   /etc/tuned/tuned-main.conf       reapply_sysctl = 0: nothing; reapply_sysctl_exclude = PATTERN, ...: but those
+//! ```
+//! Source: loader.py, locator.py and merger.py in tuned/profiles, base.py and plugin_sysctl.py in tuned/plugins,
+//! tuned/consts.py and tuned/utils/global_config.py of tuned 2.28.
 
 use std::path::{Path, PathBuf};
+
+use glob::Pattern;
 
 use super::Line;
 use crate::source;
@@ -25,6 +33,11 @@ const ACTIVE: [&str; 2] = ["etc/tuned/active_profile", "etc/tuned/post_loaded_pr
 /// The folders of profiles, the first one first.
 const FOLDERS: [&str; 4] =
     ["etc/tuned", "etc/tuned/profiles", "usr/lib/tuned", "usr/lib/tuned/profiles"];
+/// The folders that are applied again, the first one first in hiding names; and the file behind them.
+const AGAIN: [&str; 2] = ["run/sysctl.d", "etc/sysctl.d"];
+const AGAIN_LAST: &str = "etc/sysctl.conf";
+/// Says whether they are; they are, where it says nothing.
+const MAIN: &str = "etc/tuned/tuned-main.conf";
 /// More files than that are not read.
 const FILES_MAX: usize = 64;
 
@@ -46,6 +59,37 @@ pub(super) fn lines(folder: &Path) -> Vec<ProfileLine> {
         }
     }
     profiles.lines
+}
+
+/// What is applied again behind the profile, the last line winning, below `folder`.
+pub(super) fn again(folder: &Path) -> Vec<Line> {
+    let main = text(&folder.join(MAIN));
+    let main = options(&main);
+    let said = |key: &str| main.iter().rfind(|it| it.key == key).map_or("", |it| it.value.as_str());
+    if ["0", "no", "false", "off"].contains(&said("reapply_sysctl").to_lowercase().as_str()) {
+        return Vec::new();
+    }
+    let excluded = said("reapply_sysctl_exclude").split([',', ';']);
+    let excluded: Vec<_> = excluded.filter_map(|it| Pattern::new(it.trim()).ok()).collect();
+    let mut files = super::files(folder, &AGAIN);
+    files.push(folder.join(AGAIN_LAST));
+    let of_file = |file: PathBuf| {
+        let text = text(&file);
+        let lines = text.lines().enumerate().filter_map(|(at, line)| {
+            let (key, value) = line.trim().split_once('=')?;
+            let key = key.trim();
+            let is_none =
+                key.starts_with(['#', ';', '-']) || excluded.iter().any(|it| it.matches(key));
+            let (key, value) = (super::dotted(key), Some(value.trim().to_owned()));
+            (!is_none).then(|| Line { file: file.clone(), number: at + 1, key, value })
+        });
+        lines.collect::<Vec<_>>()
+    };
+    files.into_iter().flat_map(of_file).collect()
+}
+
+fn text(file: &Path) -> String {
+    String::from_utf8_lossy(&source::read(file).unwrap_or_default()).into_owned()
 }
 
 impl ProfileLine {
@@ -189,6 +233,43 @@ mod tests {
         );
         let keys: Vec<_> = lines(&folder.0).into_iter().map(|line| line.line.key).collect();
         assert_eq!(keys[..2], ["net.core.rmem_max", "net.core.rmem_max"]);
+    }
+
+    /// Has failed with: what the file says of it not read; the folders the other way round; a line with `-` taken
+    /// for a setting; what is left out not left out.
+    #[test]
+    fn files_are_applied_again_behind_the_profile() {
+        let folder = Folder::new("tuned-again");
+        let told = || -> Vec<_> {
+            let prefix = format!("{}/", folder.0.display());
+            let lines = again(&folder.0);
+            let line = |line: &Line| format!("{} {}={}", line.place(), line.key, line.value());
+            lines.iter().map(|one| line(one).replace(&prefix, "")).collect()
+        };
+        assert_eq!(told(), [""; 0]);
+        folder.write("usr/lib/sysctl.d/10-a.conf", "net.core.rmem_max=1\n");
+        folder.write("etc/sysctl.d/50-b.conf", "net.core.rmem_max=2\n");
+        folder.write(
+            "run/sysctl.d/50-b.conf",
+            "# x=1\n-net.core.wmem_max = 3\nnet/core/rmem_max = 3\n",
+        );
+        folder.write("etc/sysctl.d/60-c.conf", "net.core.somaxconn = 4\nnet.core.x\n");
+        folder.write("etc/sysctl.conf", ";a=1\nnet.core.optmem_max = 5 6\n");
+        let b = "run/sysctl.d/50-b.conf:3 net.core.rmem_max=3";
+        let (c, last) = (
+            "etc/sysctl.d/60-c.conf:1 net.core.somaxconn=4",
+            "etc/sysctl.conf:2 net.core.optmem_max=5 6",
+        );
+        assert_eq!(told(), [b, c, last]);
+        let main = |text: &str| folder.write("etc/tuned/tuned-main.conf", text);
+        main(
+            "daemon = 1\nreapply_sysctl = 1 # as it comes\nreapply_sysctl_exclude = net.core.s*; *.x,\n",
+        );
+        assert_eq!(told(), [b, last]);
+        for off in ["0", "False", "no", "off # not here"] {
+            main(&format!("reapply_sysctl = 1\nreapply_sysctl={off}\n"));
+            assert_eq!(told(), [""; 0], "{off}");
+        }
     }
 
     /// Has failed with: files read as often as they are named, until the stack was full.
