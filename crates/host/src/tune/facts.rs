@@ -120,7 +120,7 @@ pub const FACTS: &[Fact] = &[
         key: "net.core.netdev_budget",
         mistakes: &[
             "netdev_budget_usecs ends a round too: raised alone it changes nothing where packets take so \
-             long that the time is over before.",
+             long that the time is over before. Raise both or neither.",
         ],
         ..LIMIT
     },
@@ -128,7 +128,7 @@ pub const FACTS: &[Fact] = &[
         key: "net.core.netdev_budget_usecs",
         mistakes: &[
             "It and netdev_budget end a round, whichever comes first: usually the packets do, so that it \
-             may change nothing alone.",
+             may change nothing alone. Raise both or neither.",
             "Since 6.14 less than two ticks of the kernel's clock is refused.",
         ],
         ..LIMIT

@@ -210,10 +210,6 @@ impl Judge<'_> {
         self.default(key, numbers, found);
         if found.is_empty() {
             found.push((Judgement::Fine, format!("sets {known}. {}", key.meaning)));
-            if key.name == "net.core.netdev_budget" {
-                let what = "netdev_budget_usecs ends a round too, where packets take long";
-                found.push((Judgement::Fine, what.to_owned()));
-            }
         }
     }
 
@@ -332,13 +328,23 @@ impl Judge<'_> {
                 found.push((Judgement::NoEffect, what.to_owned()));
             }
         }
-        // A round ends at either of two bounds, and usually there are the packets before the time is over.
-        let is_time = key.name == "net.core.netdev_budget_usecs"
-            && (default.is_some() || numbers.first().is_some_and(|us| *us > LEAST_BUDGET_US));
-        if found.is_empty() && is_time && !self.written.contains("net.core.netdev_budget") {
-            let what = "alone it may change nothing: a round of polling ends at netdev_budget, which the text \
-                        leaves, too, and usually before the time does; raise both or neither";
-            found.push((Judgement::NoEffect, what.to_owned()));
+        // A round ends at either of two bounds, and the one that is left as it was may be what ends it.
+        let other = match (key.name, numbers) {
+            ("net.core.netdev_budget", _) => "net.core.netdev_budget_usecs",
+            ("net.core.netdev_budget_usecs", [us])
+                if default.is_some() || *us > LEAST_BUDGET_US =>
+            {
+                "net.core.netdev_budget"
+            }
+            _ => return,
+        };
+        if found.is_empty() && !self.written.contains(other) {
+            let other = other.trim_start_matches("net.core.");
+            let what = format!(
+                "alone it may change nothing: {other}, which the text leaves, still ends the round of \
+                 polling; raise both or neither"
+            );
+            found.push((Judgement::NoEffect, what));
         }
     }
 }
