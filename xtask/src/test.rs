@@ -37,7 +37,12 @@ pub(crate) fn run(
     };
     let all = ["--workspace", "--all-features", "--locked"];
     let arguments = [runner, &all].concat();
-    let build = report.step("test build", workspace.cargo(&arguments).arg("--no-run"));
+    let mut build = report.step("test build", workspace.cargo(&arguments).arg("--no-run"));
+    if build.ok && !with_nextest {
+        // nextest builds all targets; with named ones cargo leaves out the examples, which a test runs.
+        let examples = [&["build", "--examples"][..], &all].concat();
+        build = report.step("test examples", &mut workspace.cargo(&examples));
+    }
     if build.ok {
         run_and_judge(workspace, report, "test", &mut workspace.cargo(&arguments), count);
     }
