@@ -164,10 +164,11 @@ pub struct ApplyArgs {
     /// Network namespace of the plan's settings, by name or process id [default: this one]
     #[arg(long, value_name = "NAME|PID")]
     pub netns: Option<String>,
-    /// Undo all after that time, unless it is confirmed by Enter or by netmem tune confirm: 60s, 5m
+    /// Undo all after that time, unless it is confirmed by the word keep or netmem tune confirm: 60s, 5m
     ///
     /// A process of its own, in a session of its own, waits for that: all is undone too when the
-    /// terminal, the connection or this command is gone.
+    /// terminal, the connection or this command is gone, and tried until it can be done. Enter alone
+    /// confirms nothing: so people try whether a connection lives.
     #[arg(long, value_name = "TIME", value_parser = seconds(1..=86_400))]
     pub confirm_within: Option<u32>,
     /// Write the settings to a file of sysctl.d too, so that they outlast a boot

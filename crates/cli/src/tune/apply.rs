@@ -35,6 +35,8 @@ use crate::{
 
 /// No plan comes near it.
 const LARGEST_PLAN_BYTES: u64 = 16 << 20;
+/// The word that confirms.
+const KEEP: &str = "keep";
 /// How long a signal, or a confirmation, may wait to be seen.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// What the guard gets beyond its time, before this command does its work.
@@ -91,10 +93,10 @@ pub(super) fn run(
         forget_typed();
         let _ = writeln!(
             notes,
-            "undone in {within_s} s unless confirmed: press Enter, or netmem tune confirm {id}"
+            "undone in {within_s} s unless confirmed: type {KEEP} and Enter, or netmem tune confirm {id}"
         );
         let deadline = begun + Duration::from_secs(within_s.into());
-        wait(&store, &id, deadline, (&stop, guard))?;
+        wait(&store, &id, deadline, (&stop, guard), notes)?;
         let _ = writeln!(out, "confirmed {id}");
     }
     if args.persist {
@@ -245,6 +247,7 @@ fn wait(
     id: &str,
     deadline: Instant,
     (stop, mut guard): (&Stop, Child),
+    notes: &mut dyn Write,
 ) -> Result<(), Failure> {
     let mut terminal = io::stdin().is_terminal();
     loop {
@@ -267,7 +270,7 @@ fn wait(
         }
         if stop.is_set() || Instant::now() > deadline + GRACE {
             // The guard may have been first: then the journal says how it ended.
-            if let Some(report) = guard::undo(store, id)? {
+            if let Some(report) = guard::undo(store, id, &|| false)? {
                 return Err(undone(&report));
             }
             continue;
@@ -275,9 +278,15 @@ fn wait(
         match terminal.then(line).transpose() {
             Ok(None) => thread::sleep(PATIENCE),
             Ok(Some(Answer::None)) => {}
-            Ok(Some(Answer::Enter)) => {
+            Ok(Some(Answer::Keep)) => {
                 // Too late if the guard was first: the journal says so.
-                let _ = tune::confirm(store, &Root::live(), Some(id));
+                if let Err(error) = tune::confirm(store, &Root::live(), Some(id)) {
+                    let _ = writeln!(notes, "not confirmed: {error}");
+                }
+            }
+            // Who tries whether the connection lives presses Enter.
+            Ok(Some(Answer::Other)) => {
+                let _ = writeln!(notes, "not confirmed: {KEEP} and Enter would do it");
             }
             Ok(Some(Answer::End)) | Err(_) => terminal = false,
         }
@@ -287,7 +296,8 @@ fn wait(
 /// What came from the terminal.
 enum Answer {
     None,
-    Enter,
+    Keep,
+    Other,
     End,
 }
 
@@ -307,7 +317,8 @@ fn line() -> io::Result<Answer> {
     let mut text = String::new();
     Ok(match io::stdin().read_line(&mut text)? {
         0 => Answer::End,
-        _ => Answer::Enter,
+        _ if text.trim() == KEEP => Answer::Keep,
+        _ => Answer::Other,
     })
 }
 

@@ -6,7 +6,7 @@
 //!     starts the guard ------------------>  netmem tune __guard: a session of its own, no terminal
 //!     waits for its word  <--- ready ------
 //!     writes the settings                   reads the journal from time to time
-//!     waits for Enter                       confirmed, rolled back: ends
+//!     waits for a word                      confirmed, rolled back: ends
 //!        (killed, hung up, cut off)         time is up, or SIGTERM: undoes it by the journal
 //! ```
 //! It is started before the first setting is written, so there is no moment without it. Both may come to
@@ -25,7 +25,7 @@ use std::{
 
 use netmem_host::{
     source::Root,
-    tune::{End, Report, Store, rollback_unconfirmed},
+    tune::{End, History, Report, Store, rollback_unconfirmed},
 };
 
 use super::undo;
@@ -34,12 +34,13 @@ use crate::{Failure, Outcome, args::GuardArgs, stop::Stop};
 const READY: &str = "ready";
 /// How often the journal is read.
 const PAUSE: Duration = Duration::from_millis(200);
-/// How often undoing is tried where the lock or the journal cannot be had; each waits a minute for the lock.
+/// How often undoing is tried where the lock or the journal cannot be had, by a command that somebody waits for,
+/// or once the machine goes down; each waits a minute for the lock. Else it is tried until it can be done.
 const ATTEMPTS: u32 = 10;
 /// How often undoing is tried that leaves something, in all: what a person has changed stays as it is.
 const INCOMPLETE_ATTEMPTS: u32 = 3;
-/// How long after one attempt the next begins.
-const ATTEMPT_PAUSE: Duration = Duration::from_secs(1);
+/// How long after one attempt the next begins: at first, and at most, when there have been so many.
+const ATTEMPT_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 
 /// Starts the guard, and waits until it is on its own; it outlasts the value.
 pub(super) fn start(state: &Path, id: &str, within_s: u32) -> Result<Child, Failure> {
@@ -89,7 +90,8 @@ pub(super) fn run(args: &GuardArgs, out: &mut dyn Write) -> Result<Outcome, Fail
         }
         thread::sleep(PAUSE.min(deadline.saturating_duration_since(Instant::now())));
     }
-    match undo(&store, &args.id)? {
+    let goes_on = || !stop.is_set() && is_there(&store, &args.id);
+    match undo(&store, &args.id, &goes_on)? {
         Some(report) if report.end == End::Incomplete => {
             Err(undo::incomplete(&format!("guard {}", args.id), &report.left))
         }
@@ -100,16 +102,33 @@ pub(super) fn run(args: &GuardArgs, out: &mut dyn Write) -> Result<Outcome, Fail
 /// Undoes what nobody confirmed, whatever trouble passes meanwhile; none if there is nothing to do.
 ///
 /// # Errors
-/// The trouble does not pass.
-pub(super) fn undo(store: &Store, id: &str) -> Result<Option<Report>, Failure> {
-    for attempt in 1.. {
+/// The trouble does not pass, for as long as `goes_on`, and for some attempts at least.
+pub(super) fn undo(
+    store: &Store,
+    id: &str,
+    goes_on: &dyn Fn() -> bool,
+) -> Result<Option<Report>, Failure> {
+    let [mut pause, longest] = ATTEMPT_PAUSES;
+    for attempt in 1_u32.. {
         match rollback_unconfirmed(store, Root::live(), id) {
             Ok(Some(report)) if report.end == End::Incomplete && attempt < INCOMPLETE_ATTEMPTS => {}
-            Err(_) if attempt < ATTEMPTS => {}
+            Err(_) if attempt < ATTEMPTS || goes_on() => {}
             Ok(report) => return Ok(report),
             Err(why) => return Err(undo::not_rolled_back(why)),
         }
-        thread::sleep(ATTEMPT_PAUSE);
+        thread::sleep(pause);
+        if attempt >= ATTEMPTS {
+            pause = longest.min(pause * 2);
+        }
     }
     Ok(None)
+}
+
+/// Is the journal there, or may it be? Where it was removed there is nothing to undo by.
+fn is_there(store: &Store, id: &str) -> bool {
+    let is_known = |history: History| {
+        let known = history.applications.iter().any(|application| application.id == id);
+        known || !history.unreadable.is_empty()
+    };
+    store.history().map_or(true, is_known)
 }

@@ -27,6 +27,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nix::errno::Errno;
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -206,7 +207,8 @@ pub struct Application {
 /// A journal that lines are added to.
 #[derive(Debug)]
 pub(super) struct Journal {
-    file: File,
+    /// `None` on a file system that is read-only by now.
+    file: Option<File>,
     path: PathBuf,
     /// Length of its whole lines.
     whole_bytes: u64,
@@ -276,7 +278,8 @@ impl Store {
         options.append(true).create_new(true).mode(0o644).custom_flags(NO_LINK);
         let file = options.open(&path).map_err(failed)?;
         let application = Application::new(id, at_s, begin.clone());
-        let mut journal = Journal { file, path: path.clone(), whole_bytes: 0, application };
+        let mut journal =
+            Journal { file: Some(file), path: path.clone(), whole_bytes: 0, application };
         journal.append(Record::Begin(begin))?;
         // The name of a new file is on disk when its folder is.
         File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
@@ -290,13 +293,20 @@ impl Store {
         let failed = |error| Error::new("open journal", path.display().to_string(), error);
         let mut options = OpenOptions::new();
         options.read(true).append(true).custom_flags(NO_LINK);
-        let mut file = options.open(&path).map_err(failed)?;
+        let mut file = match options.open(&path) {
+            // Its settings can be restored all the same; each line that it would get says why it does not.
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                return Ok(Journal { file: None, path: path.clone(), whole_bytes: 0, application });
+            }
+            opened => opened.map_err(failed)?,
+        };
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(failed)?;
         let whole = whole(&bytes).len();
         if whole < bytes.len() {
             file.set_len(whole as u64).map_err(failed)?;
         }
+        let file = Some(file);
         Ok(Journal { file, path: path.clone(), whole_bytes: whole as u64, application })
     }
 
@@ -429,14 +439,15 @@ impl Journal {
     /// be cut off either.
     pub(super) fn append(&mut self, record: Record) -> Result<()> {
         let failed = |error| Error::new("write journal", self.path.display().to_string(), error);
+        let Some(file) = &mut self.file else { return Err(failed(Cause::from(Errno::EROFS))) };
         let line = Line { at_s: now_s(), record };
         let mut text = serde_json::to_string(&line)
             .map_err(|error| failed(Cause::from(io::Error::from(error))))?;
         text.push('\n');
-        let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_all());
+        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
         if let Err(error) = written {
             // A part of it must not be joined to the next line. The first error is the one to tell.
-            let _ = self.file.set_len(self.whole_bytes);
+            let _ = file.set_len(self.whole_bytes);
             return Err(failed(Cause::from(error)));
         }
         self.whole_bytes += text.len() as u64;

@@ -49,11 +49,21 @@ impl Lock {
         let path = folder.join("lock");
         let failed = |error| Error::new("lock", path.display().to_string(), error);
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(LOCK_MODE);
-        options.custom_flags(NO_LINK);
-        let mut file = options.open(&path).map_err(failed)?;
-        // One that is there may have been made for all to read.
-        file.set_permissions(Permissions::from_mode(LOCK_MODE)).map_err(failed)?;
+        options.read(true).custom_flags(NO_LINK);
+        let made =
+            options.clone().write(true).create(true).truncate(false).mode(LOCK_MODE).open(&path);
+        let mut file = match made {
+            Ok(file) => {
+                // One that is there may have been made for all to read.
+                file.set_permissions(Permissions::from_mode(LOCK_MODE)).map_err(failed)?;
+                file
+            }
+            // What was begun before the file system became read-only must be undone all the same.
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                options.open(&path).map_err(|_| failed(error))?
+            }
+            Err(error) => return Err(failed(error)),
+        };
         let deadline = Instant::now() + patience;
         loop {
             match file.try_lock() {
