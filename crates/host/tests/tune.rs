@@ -637,6 +637,63 @@ fn what_boot_has_set_again_is_told() {
     assert_eq!(undo().end, End::RolledBack);
 }
 
+/// Has failed with: one that has gone in the way for ever; taken for gone without insistence, or at a later boot not;
+/// namespaces made meanwhile not told.
+#[test]
+fn a_setting_that_has_gone_is_in_nobodys_way_who_insists() {
+    for is_later in [false, true] {
+        let (folder, root) = machine();
+        let store = folder.store();
+        let plan = usual(&Place::here(root.clone()));
+        let file = folder.0.join("90-netmem.conf");
+        let id = apply_to(&store, &root, &plan, &file);
+        persist(&store, &root, &id, &folder.0).unwrap();
+        let gone = sysctl::path(&root, "net.core.wmem_max").unwrap();
+        fs::remove_file(&gone).unwrap();
+        let undo = |drift| rollback(&store, root.clone(), Some(&id), drift).unwrap().unwrap();
+        if is_later {
+            fs::write(root.proc("sys/kernel/random/boot_id"), "second\n").unwrap();
+            for key in ["net.ipv4.tcp_rmem", "net.core.rmem_max"] {
+                fs::write(sysctl::path(&root, key).unwrap(), "1\n").unwrap();
+            }
+            assert_eq!(undo(Drift::Leave).end, End::RolledBack);
+            continue;
+        }
+        let report = undo(Drift::Leave);
+        assert_eq!((report.end, report.left.len()), (End::Incomplete, 1), "{report:?}");
+        assert!(report.left[0].contains("wmem_max"), "{report:?}");
+        let kept =
+            "net.ipv4.tcp_rmem: network namespaces made meanwhile keep the value that it had";
+        assert_eq!(report.notes, [kept]);
+        let report = undo(Drift::Overwrite);
+        let note = "net.core.wmem_max is not there any more".to_owned();
+        assert_eq!((report.end, report.notes), (End::RolledBack, vec![note]));
+        assert!(!gone.exists() && !file.exists());
+    }
+}
+
+/// What undoes an application in a container, and its journal, may end with that. Has failed with: the host's network
+/// namespace changed from one; a container's own not.
+#[test]
+fn a_container_changes_its_own_namespace_only() {
+    let (folder, root) = machine();
+    fs::create_dir_all(root.proc("self/ns")).unwrap();
+    symlink("pid:[4026532999]", root.proc("self/ns/pid")).unwrap();
+    let place = || Place::here(root.clone());
+    let mut of_namespace = usual(&place());
+    of_namespace.changes.retain(|change| change.reach == Reach::Namespace);
+    let try_it = |plan: &Plan| match apply(&folder.store(), place(), plan, Caution::Refuse) {
+        Err(NotApplied::Refused(refused)) => refused[0].why.clone(),
+        result => format!("{:?}", result.unwrap().end),
+    };
+    assert!(try_it(&usual(&place())).starts_with("it is the whole machine's"));
+    let refused = try_it(&of_namespace);
+    assert!(refused.starts_with("it is the host's network namespace's"), "{refused}");
+    assert!(refused.ends_with("this process is in a container: a PID namespace of its own"));
+    fs::remove_file(root.proc("sys/net/ipv4/tcp_mem")).unwrap();
+    assert_eq!(try_it(&of_namespace), "Applied");
+}
+
 #[test]
 fn a_journal_that_was_cut_off_is_undone() {
     let (folder, root) = machine();

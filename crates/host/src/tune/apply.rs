@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use super::journal::{Begin, Entry, JOURNAL_SCHEMA, Journal, Record, State, Store};
 use super::lock::{Lock, MOMENT};
 use super::persist;
-use super::place::{Identity, Place, is_same, unmet};
+use super::place::{Identity, Place, is_same, kept, unmet};
 use super::refusal::{Refusal, circumstances, refusal};
 use super::rollback::{Reachable, Report, Trust, undo};
 use super::{Change, PLAN_SCHEMA, Plan, Reach};
@@ -90,8 +90,8 @@ pub struct Applying {
     place: Place,
     changes: Vec<Change>,
     journal: Journal,
-    /// The change whose write(2) may have been done, and has no line that says so.
-    begun: Option<usize>,
+    /// The change of which the kernel made another value, and that.
+    not_kept: Option<(usize, String)>,
     /// Whether the journal has its last line, or will have.
     is_settled: bool,
     unreadable: Vec<Error>,
@@ -170,7 +170,7 @@ impl Applying {
             place,
             changes: plan.changes.clone(),
             journal,
-            begun: None,
+            not_kept: None,
             is_settled: false,
             unreadable,
             _lock: lock,
@@ -223,11 +223,12 @@ impl Applying {
         if self.place.read(change.reach, path)? != noted.old {
             return Err(meanwhile(path));
         }
-        self.begun = Some(number);
         let reads = self.place.write(change.reach, path, &change.proposed)?;
-        self.journal.append(Record::Written { number, reads })?;
-        self.begun = None;
-        Ok(())
+        if let Err(error) = kept(path, &reads, &change.proposed) {
+            self.not_kept = Some((number, reads));
+            return Err(error);
+        }
+        self.journal.append(Record::Written { number, reads })
     }
 
     /// Notes what a change is about to write over, on disk, which may take its time.
@@ -252,11 +253,14 @@ impl Applying {
         Ok(path)
     }
 
-    /// What was begun and not read back is ours whatever its file reads: the kernel may have taken a part. What
-    /// is only noted is not.
+    /// What the kernel made of a value is ours as it was read back, and only so: a part, or another number. What is
+    /// only noted, or was refused, is ours where it reads as written, or as a part of that.
     fn undo(&mut self, why: &str) -> Report {
         self.is_settled = true;
-        let trust = self.begun.map_or(Trust::Nothing, Trust::Entry);
+        let not_kept = self.not_kept.take();
+        let trust = not_kept
+            .as_ref()
+            .map_or(Trust::Nothing, |(number, reads)| Trust::Entry(*number, reads));
         undo(&mut self.journal, &Reachable::All(&self.place), trust, why)
     }
 }
@@ -417,7 +421,7 @@ mod tests {
     use super::*;
 
     /// Somebody sets a value while the journal is written. Has failed with: no second look; what is only noted
-    /// taken for what was written.
+    /// taken for what was written; what was read back not looked at.
     #[test]
     fn what_somebody_sets_while_it_is_noted_stays() {
         let folder = Folder::new("noted");
@@ -465,5 +469,20 @@ mod tests {
         assert!(report.left[0].contains("reads \"9999999\""), "{report:?}");
         let now = ["rmem_max", "wmem_max"].map(|key| fs::read_to_string(file(key)).unwrap());
         assert_eq!(now, ["4194304\n", "9999999\n"]);
+
+        // What the kernel makes of a value is ours as it was read back, and not as somebody sets it after that.
+        for (reads, left) in [("8388096\n", 0), ("7\n", 1)] {
+            fs::write(file("wmem_max"), "4194304\n").unwrap();
+            let place = Place::here(root.clone());
+            let mut applying = Applying::begin(&store, place, &plan, &terms).unwrap();
+            applying.write_one(0).unwrap();
+            applying.note(1).unwrap();
+            fs::write(file("wmem_max"), "8388096\n").unwrap();
+            applying.not_kept = Some((1, reads.to_owned()));
+            let report = applying.abandon("it reads as another value");
+            assert_eq!(report.left.len(), left, "{report:?}");
+            let now = fs::read_to_string(file("wmem_max")).unwrap();
+            assert_eq!(now, ["4194304\n", "8388096\n"][left]);
+        }
     }
 }

@@ -95,7 +95,7 @@ pub fn persist(store: &Store, root: &Root, id: &str, boot: &Path) -> Result<Pers
             let new = content(old.as_deref(), &origin, &stays).ok_or_else(|| not_ours(&path))?;
             let entry = PersistEntry { path: path.clone(), old, new };
             journal.append(Record::Persist(entry.clone()))?;
-            replace(&path, &entry.new)?;
+            replace(&path, &entry.new, entry.old.as_deref())?;
             journal.append(Record::Persisted)?;
         }
     }
@@ -195,7 +195,7 @@ pub(super) fn restore(entry: &PersistEntry, is_forced: bool) -> Result<(), Strin
         return Ok(());
     }
     if now.as_ref() == Some(&entry.new) {
-        return put_back(&entry.path, entry.old.as_deref()).map_err(told);
+        return put_back(&entry.path, entry.old.as_deref(), &entry.new).map_err(told);
     }
     if !is_forced {
         return Err(format!("{}: somebody else has changed it", entry.path.display()));
@@ -205,17 +205,17 @@ pub(super) fn restore(entry: &PersistEntry, is_forced: bool) -> Result<(), Strin
     let kept = without_own(&now, entry);
     let is_empty = !kept.lines().any(|line| assignment(line).is_some());
     let kept = Some(kept.as_str()).filter(|_| entry.old.is_some() || !is_empty);
-    put_back(&entry.path, kept).map_err(told)
+    put_back(&entry.path, kept, &now).map_err(told)
 }
 
-/// Writes a file's content, or removes it.
-fn put_back(path: &Path, content: Option<&str>) -> Result<()> {
+/// Writes the content of a file that reads `now`, or removes it.
+fn put_back(path: &Path, content: Option<&str>, now: &str) -> Result<()> {
     let Some(content) = content else {
         return fs::remove_file(path)
             .and_then(|()| sync_folder(path))
             .map_err(|error| Error::new("remove", path.display().to_string(), error));
     };
-    replace(path, content)
+    replace(path, content, Some(now))
 }
 
 /// The file's content without the lines that one application wrote.
@@ -307,9 +307,16 @@ fn without(block: &str, is_dropped: &dyn Fn(&str) -> bool) -> Option<String> {
     (!is_emptied && !kept.is_empty()).then(|| kept.to_owned())
 }
 
-/// Replaces a file in one step: whoever reads it sees the old content or the new, after a power cut too.
-fn replace(path: &Path, content: &str) -> Result<()> {
+/// Replaces a file in one step, which read `old` when it was looked at: whoever reads it sees the old content or
+/// the new, after a power cut too. What somebody saves meanwhile is kept, but for the moment of the rename.
+fn replace(path: &Path, content: &str, old: Option<&str>) -> Result<()> {
     beside(path, content, |new| {
+        match fs::read_to_string(path) {
+            Ok(now) if Some(&*now) == old => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound && old.is_none() => {}
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => return Err(io::Error::other("somebody else has changed it in between")),
+        }
         fs::rename(new, path)?;
         sync_folder(path)
     })
@@ -401,7 +408,7 @@ mod tests {
             folder.write(&format!(".90-netmem.conf.{name}"), "");
         }
         folder.write(&format!(".91-netmem.conf.{ended}"), "");
-        replace(&path, "new\n").unwrap();
+        replace(&path, "new\n", None).unwrap();
         let mut names: Vec<_> = fs::read_dir(&folder.0).unwrap().flatten().collect();
         names.sort_by_key(fs::DirEntry::file_name);
         let names: Vec<_> =
@@ -417,10 +424,28 @@ mod tests {
         assert_eq!(names, left);
         fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink(&real, &path).unwrap();
-        let refused = replace(&path, "new\n").unwrap_err().to_string();
+        let refused = replace(&path, "new\n", Some("new\n")).unwrap_err().to_string();
         assert!(refused.ends_with("(ELOOP)"), "{refused}");
         assert!(path.is_symlink() && fs::read_dir(&folder.0).unwrap().count() == left.len());
         assert_eq!(fs::read_to_string(&real).unwrap(), "its content\n");
+    }
+
+    /// Has failed with: no second look; a file that has gone taken for one that reads as before.
+    #[test]
+    fn what_is_saved_meanwhile_is_kept() {
+        let folder = Folder::new("meanwhile");
+        let path = folder.0.join("90-netmem.conf");
+        for (now, old) in
+            [(Some("theirs\n"), Some("old\n")), (Some("theirs\n"), None), (None, Some("old\n"))]
+        {
+            let _ = fs::remove_file(&path);
+            if let Some(now) = now {
+                fs::write(&path, now).unwrap();
+            }
+            let refused = replace(&path, "new\n", old).unwrap_err().to_string();
+            assert!(refused.ends_with("somebody else has changed it in between"), "{refused}");
+            assert_eq!(fs::read_to_string(&path).ok().as_deref(), now);
+        }
     }
 
     /// Has failed with: a block dropped for one of its settings.

@@ -197,18 +197,23 @@ impl Place {
         })
     }
 
-    /// Writes a setting by one write(2), and returns what its file reads then.
+    /// Are settings of that reach written in the namespace that the machine boots with?
+    pub(super) fn is_initial(&self, reach: Reach) -> bool {
+        self.run(reach, is_initial).unwrap_or(false)
+    }
+
+    /// Is a setting's file not there any more? Its module may be unloaded.
+    pub(super) fn lacks(&self, reach: Reach, path: &Path) -> Result<bool> {
+        self.run(reach, |_| path.try_exists().is_ok_and(|is_there| !is_there))
+    }
+
+    /// Writes a setting by one write(2), and returns what its file reads then, which may be another value.
     ///
     /// # Errors
-    /// The kernel refused it, took a part of it, or the file reads as another value afterwards.
+    /// The kernel refused it or took a part of it, or the file cannot be read afterwards.
     pub(super) fn write(&self, reach: Reach, path: &Path, text: &str) -> Result<String> {
         self.run(reach, |_| write_once(path, text))??;
-        let reads = self.read(reach, path)?;
-        if is_same(&reads, text) {
-            return Ok(reads);
-        }
-        let what = format!("it reads {:?} after {text:?} was written", reads.trim_end());
-        Err(unmet("write", path, what))
+        self.read(reach, path)
     }
 
     fn is(&self, identity: &Identity) -> Result<bool, Unavailable> {
@@ -257,6 +262,15 @@ pub(super) fn is_part(now: &str, old: &str, new: &str) -> bool {
     let taken: Vec<_> = taken.take(old.len()).collect();
     let is_left = |count| now.iter().eq(taken[..count].iter().chain(&old[count..]));
     (1..=taken.len()).any(is_left)
+}
+
+/// Says if a file reads as another value than was written.
+pub(super) fn kept(path: &Path, reads: &str, text: &str) -> Result<()> {
+    if is_same(reads, text) {
+        return Ok(());
+    }
+    let what = format!("it reads {:?} after {text:?} was written", reads.trim_end());
+    Err(unmet("write", path, what))
 }
 
 pub(super) fn unmet(operation: &'static str, path: &Path, what: impl Into<String>) -> Error {
@@ -323,8 +337,9 @@ mod tests {
         let place = Place::here(Root::live());
         let full = place.write(Reach::Global, Path::new("/dev/full"), "1").unwrap_err();
         assert_eq!(full.to_string(), "write /dev/full: no space left on device (ENOSPC)");
-        let lost = place.write(Reach::Global, Path::new("/dev/null"), "1").unwrap_err();
-        assert_eq!(lost.to_string(), "write /dev/null: it reads \"\" after \"1\" was written");
+        let lost = place.write(Reach::Global, Path::new("/dev/null"), "1").unwrap();
+        let error = kept(Path::new("/dev/null"), &lost, "1").unwrap_err();
+        assert_eq!(error.to_string(), "write /dev/null: it reads \"\" after \"1\" was written");
     }
 
     /// Has failed with: anything taken for a part; no number taken for one; nothing taken for a part.

@@ -55,17 +55,25 @@ pub(super) fn circumstances(changes: &[Change], place: &Place) -> Vec<Refusal> {
         Refusal { key: tuner.to_string(), why }
     });
     let in_use = changes.iter().filter_map(|change| below_use(change, root));
-    container(changes, root).into_iter().chain(rival).chain(in_use).collect()
+    container(changes, place).into_iter().chain(rival).chain(in_use).collect()
 }
 
-/// Says that a setting of the whole machine would be changed from a container.
-fn container(changes: &[Change], root: &Root) -> Option<Refusal> {
-    let own = fs::read_link(root.proc("self/ns/pid")).ok()?;
-    let global = changes.iter().find(|change| change.reach == Reach::Global)?;
+/// Says that a setting of the whole machine, or of its own network namespace, would be changed from a container:
+/// what undoes it, and its journal, may end with that.
+fn container(changes: &[Change], place: &Place) -> Option<Refusal> {
+    let own = fs::read_link(place.root().proc("self/ns/pid")).ok()?;
+    if own.as_os_str() == FIRST_PID_NAMESPACE {
+        return None;
+    }
+    let global = changes.iter().find(|change| change.reach == Reach::Global);
+    let of_host = || changes.first().filter(|_| place.is_initial(Reach::Namespace));
+    let (change, whose) = match global {
+        Some(change) => (change, "the whole machine's"),
+        None => (of_host()?, "the host's network namespace's"),
+    };
     let why =
-        "it is the whole machine's, and this process is in a container: a PID namespace of its own";
-    (own.as_os_str() != FIRST_PID_NAMESPACE)
-        .then(|| Refusal { key: global.key.clone(), why: why.to_owned() })
+        format!("it is {whose}, and this process is in a container: a PID namespace of its own");
+    Some(Refusal { key: change.key.clone(), why })
 }
 
 /// Says that a protocol's limit is lowered below what its sockets hold.

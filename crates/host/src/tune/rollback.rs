@@ -11,16 +11,19 @@
 //!
 //! Kernel: any.
 
+mod restore;
+
 use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use self::restore::{not_set_again, read_at_boot, restore, restore_file};
 use super::Reach;
-use super::journal::{Application, Entry, Journal, PersistEntry, Record, State, Store};
+use super::journal::{Application, Entry, Journal, Record, State, Store};
 use super::lock::MOMENT;
 use super::persist::{self, written};
-use super::place::{Found, Place, is_part, is_same, unmet};
+use super::place::{Found, Place, unmet};
 use super::set_by::real;
 use crate::error::{Error, Result};
 use crate::source::{Root, SourceState, Unavailable};
@@ -93,11 +96,11 @@ pub enum NotRolledBack {
 
 /// Which files hold what the application wrote, whatever they read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Trust {
+pub(super) enum Trust<'a> {
     /// None.
     Nothing,
-    /// The entry of that number.
-    Entry(usize),
+    /// The entry of that number, as its file read after the write.
+    Entry(usize, &'a str),
     /// All of them.
     All,
 }
@@ -253,7 +256,7 @@ impl From<Error> for NotRolledBack {
 pub(super) fn undo(
     journal: &mut Journal,
     reachable: &Reachable<'_>,
-    trust: Trust,
+    trust: Trust<'_>,
     why: &str,
 ) -> Report {
     let mut report = Report {
@@ -269,7 +272,10 @@ pub(super) fn undo(
         if application.restored.contains(&number) {
             continue;
         }
-        let is_ours = trust == Trust::All || trust == Trust::Entry(number);
+        let reads = match trust {
+            Trust::Entry(of, reads) if of == number => Some(reads),
+            _ => reads.as_deref(),
+        };
         let result = match reachable {
             Reachable::Rebooted { initial, here } => {
                 match file.map_or(Ok(()), |file| not_set_again(file, (initial, here), entry)) {
@@ -286,7 +292,8 @@ pub(super) fn undo(
                 None => Ok(()),
             },
             Reachable::All(place) | Reachable::Global(place, _) => {
-                restore(place, entry, reads.as_deref(), is_ours).and_then(|()| {
+                restore(place, entry, reads, trust == Trust::All).and_then(|note| {
+                    report.notes.extend(note);
                     let noted = journal.append(Record::Restored { number });
                     noted.map_err(|error| error.to_string())
                 })
@@ -310,7 +317,7 @@ pub(super) fn undo(
 fn roll_back(
     journal: &mut Journal,
     root: Root,
-    trust: Trust,
+    trust: Trust<'_>,
     by: By,
 ) -> Result<Report, NotRolledBack> {
     let id = journal.application.id.clone();
@@ -410,74 +417,6 @@ fn shared(earlier: &Application, later: &Application, boot_id: &str) -> Option<S
         is_changed.then(|| ours.path.display().to_string())
     };
     setting.map(|entry| entry.key.clone()).or_else(file)
-}
-
-fn restore(place: &Place, entry: &Entry, reads: Option<&str>, is_ours: bool) -> Result<(), String> {
-    let told = |error: Error| error.to_string();
-    // By its name: a journal must not lead to a file that is no setting.
-    let path = place.path(&entry.key).map_err(told)?;
-    let now = place.read(entry.reach, &path).map_err(told)?;
-    if now == entry.old {
-        return Ok(());
-    }
-    let is_what_was_written = match reads {
-        Some(reads) => now == reads,
-        // The process was killed before its mark: the kernel may have taken a part, and not said so.
-        None => is_same(&now, &entry.new) || is_part(&now, &entry.old, &entry.new),
-    };
-    if !is_ours && !is_what_was_written {
-        let (key, now, new) = (&entry.key, now.trim_end(), &entry.new);
-        let was = if reads.is_some() { "was written" } else { "was to be written" };
-        return Err(format!(
-            "{key} reads {now:?}, and {new:?} {was}: somebody else has changed it"
-        ));
-    }
-    let now = place.write(entry.reach, &path, &entry.old).map_err(told)?;
-    if now == entry.old {
-        return Ok(());
-    }
-    Err(format!("{} reads {now:?}, and {:?} was restored", entry.key, entry.old))
-}
-
-/// Puts the file of sysctl.d back, once.
-fn restore_file(journal: &mut Journal, trust: Trust) -> Result<(), String> {
-    let Some(file) = written(&journal.application) else { return Ok(()) };
-    persist::restore(file, trust == Trust::All)?;
-    journal.append(Record::FileRestored).map_err(|error| error.to_string())
-}
-
-/// The file that a boot may have read; one that was never written has set nothing.
-fn read_at_boot(application: &Application) -> Option<&PersistEntry> {
-    let is_there = application.is_file_restored || written(application).is_some();
-    application.persist.as_ref().filter(|_| is_there)
-}
-
-/// Says if boot has set a setting again, by the file that it was persisted in.
-fn not_set_again(
-    file: &PersistEntry,
-    (initial, here): (&Result<Place, Unavailable>, &Place),
-    entry: &Entry,
-) -> Result<(), String> {
-    match (initial, entry.reach) {
-        _ if !persist::sets(file, &entry.key) => Ok(()),
-        (Err(_), Reach::Global) => is_gone(here, entry),
-        (Ok(initial), _) => is_gone(initial, entry),
-        (Err(why), _) => Err(format!("{}: whether boot set it: {why}", entry.key)),
-    }
-}
-
-/// Says if a setting that was persisted reads what was written: boot set it again.
-fn is_gone(place: &Place, entry: &Entry) -> Result<(), String> {
-    let key = &entry.key;
-    let told = |error: Error| error.to_string();
-    let path = place.path(key).map_err(told)?;
-    let now = place.read(Reach::Namespace, &path).map_err(told)?;
-    if !is_same(&now, &entry.new) {
-        return Ok(());
-    }
-    let one_line = |text: &str| text.trim_end().replace('\t', " ");
-    let (now, old) = (one_line(&now), one_line(&entry.old));
-    Err(format!("{key} still reads {now}: boot set it by the file; sysctl -w {key}='{old}'"))
 }
 
 fn boot_id(root: &Root) -> Result<String> {
