@@ -5,7 +5,7 @@
 //!   UDP: want[0] = 2 x what is used      above the first, datagrams are dropped
 //!   [0] : [1] : [2] = 3 : 4 : 6          the kernel's own ratio; none is lower than it is now
 //!   [2] <= a quarter of the memory that is not in huge pages, and of what buffers can be in
-//!   what is added <= half of what is available
+//!   what is added <= half of what is available, to [0] of UDP, and to [2] and to [1] of TCP
 //! ```
 //! The limits hold back one that would take all. So the largest figure that was seen has to be above three
 //! quarters of the limit by more than it may be off, or may be half of it while the kernel says that memory
@@ -217,9 +217,7 @@ impl Limit {
         let mut value = [0, 1, 2].map(|at: usize| ratio[at].max(now[at]));
         value[self.at] = pages;
         let ascends = value[0] <= value[1] && value[1] <= value[2];
-        // UDP is held back by the first alone; TCP is refused by the third.
-        let is_raised = pages > now[self.at] && (self.at == 0 || value[2] > now[2]);
-        if is_raised && ascends { value } else { now }
+        if pages > now[self.at] && ascends { value } else { now }
     }
 
     /// What the number that counts may be at most.
@@ -231,17 +229,22 @@ impl Limit {
         let addable = memory.available_bytes / page_bytes / 2;
         // The third is one and a half of the second, and twice the first.
         let of_third = |third: u64| if self.at == 0 { third / 6 * 3 } else { third / 6 * 4 };
-        let of_added = match self.at {
-            0 => (now[0].saturating_add(addable), "first number half of"),
-            _ => (of_third(now[2].saturating_add(addable)), "third number half of"),
-        };
-        vec![
+        let added = |at: usize| now[at].saturating_add(addable);
+        let mut bounds = vec![
             (
                 of_third(usable / 4),
-                "third number a quarter of the memory outside huge pages".into(),
+                "third number a quarter of the memory outside huge pages".to_owned(),
             ),
             (of_third(for_buffers / 4), "third number a quarter of the memory for buffers".into()),
-            (of_added.0, format!("{} the available memory above now", of_added.1)),
-        ]
+        ];
+        let above_now = |number| format!("{number} number half of the available memory above now");
+        if self.at == 0 {
+            bounds.push((added(0), above_now("first")));
+        } else {
+            bounds.push((of_third(added(2)), above_now("third")));
+            // A third number above the ratio stays: what is added is added to the second.
+            bounds.push((added(1), above_now("second")));
+        }
+        bounds
     }
 }

@@ -520,9 +520,36 @@ fn udp_is_limited_by_its_first_number() {
     assert_eq!(udp([3000, 4000, 6000], 3300), Some(Value::Triple([6600, 8800, 13_200])));
     // The others are never lowered: they are what somebody set.
     assert_eq!(udp([3000, 40_000, 60_000], 3000), Some(Value::Triple([6000, 40_000, 60_000])));
+    assert_eq!(udp([3000, 4000, 60_000], 3000), Some(Value::Triple([6000, 8000, 60_000])));
 }
 
-/// Has failed with: the ratio as it is, as has the test above.
+/// Has failed with: the second bounded by what may be added to the third alone; by no quarter of the memory.
+#[test]
+fn a_third_number_that_stays_gives_the_second_no_room() {
+    let of = |available_bytes: u64, pages: u64| {
+        let mut evidence = idle(24);
+        let text = "287901\t383868\t2000000".to_owned();
+        let setting = Setting { text, reach: Reach::Global };
+        evidence.settings.insert("net.ipv4.tcp_mem".to_owned(), setting);
+        let protocol = TransportProtocol::Tcp;
+        evidence.protocols.push(ProtocolLoad { protocol, pages, error_bar_pages: 0 });
+        evidence.memory.available_bytes = available_bytes;
+        let proposal = one(proto_mem::proto_mem(&evidence, &Ask::default()));
+        (proposal.value, proposal.bound)
+    };
+    let now = [287_901, 383_868, 2_000_000];
+    let added = "second number half of the available memory above now = ";
+    assert_eq!(of(0, 350_000), (triple(now), format!("{added}383868")));
+    let some = triple([292_500, 390_000, now[2]]);
+    assert_eq!(of((390_000 - now[1]) * 2 * 4096, 350_000), (some, format!("{added}390000")));
+    // All of the memory is free, and the second is in the ratio to a quarter of it, whatever the third is.
+    let (value, bound) = of(u64::MAX, 3_000_000);
+    let second = idle(24).machine.free_buffer_pages / 4 / 6 * 4;
+    assert_eq!(value, triple([second / 4 * 3, second, now[2]]));
+    assert_eq!(bound, format!("third number a quarter of the memory for buffers = {second}"));
+}
+
+/// Has failed with: the ratio as it is, as has the test above; no change where the third stays.
 #[test]
 fn no_number_of_a_protocols_memory_is_lowered() {
     let tcp = |now, pages| raised(TransportProtocol::Tcp, now, pages);
@@ -530,6 +557,10 @@ fn no_number_of_a_protocols_memory_is_lowered() {
     assert_eq!(tcp([7000, 7500, 9000], 6000), Some(Value::Triple([9000, 12_000, 18_000])));
     assert_eq!(tcp([7400, 7500, 7600], 5626), Some(Value::Triple([8439, 11_252, 16_878])));
     assert_eq!(tcp([11_000, 7500, 9000], 6000), Some(Value::Triple([11_000, 12_000, 18_000])));
+    // Somebody raised the third: it stays, and the others follow what is used.
+    let raised_third = [287_901, 383_868, 2_000_000];
+    let proposed = Some(Value::Triple([525_000, 700_000, 2_000_000]));
+    assert_eq!(tcp(raised_third, 350_000), proposed);
     let odd = [13_000, 7500, 9000];
     assert_eq!(tcp(odd, 6000), Some(triple(odd)), "what would not ascend is no change");
 }
