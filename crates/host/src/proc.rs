@@ -7,7 +7,8 @@
 //! Two traps run through all of it. **Scope**: some figures count the calling thread's network
 //! namespace, others the whole machine, often in one line ([`Sockstat::figures`] says which is which).
 //! **Unit**: socket memory is in pages, whose size is the machine's ([`page_size_bytes`]), buffers and
-//! fragments are in bytes. Fields therefore name their units, and what is in pages is given in bytes too.
+//! fragments are in bytes. Fields therefore name their units, and what is in pages is given in bytes too. Before
+//! 6.0 the kernel prints socket memory in units of 4 KiB, of which the readers make pages.
 //!
 //! Nothing here is kept between two samples: rates are differences of two structs, and counters of 32
 //! bits wrap ([`Softnet::since`]).
@@ -55,6 +56,11 @@ pub use self::sockstat::{Figure, Sockstat, Sockstat6};
 pub use self::softnet::{Softnet, SoftnetCpu, SoftnetDelta};
 pub use self::zoneinfo::{Zone, Zoneinfo};
 use crate::source::{Reading, Root, Unavailable, read_with};
+use crate::sysctl::{self, Machine};
+
+/// What the memory of protocols is counted in before 6.0, in bytes, whatever a page is (`SK_MEM_QUANTUM` in
+/// include/net/sock.h, kernel 5.15).
+const QUANTUM_BYTES: u64 = 4096;
 
 /// Whom a figure counts, or a setting rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -93,6 +99,25 @@ pub fn page_size_bytes(root: &Root) -> Reading<u64> {
 /// There is no such file, or it is not a list of CPUs.
 pub fn online_cpus(root: &Root) -> Reading<u64> {
     read_with(&root.sys("devices/system/cpu/online"), cpu_list_len)
+}
+
+/// The pages that so much of a protocol's memory is, which the kernel prints in units of its own: since 6.0 they
+/// are pages, before it they are quanta, whereas the limits are in pages always (`sk_prot_mem_limits` in
+/// include/net/sock.h, kernel 5.15). Rounded up, which leaves it on the same side of each limit.
+///
+/// A kernel that does not tell its release is taken for a newer one, of which more is told rather than less; so is
+/// one with `mem_pcpu_rsv`, which its distribution has brought up to date.
+fn memory_pages(root: &Root) -> impl Fn(u64) -> u64 {
+    let page_bytes = page_size_bytes(root).unwrap_or(QUANTUM_BYTES);
+    let is_older = || {
+        let release = read_with(&root.proc("sys/kernel/osrelease"), Machine::parse_release);
+        release.is_ok_and(|kernel| kernel < (6, 0))
+            && sysctl::read(root, "net.core.mem_pcpu_rsv").is_err()
+    };
+    // Where a page is a quantum, the kernel is not asked.
+    let is_in_quanta = page_bytes > QUANTUM_BYTES && is_older();
+    let per_page = if is_in_quanta { page_bytes / QUANTUM_BYTES } else { 1 };
+    move |units| units.div_ceil(per_page)
 }
 
 /// Reads `AT_PAGESZ` from an auxiliary vector of a 64-bit little-endian machine (getauxval(3)).

@@ -4,7 +4,7 @@
 //!   0 ........ min ........ pressure ........ max      net.ipv4.tcp_mem, udp_mem; pages; global
 //!    TCP:         <- leaves    enters ->    refuses
 //!    UDP:         each socket gets no more than udp_rmem_min ->    not even that
-//!   pages (/proc/net/sockstat) +- net.core.mem_pcpu_rsv x CPUs
+//!   pages (/proc/net/sockstat) +- net.core.mem_pcpu_rsv x CPUs           before 6.0 in units of 4 KiB
 //! ```
 //! Between the first and the third number the kernel gives memory to protocols that have a state of pressure,
 //! and UDP has none: its first number is what limits it, and its second does nothing
@@ -204,7 +204,8 @@ impl MemoryLimits {
 
 impl Reserve {
     /// Reads it; outside of the initial network namespace, and before 6.7, `mem_pcpu_rsv` is not there
-    /// and its default is assumed.
+    /// and its default is assumed. That is too much before 6.0, where nothing is held back, but not where a
+    /// distribution has brought such a kernel up to date.
     ///
     /// # Errors
     /// The number of CPUs or the page size cannot be read.
@@ -231,6 +232,10 @@ impl Reserve {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use super::*;
 
     /// Has failed with: UDP's second number taken for one that counts; its third asked for first.
@@ -253,6 +258,62 @@ mod tests {
         assert_eq!(levels, [UpToMin, UpToMin, Limited, Limited, Limited, Limited, AboveMax]);
         let udp = |pages| broken.level(TransportProtocol::Udp, pages);
         assert_eq!([41, 61, 90, 91].map(udp), [UpToMin, UpToMin, UpToMin, AboveMax]);
+    }
+
+    /// What there is in `/proc` and `/sys`, as [`ProtocolMemory::read`] and the readers below it understand it:
+    /// pages of TCP and of UDP, those of `protocols`, and bytes and the error bar of TCP.
+    fn told(page_bytes: u64, further: &[(&str, &str)]) -> ([u64; 2], [Option<u64>; 2], [u64; 2]) {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let name = format!("netmem-protocol-memory-{}-{number}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        let root = Root::at(&folder);
+        let write = |path: PathBuf, bytes: &[u8]| {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        };
+        write(root.proc("self/auxv"), &[6, page_bytes, 0, 0].map(u64::to_le_bytes).concat());
+        write(root.sys("devices/system/cpu/online"), b"0-3\n");
+        let sockstat = "sockets: used 9\nTCP: inuse 5 orphan 0 tw 0 alloc 6 mem 6400001\n\
+            UDP: inuse 1 mem 800\nRAW: inuse 0\nFRAG: inuse 0 memory 0\n";
+        write(root.net("sockstat"), sockstat.as_bytes());
+        let protocols = "protocol size sockets memory press maxhdr slab module\n\
+            PACKET 1600 2 -1 NI 0 no kernel\nTCP 2304 5 6400001 no 192 yes kernel\n";
+        write(root.net("protocols"), protocols.as_bytes());
+        for (path, text) in further {
+            write(root.proc(path), text.as_bytes());
+        }
+        let sockstat = Sockstat::read(&root).unwrap();
+        let [tcp, udp] = ProtocolMemory::read(&root).unwrap();
+        assert_eq!([tcp.pages, udp.pages], [sockstat.tcp_mem_pages, sockstat.udp_mem_pages]);
+        let rows = Protocols::read(&root).unwrap();
+        fs::remove_dir_all(folder).unwrap();
+        let rows = ["TCP", "PACKET"].map(|name| rows.named(name).unwrap().memory_pages);
+        ([tcp.pages, udp.pages], rows, [tcp.bytes, tcp.error_bar_bytes])
+    }
+
+    /// Has failed with: units of 4 KiB taken for pages; rounded down; of newer kernels made pages too; of `protocols`
+    /// left as they are; `mem_pcpu_rsv` not looked for.
+    #[test]
+    fn before_6_0_the_units_are_of_4_kib() {
+        let release = |text| ("sys/kernel/osrelease", text);
+        let (large, mib) = (64 << 10, 1 << 20);
+        let in_pages =
+            |page: u64| ([6_400_001, 800], [Some(6_400_001), None], [6_400_001 * page, 4 * mib]);
+        let in_quanta = ([400_001, 50], [Some(400_001), None], [400_001 * large, 4 * mib]);
+        for old in ["5.19.17\n", "5.15.0-91-generic-64k\n", "4.19.0\n"] {
+            assert_eq!(told(large, &[release(old)]), in_quanta, "{old}");
+            assert_eq!(told(4096, &[release(old)]), in_pages(4096), "{old}");
+        }
+        let (pages, ..) = told(16 << 10, &[release("5.15.0\n")]);
+        assert_eq!(pages, [1_600_001, 200]);
+        for new in ["6.0.0\n", "6.18.44\n", "7.3.4\n"] {
+            assert_eq!(told(large, &[release(new)]), in_pages(large), "{new}");
+        }
+        assert_eq!(told(large, &[]), in_pages(large), "not told");
+        let updated =
+            [release("5.14.0-503.el9.aarch64+64k\n"), ("sys/net/core/mem_pcpu_rsv", "16\n")];
+        assert_eq!(told(large, &updated), in_pages(large));
     }
 
     #[test]

@@ -12,7 +12,7 @@
 
 use serde::Serialize;
 
-use super::text;
+use super::{memory_pages, text};
 use crate::source::{Reading, Root, read_with};
 
 /// `/proc/net/protocols`.
@@ -56,7 +56,7 @@ pub enum MemoryPressure {
 }
 
 impl Protocols {
-    /// Parses the file.
+    /// Parses the file of a kernel since 6.0; memory is as it is printed.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let mut lines = text(bytes)?.lines();
         let head = lines.next()?;
@@ -73,7 +73,12 @@ impl Protocols {
     /// # Errors
     /// The file is not there, or is not understood.
     pub fn read(root: &Root) -> Reading<Self> {
-        read_with(&root.net("protocols"), Self::parse)
+        let mut printed = read_with(&root.net("protocols"), Self::parse)?;
+        let pages = memory_pages(root);
+        for row in &mut printed.rows {
+            row.memory_pages = row.memory_pages.map(&pages);
+        }
+        Ok(printed)
     }
 
     /// The row of a protocol.

@@ -6,13 +6,14 @@
 //!  UDP: inuse 0 mem 0                               orphan, alloc and mem count the whole machine
 //! ```
 //! `alloc` is every TCP socket that has been allocated and not freed, `inuse` those that are hashed.
-//! `mem` is clamped at 0 and, since 6.0, off by what CPUs hold back ([`Reserve`](super::Reserve)).
+//! `mem` is clamped at 0 and, since 6.0, off by what CPUs hold back ([`Reserve`](super::Reserve)). Before 6.0 it
+//! is in units of 4 KiB, of which [`Sockstat::read`] makes pages.
 //! Source: `sockstat_seq_show` in net/ipv4/proc.c, `sockstat6_seq_show` in net/ipv6/proc.c, kernel
 //! 6.18. `UDPLITE` may be missing.
 
 use serde::Serialize;
 
-use super::{Scope, text};
+use super::{Scope, memory_pages, text};
 use crate::source::{Reading, Root, read_with};
 
 /// `/proc/net/sockstat`. Counts are sockets of the calling thread's namespace unless said otherwise.
@@ -75,7 +76,7 @@ pub struct Figure {
 }
 
 impl Sockstat {
-    /// Parses the file.
+    /// Parses the file of a kernel since 6.0; memory is as it is printed.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let text = text(bytes)?;
         Some(Self {
@@ -99,7 +100,13 @@ impl Sockstat {
     /// # Errors
     /// The kernel has no IPv4, or the file is not understood.
     pub fn read(root: &Root) -> Reading<Self> {
-        read_with(&root.net("sockstat"), Self::parse)
+        let printed = read_with(&root.net("sockstat"), Self::parse)?;
+        let pages = memory_pages(root);
+        Ok(Self {
+            tcp_mem_pages: pages(printed.tcp_mem_pages),
+            udp_mem_pages: pages(printed.udp_mem_pages),
+            ..printed
+        })
     }
 
     /// Each figure with its unit and its scope.
