@@ -411,6 +411,17 @@ pub fn spelled(numbers: &[i128], unit: Unit, machine: &Machine) -> String {
     }
 }
 
+/// Whether one of the three numbers is larger than one behind it, of the pairs that are not as in `kept`.
+///
+/// What a kernel boots with may descend itself: since 6.0 `tcp_wmem` begins with a page, so that with pages of
+/// 64 KiB it is 65536 16384 4194304 (`tcp_init` in net/ipv4/tcp.c).
+pub(super) fn descends<N: PartialOrd>(numbers: &[N], kept: &[N]) -> bool {
+    [[0, 1], [1, 2], [0, 2]].into_iter().any(|[one, behind]| {
+        let [new, old] = [numbers, kept].map(|all| all.get(one).zip(all.get(behind)));
+        new != old && new.is_some_and(|(one, behind)| one > behind)
+    })
+}
+
 /// Spells a number of bytes with one decimal, in the unit that makes it shortest.
 pub fn size(bytes: i128) -> String {
     let units = [(50, "PiB"), (40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];

@@ -10,7 +10,7 @@ use std::fs;
 
 use serde::Serialize;
 
-use super::facts::{Bounds, Fact};
+use super::facts::{Bounds, Fact, descends};
 use super::place::Place;
 use super::set_by::{Tuner, tuners};
 use super::{Change, Reach};
@@ -98,7 +98,7 @@ fn why(change: &Change, machine: Option<&Machine>) -> Option<String> {
         return Some("it is no setting of network memory whose form and default are known".into());
     };
     let value = Value::parse(change.proposed.as_bytes())?;
-    of_form(key, &value)
+    of_form(key, &value, change)
         .or_else(|| of_bounds(key, &value))
         .or_else(|| of_effect(key, &value, machine))
         .or_else(|| of_size(key, &value, change, machine))
@@ -114,7 +114,7 @@ fn numbers(value: &Value) -> &[i64] {
     }
 }
 
-fn of_form(key: &Key, value: &Value) -> Option<String> {
+fn of_form(key: &Key, value: &Value, change: &Change) -> Option<String> {
     let words = value.to_string().split_ascii_whitespace().count();
     let wants = match key.arity {
         Arity::Scalar => "one number",
@@ -124,9 +124,8 @@ fn of_form(key: &Key, value: &Value) -> Option<String> {
     if value.arity() != key.arity {
         return Some(format!("it takes {wants}, and {words} words are no such value"));
     }
-    if let Value::Triple([min, middle, max]) = value
-        && !(min <= middle && middle <= max)
-    {
+    let now = Value::parse(change.current.as_bytes());
+    if descends(numbers(value), now.as_ref().map_or(&[], numbers)) {
         return Some(format!("{value} does not ascend, which the kernel does not check"));
     }
     let is_negative = numbers(value).iter().any(|number| *number < 0);
@@ -319,6 +318,33 @@ mod tests {
         let own = Change { reach: Reach::Namespace, ..Change::of("net.ipv4.tcp_rmem", "1", "2") };
         assert_eq!(circumstances(&[own], &place), []);
         fs::remove_dir_all(folder).unwrap();
+    }
+
+    /// Has failed with: all pairs judged; only neighbours judged.
+    #[test]
+    fn an_order_that_is_kept_is_not_the_changes_doing() {
+        let machine = Machine { free_buffer_pages: 383_868, page_bytes: 65_536, ..MACHINE };
+        let wmem = |current: &str, proposed| {
+            let change = Change::of("net.ipv4.tcp_wmem", current, proposed);
+            refusal(&change, Some(&machine)).map(|refusal| refusal.why)
+        };
+        let key = Key::named("net.ipv4.tcp_wmem").unwrap();
+        let default = key.default(&machine).unwrap().to_string();
+        assert_eq!(default, "65536 16384 4194304");
+        assert_eq!(wmem(&default, "65536 16384 8388608"), None);
+        assert_eq!(wmem("65536 16384 20000", "65536 16384 65536"), None);
+        for (current, proposed) in [
+            (&*default, "65536 32768 4194304"),
+            (&*default, "131072 16384 4194304"),
+            (&*default, "65536 65536 20000"),
+            // The largest is above its neighbour, and still below what each socket has.
+            ("65536 16384 20000", "65536 16384 30000"),
+            ("4096 16384 4194304", "65536 16384 4194304"),
+            ("many", "65536 16384 4194304"),
+        ] {
+            let why = wmem(current, proposed);
+            assert!(why.as_ref().is_some_and(|why| why.contains("ascend")), "{proposed}: {why:?}");
+        }
     }
 
     /// Has failed with: the current value not looked at.

@@ -11,7 +11,7 @@ use super::events::{Event, Kind, Opened};
 use super::output::LAST_WRITE;
 use super::{Judgement, Subject, Verdict, reads};
 use crate::sysctl::{Arity, Key, Machine, Unit, Value};
-use crate::tune::facts::{Bounds, Fact, NO_SETTINGS, READ_ONLY, size, spelled};
+use crate::tune::facts::{Bounds, Fact, NO_SETTINGS, READ_ONLY, descends, size, spelled};
 
 /// Largest window that TCP can announce, in bytes (RFC 7323).
 const LARGEST_WINDOW_BYTES: i128 = 1 << 30;
@@ -268,7 +268,8 @@ impl Judge<'_> {
     /// What works and should not be done.
     fn dangers(&self, key: &Key, numbers: &[i128], whole: &[i128], found: &mut Found) {
         let mut say = |what: String| found.push((Judgement::Dangerous, what));
-        if key.arity == Arity::Triple && !whole.is_sorted() {
+        let default = self.default_of(key).unwrap_or_default();
+        if key.arity == Arity::Triple && descends(whole, &default) {
             let shown: Vec<_> = whole.iter().map(ToString::to_string).collect();
             say(format!(
                 "the three do not ascend: {}; the kernel does not check it",

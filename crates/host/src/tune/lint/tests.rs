@@ -110,7 +110,8 @@ fn each_write_and_look_of_the_articles_script_has_its_verdict() {
     assert!(reasons(20).contains("drops `65536 16777216`"), "{}", reasons(20));
 }
 
-/// The advice for older kernels was right for them.
+/// The advice for older kernels was right for them. Has failed with: every pair of the three
+/// judged; only neighbours judged.
 #[test]
 fn verdicts_are_of_the_machine() {
     let old = Machine { kernel: (6, 1), ..MACHINE };
@@ -122,6 +123,17 @@ fn verdicts_are_of_the_machine() {
     let scale = "net.ipv4.tcp_adv_win_scale = 2";
     assert_eq!(only(scale, &MACHINE).verdict, Judgement::NoEffect);
     assert_eq!(only(scale, &old).verdict, Judgement::Fine);
+    // With pages of 64 KiB the kernel itself boots with a first number above the second.
+    let pages = Machine { free_buffer_pages: 383_868, page_bytes: 65_536, ..MACHINE };
+    let first_two = |numbers: &str| only(&format!("net.ipv4.tcp_wmem = {numbers}"), &pages);
+    assert_eq!(first_two("65536 16384 4194304").verdict, Judgement::NoEffect);
+    assert_eq!(first_two("65536 16384 8388608").verdict, Judgement::Fine);
+    let descending = ["65536 32768 8388608", "65536 16384 20000", "131072"];
+    let on_large = descending.map(first_two);
+    let on_small = only("net.ipv4.tcp_wmem = 65536 16384 8388608", &MACHINE);
+    for verdict in on_large.into_iter().chain([on_small]) {
+        assert!(verdict.reasons.join("; ").contains("do not ascend"), "{verdict:?}");
+    }
     // 64 GiB of 1 TiB are no mistake of the unit, but less than the default.
     let large = Machine { free_buffer_pages: 1 << 28, ..MACHINE };
     let pages = "net.ipv4.tcp_mem = 8388608 12582912 16777216";

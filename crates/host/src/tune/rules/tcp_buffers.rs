@@ -150,8 +150,9 @@ impl Side {
             lines.push("the path as it was given: --bandwidth, --rtt".to_owned());
         }
         let (value, bound) = bounded(wish.bytes, &bounds(evidence, ask));
-        // The three have to ascend, which the kernel does not check.
-        let third = if value < now[1] { now[2] } else { value.max(now[2]) };
+        // The last has to be the largest, which the kernel does not check. With pages of 64 KiB it boots with
+        // a first number above the second, and both stay as they are.
+        let third = if value < now[0].max(now[1]) { now[2] } else { value.max(now[2]) };
         Proposal {
             rule: self.rule,
             key: self.key,

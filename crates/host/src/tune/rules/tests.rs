@@ -16,7 +16,7 @@ use super::super::evidence::{
 use super::*;
 use crate::proc::TransportProtocol;
 use crate::sockets::BufferLocks;
-use crate::sysctl::Machine;
+use crate::sysctl::{Key, Machine};
 
 const GIB: u64 = 1 << 30;
 
@@ -108,6 +108,32 @@ fn a_path_that_is_given_is_twice_its_product() {
     assert_eq!(sending.value, Value::Triple([4096, 16_384, 200_000_000]));
     let huge = one(tcp_buffers::rmem(&idle(512), &path(u64::MAX, u64::MAX)));
     assert_eq!(third(&huge), 256 << 20);
+}
+
+/// Has failed with: the first number not compared.
+#[test]
+fn with_large_pages_the_first_two_numbers_of_a_send_buffer_stay_and_the_plan_is_taken() {
+    let small = idle(512);
+    let free_buffer_pages = small.machine.free_buffer_pages / 16;
+    let machine = Machine { free_buffer_pages, page_bytes: 65_536, ..small.machine };
+    let mut evidence = Evidence { elapsed_ms: 10_000, ..Evidence::idle(machine, small.memory) };
+    let mut of = |current: &str, path: &Ask| {
+        let text = current.to_owned();
+        let setting = Setting { text, reach: Reach::Namespace };
+        evidence.settings.insert("net.ipv4.tcp_wmem".to_owned(), setting);
+        let value = one(tcp_buffers::wmem(&evidence, path)).value.to_string();
+        let change = crate::tune::Change::of("net.ipv4.tcp_wmem", current, &value);
+        (value, crate::tune::refusal(&change, Some(&machine)))
+    };
+    let default = "65536 16384 4194304";
+    let key = Key::named("net.ipv4.tcp_wmem").unwrap();
+    assert_eq!(key.default(&machine).unwrap().to_string(), default);
+    let wide = of(default, &path(10_000_000_000, 80_000));
+    assert_eq!(wide, ("65536 16384 200000000".to_owned(), None));
+    let narrow = path(1_000_000, 120_000);
+    assert_eq!(of(default, &narrow), (default.to_owned(), None));
+    // 30000 bytes would be less than each socket has.
+    assert_eq!(of("65536 16384 20000", &narrow), ("65536 16384 20000".to_owned(), None));
 }
 
 #[test]
