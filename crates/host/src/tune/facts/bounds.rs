@@ -34,13 +34,17 @@ impl Bounds {
     /// The numbers that each element of a setting may have on this machine, where they are known.
     ///
     /// Of `netdev_budget_usecs` the least is two ticks of the clock since 6.14 (`netdev_budget_usecs_min` in
-    /// net/core/sysctl_net_core.c), and 0 before that; it is taken for 0 where the clock is not known.
+    /// net/core/sysctl_net_core.c), and 0 before that; it is taken for 0 where the clock is not known. Of
+    /// `mem_pcpu_rsv` it is a mebibyte in pages (`SK_MEMORY_PCPU_RESERVE` in include/net/proto_memory.h).
     pub fn here(key: &str, machine: &Machine) -> Option<Self> {
-        if key != "net.core.netdev_budget_usecs" {
-            return Self::known(key);
-        }
-        let two_ticks_us = machine.two_ticks_us.filter(|_| machine.since(6, 14)).unwrap_or(0);
-        Some(Self::between(two_ticks_us.into(), i32::MAX.into()))
+        let min = match key {
+            "net.core.netdev_budget_usecs" => {
+                machine.two_ticks_us.filter(|_| machine.since(6, 14)).unwrap_or(0)
+            }
+            "net.core.mem_pcpu_rsv" => (1 << 20) / machine.page_bytes.max(1),
+            _ => return Self::known(key),
+        };
+        Some(Self::between(min.into(), i32::MAX.into()))
     }
 
     /// Does the kernel take that number?
@@ -56,7 +60,7 @@ impl Bounds {
     /// The numbers that each element of a setting may have, where they are known.
     ///
     /// Bounds that depend on other settings are not among them: `ipfrag_high_thresh` may not be below
-    /// `ipfrag_low_thresh`. Nor is one that depends on the machine; see [`Bounds::here`].
+    /// `ipfrag_low_thresh`. Nor are those that depend on the machine; see [`Bounds::here`].
     pub fn known(key: &str) -> Option<Self> {
         let of = |min, max| Some(Self::between(min, max));
         let (int, byte) = (i128::from(i32::MAX), i128::from(u8::MAX));
@@ -68,8 +72,6 @@ impl Bounds {
             | "ipv6.ip6frag_high_thresh"
             | "ipv6.ip6frag_low_thresh" => of(0, u64::MAX.into()),
             "core.bpf_jit_limit" => of(1, BPF_JIT_LIMIT_MAX),
-            // A mebibyte, in pages of 4 KiB.
-            "core.mem_pcpu_rsv" => of(256, int),
             "core.dev_weight"
             | "core.dev_weight_rx_bias"
             | "core.dev_weight_tx_bias"
@@ -128,5 +130,31 @@ impl fmt::Display for Bounds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} to {}", self.min, self.max)?;
         f.write_str(if self.only_powers_of_two { ", powers of two" } else { "" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sysctl::{Key, Value};
+
+    /// Has failed with: 256 pages of any size.
+    #[test]
+    fn the_least_reserve_of_a_cpu_is_a_mebibyte_in_pages_and_the_default() {
+        let key = Key::named("net.core.mem_pcpu_rsv").unwrap();
+        for (page_bytes, least) in [(4096, 256), (16_384, 64), (65_536, 16)] {
+            let machine = Machine {
+                free_buffer_pages: 383_868,
+                page_bytes,
+                kernel: (6, 18),
+                tcp_hash_buckets: None,
+                two_ticks_us: None,
+            };
+            let bounds = Bounds::here(key.name, &machine).unwrap();
+            assert_eq!((bounds.min, bounds.max), (least, i32::MAX.into()), "{page_bytes}");
+            let default = Value::Scalar(bounds.min.try_into().unwrap());
+            assert_eq!(key.default(&machine), Some(default), "{page_bytes}");
+        }
+        assert_eq!(Bounds::known(key.name), None);
     }
 }

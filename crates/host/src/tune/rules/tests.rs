@@ -13,6 +13,7 @@ use super::super::evidence::{
     CpuLoad, DeviceLoss, Evidence, HugePagePool, Listener, MachineMemory, OptmemUser, ProtocolLoad,
     Setting, TcpFlow, UdpReader, UmemHolder, XdpLoss,
 };
+use super::super::facts::Bounds;
 use super::*;
 use crate::proc::TransportProtocol;
 use crate::sockets::BufferLocks;
@@ -613,12 +614,15 @@ fn busy(gib: u64) -> Evidence {
     evidence
 }
 
-/// Gives the machine settings, and sockets that are at their limits.
+/// Gives the machine settings, none less than its kernel takes, and sockets that are at their limits.
 fn with_settings(mut evidence: Evidence, of: impl Fn(u64) -> u64) -> Evidence {
     for key in KEYS_OF_RULES {
         let Some(setting) = evidence.settings.get_mut(key) else { continue };
         let numbers = setting.text.split_ascii_whitespace().map(|word| word.parse().unwrap());
-        let numbers: Vec<String> = numbers.map(|number| of(number).to_string()).collect();
+        let least = Bounds::here(key, &evidence.machine).map_or(0, |bounds| bounds.min);
+        let least = u64::try_from(least).unwrap();
+        let numbers = numbers.map(|number| of(number).max(least).to_string());
+        let numbers: Vec<String> = numbers.collect();
         setting.text = numbers.join("\t");
     }
     let number = |key| evidence.number(key).unwrap();
