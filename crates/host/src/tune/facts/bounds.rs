@@ -13,6 +13,10 @@ use crate::sysctl::Machine;
 const BPF_JIT_LIMIT_MAX: i128 =
     if cfg!(target_arch = "x86_64") { 1520 << 20 } else { i64::MAX as i128 };
 
+/// Truesize of an Ethernet frame of 1514 bytes with cache lines of 64 bytes: the frame, `struct sk_buff` and
+/// `struct skb_shared_info`, each in whole lines (`SKB_TRUESIZE` in include/linux/skbuff.h, kernel 6.1 to 7.3).
+const ETHERNET_TRUESIZE_BYTES: i128 = 1514 + 256 + 320;
+
 /// Numbers that the kernel takes for a setting; others are refused with `EINVAL`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "two ends")]
@@ -64,6 +68,8 @@ impl Bounds {
     pub fn known(key: &str) -> Option<Self> {
         let of = |min, max| Some(Self::between(min, max));
         let (int, byte) = (i128::from(i32::MAX), i128::from(u8::MAX));
+        // As many as fit into an int of bytes; where lines or structs are larger they are fewer.
+        let packets = int / ETHERNET_TRUESIZE_BYTES;
         match key.strip_prefix("net.").unwrap_or(key) {
             "ipv4.tcp_mem"
             | "ipv4.udp_mem"
@@ -92,8 +98,7 @@ impl Bounds {
             | "ipv6.neigh.default.gc_thresh2"
             | "ipv6.neigh.default.gc_thresh3"
             | "ipv6.neigh.default.unres_qlen_bytes" => of(0, int),
-            // What fits into an int by the truesize of an Ethernet frame; other kernels' is another.
-            "ipv4.neigh.default.unres_qlen" | "ipv6.neigh.default.unres_qlen" => of(0, int / 2112),
+            "ipv4.neigh.default.unres_qlen" | "ipv6.neigh.default.unres_qlen" => of(0, packets),
             "ipv4.tcp_notsent_lowat" => of(0, u32::MAX.into()),
             "ipv4.tcp_rmem" | "ipv4.tcp_wmem" | "ipv4.udp_rmem_min" | "ipv4.udp_wmem_min" => {
                 of(1, int)
@@ -136,6 +141,7 @@ impl fmt::Display for Bounds {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::Root;
     use crate::sysctl::{Key, Value};
 
     /// Has failed with: 256 pages of any size.
@@ -156,5 +162,24 @@ mod tests {
             assert_eq!(key.default(&machine), Some(default), "{page_bytes}");
         }
         assert_eq!(Bounds::known(key.name), None);
+    }
+
+    /// Has failed with: 2112 bytes.
+    #[test]
+    fn packets_that_wait_for_a_neighbour_are_counted_by_their_truesize() {
+        let name = "net.ipv4.neigh.default.unres_qlen";
+        let bounds = Bounds::of(name);
+        assert_eq!((bounds.min, bounds.max), (0, 1_027_504));
+        // The kernel reads its bytes as packets.
+        for kernel in ["6.1", "6.12", "6.18", "7.3"] {
+            let folder = format!("{}/tests/fixtures/{kernel}", env!("CARGO_MANIFEST_DIR"));
+            let [packets, bytes] = [name, "net.ipv4.neigh.default.unres_qlen_bytes"].map(|key| {
+                match crate::sysctl::read(&Root::at(&folder), key).unwrap() {
+                    Value::Scalar(number) => i128::from(number),
+                    other => panic!("{kernel}: {other}"),
+                }
+            });
+            assert_eq!(packets, bytes / (i128::from(i32::MAX) / bounds.max), "{kernel}");
+        }
     }
 }
