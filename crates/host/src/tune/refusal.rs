@@ -136,6 +136,11 @@ fn of_form(key: &Key, value: &Value, change: &Change) -> Option<String> {
         Arity::Triple => "three numbers",
         Arity::Text => return None,
     };
+    if let Some(word) = change.proposed.split_ascii_whitespace().find(|word| is_ambiguous(word)) {
+        return Some(format!(
+            "{word} is to the kernel hexadecimal, octal or no number: numbers are written in plain decimal"
+        ));
+    }
     if value.arity() != key.arity {
         return Some(format!("it takes {wants}, and {words} words are no such value"));
     }
@@ -227,6 +232,14 @@ fn of_lowering(
     is_lower.then(|| format!("{value} is lower than {bound}, {name}"))
 }
 
+/// Whether the kernel reads a number otherwise than it is read here: one with a 0 in front in base 8 or 16, and
+/// one with a plus not at all (`proc_get_long` in kernel/sysctl.c).
+fn is_ambiguous(word: &str) -> bool {
+    let digits = word.trim_start_matches('-');
+    let has_base = |rest: &str| rest.starts_with(|c: char| c.is_ascii_digit() || "xX".contains(c));
+    digits.starts_with('+') || digits.strip_prefix('0').is_some_and(has_base)
+}
+
 /// The number at that place of a value, if it has so many.
 fn number(value: Option<&Value>, at: usize) -> Option<i64> {
     value.and_then(|value| numbers(value).get(at)).copied()
@@ -283,6 +296,30 @@ mod tests {
             let why = of(key, current, proposed);
             assert!(why.as_ref().is_some_and(|why| why.contains(part)), "{key}: {why:?}");
         }
+    }
+
+    /// Has failed with: octal taken for decimal; hexadecimal told as a number of words; a plus not seen; only the
+    /// first word looked at; 0 refused; names judged like numbers.
+    #[test]
+    fn numbers_that_the_kernel_reads_otherwise_are_refused() {
+        for (key, proposed) in [
+            // 2097152 to the kernel, and 10000000 to who reads it here.
+            ("net.core.rmem_max", "010000000"),
+            ("net.core.rmem_max", "0x1000000"),
+            ("net.core.rmem_max", "0X1000000"),
+            ("net.core.rmem_max", "+16777216"),
+            ("net.core.rmem_max", "-010"),
+            ("net.core.rmem_max", "00"),
+            ("net.ipv4.tcp_rmem", "4096 131072 067108864"),
+            ("net.ipv4.tcp_rmem", "4096 +131072 67108864"),
+        ] {
+            let word = proposed.split(' ').find(|word| word.starts_with(['0', '+', '-'])).unwrap();
+            let why = of(key, "8000", proposed);
+            let told = format!("{word} is to the kernel");
+            assert!(why.as_ref().is_some_and(|why| why.starts_with(&told)), "{proposed}: {why:?}");
+        }
+        assert_eq!(of("net.core.busy_poll", "50", "0"), None);
+        assert_eq!(of("net.ipv4.tcp_congestion_control", "reno", "0x5"), None);
     }
 
     /// Has failed with: one of the two families forgotten; the number of bytes refused as well.
