@@ -45,6 +45,7 @@ mod reads;
 mod redirects;
 mod shell;
 mod sysctl;
+mod taken;
 #[cfg(test)]
 mod tests;
 mod trouble;

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::command::UNKNOWN;
 use super::events::{Event, Kind, Opened};
 use super::output::LAST_WRITE;
+use super::taken::{Taken, refused, text};
 use super::{Judgement, Subject, Verdict, reads};
 use crate::sysctl::{Arity, Key, Machine, Unit, Value};
 use crate::tune::facts::{Bounds, Fact, NO_SETTINGS, READ_ONLY, descends, size, spelled};
@@ -163,7 +164,7 @@ impl Judge<'_> {
             let what = "the text does not tell the value: it depends on what runs before";
             found.push((Judgement::Unknown, what.to_owned()));
         } else if key.arity == Arity::Text {
-            found.extend(text(key, value));
+            found.push(text(key, value));
         } else {
             self.numbers(key, value, strays, &mut found);
         }
@@ -348,101 +349,6 @@ impl Judge<'_> {
             found.push((Judgement::NoEffect, what));
         }
     }
-}
-
-/// What the kernel takes of a text: as proc_dointvec and its like do, kernel/sysctl.c.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Taken {
-    /// The numbers that are set.
-    pub(super) numbers: Vec<i128>,
-    /// The word at which the write ends with `EINVAL`.
-    pub(super) refused: Option<String>,
-    /// What stands behind the last number that the setting has.
-    rest: String,
-}
-
-impl Taken {
-    pub(super) fn of(value: &str, capacity: usize, bounds: Bounds) -> Self {
-        let mut taken = Self::default();
-        let mut words = value.split_ascii_whitespace();
-        for word in words.by_ref().take(capacity) {
-            let is_allowed = |number: &i128| bounds.contains(*number);
-            match number(word).filter(is_allowed) {
-                Some(number) => taken.numbers.push(number),
-                None => {
-                    taken.refused = Some(word.to_owned());
-                    break;
-                }
-            }
-        }
-        if value.trim().is_empty() {
-            taken.refused = Some(String::new());
-        }
-        taken.rest = words.collect::<Vec<_>>().join(" ");
-        taken
-    }
-}
-
-/// A number as the kernel reads it: 0x is hexadecimal, a 0 in front octal.
-fn number(word: &str) -> Option<i128> {
-    let (sign, digits) = match word.strip_prefix('-') {
-        Some(digits) => (-1, digits),
-        None => (1, word),
-    };
-    let radix = |digits: &str, radix| {
-        let is_plain = digits.chars().all(|digit| digit.is_digit(radix));
-        is_plain.then(|| u64::from_str_radix(digits, radix).ok())?
-    };
-    let hexadecimal = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X"));
-    let number = match (hexadecimal, digits.strip_prefix('0')) {
-        (Some(digits), _) => radix(digits, 16)?,
-        (None, Some(octal)) if !octal.is_empty() => radix(octal, 8)?,
-        _ => radix(digits, 10)?,
-    };
-    Some(sign * i128::from(number))
-}
-
-/// What is said of a number that the kernel does not take.
-fn refused(key: &Key, bounds: Bounds, word: &str, set: usize) -> (Judgement, String) {
-    let end = match set {
-        0 => "refused with EINVAL: nothing changes".to_owned(),
-        1 => "refused with EINVAL, and the number before it is set".to_owned(),
-        set => format!("refused with EINVAL, and the {set} numbers before it are set"),
-    };
-    let digits = word.trim_end_matches(|letter| "kKmMgGtTiIbB".contains(letter));
-    let has_suffix = digits.len() < word.len() && digits.parse::<u64>().is_ok();
-    if has_suffix {
-        let unit = key.unit.name();
-        return (
-            Judgement::WrongUnit,
-            format!(
-                "`{word}`: the kernel knows no K, M or G, it is a plain number of {unit}; {end}"
-            ),
-        );
-    }
-    let why = match number(word) {
-        _ if word.is_empty() => "no number".to_owned(),
-        Some(one) if (bounds.min..=bounds.max).contains(&one) => {
-            format!("`{word}` is no power of two, and only these are taken")
-        }
-        Some(_) => format!("`{word}` is not within {} to {}", bounds.min, bounds.max),
-        None if word.starts_with(['"', '\'']) => {
-            format!("`{word}`: quotes in a file of settings belong to the value")
-        }
-        None => format!("`{word}` is no number"),
-    };
-    let judgement = if set == 0 { Judgement::NoEffect } else { Judgement::WrongArity };
-    (judgement, format!("{why}; {end}"))
-}
-
-/// A setting that is text.
-fn text(key: &Key, value: &str) -> Found {
-    let what = match value.split_whitespace().count() {
-        1 => return vec![(Judgement::Fine, format!("sets `{value}`. {}", key.meaning))],
-        0 => "no text: nothing changes".to_owned(),
-        _ => format!("`{value}` is no name: the kernel takes the whole text, and refuses it"),
-    };
-    vec![(Judgement::NoEffect, what)]
 }
 
 fn no_effect(key: &Key, machine: &Machine) -> Option<String> {

@@ -327,7 +327,7 @@ fn lab_the_kernel_takes_and_refuses_what_is_predicted() {
                 fs::write(&path, &first).unwrap();
                 let written = fs::write(&path, text);
                 let now = numbers(&fs::read_to_string(&path).unwrap());
-                let taken = judge::Taken::of(text, numbers(&first).len(), Bounds::of(key.name));
+                let taken = taken::Taken::of(text, numbers(&first).len(), Bounds::of(key.name));
                 let kept = numbers(&first).into_iter().skip(taken.numbers.len());
                 let expected: Vec<_> = taken.numbers.iter().copied().chain(kept).collect();
                 assert_eq!(written.is_err(), taken.refused.is_some(), "{}: {text}", key.name);
