@@ -40,6 +40,7 @@ mod loops;
 mod output;
 mod place;
 mod print;
+mod profile;
 mod program;
 mod reads;
 mod redirects;

@@ -14,6 +14,7 @@ use super::loops::add_movers;
 use super::output::{Output, Pipe};
 use super::place::{Branches, List, Place, Step};
 use super::print::{echoed, printed};
+use super::profile::{self, Guard};
 use super::program::{NO_SETTING, is_silent, named, program, sets_something_else};
 use super::reads;
 use super::shell::{self, Spent};
@@ -43,6 +44,8 @@ pub(super) enum Kind {
         strays: Vec<String>,
         /// What else is written while the file is open.
         opened: Option<Opened>,
+        /// On which side of the value the setting must be for it to be written.
+        guard: Option<Guard>,
     },
     Read {
         path: String,
@@ -70,6 +73,9 @@ pub(super) fn of(text: &str) -> Vec<Event> {
         None => (text, false),
     };
     let text = text.replace(UNKNOWN, "\u{fffd}");
+    if profile::is_profile(&text) {
+        return profile::events(&text);
+    }
     let (shell, spent) = (Shell::of(&text), Spent::default());
     let items = shell::items(&text, 1, 0, shell, &spent);
     let variables = Variables::of(&items, shell);

@@ -160,7 +160,7 @@ impl Script {
         let has_return = self.is_command && self.returns.contains(&line);
         let trouble = trouble.or_else(|| has_return.then_some(Trouble::CarriageReturn));
         let strays = Vec::new();
-        self.push(line, Kind::Write { key, value, trouble, strays, opened: None });
+        self.push(line, Kind::Write { key, value, trouble, strays, opened: None, guard: None });
     }
 
     /// Lines of settings, as they stand in a file or go into one.

@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::command::UNKNOWN;
 use super::events::{Event, Kind, Opened};
 use super::output::LAST_WRITE;
-use super::taken::{Taken, refused, text};
+use super::profile::Guard;
+use super::taken::{Taken, number, refused, text};
 use super::{Judgement, Subject, Verdict, reads};
 use crate::sysctl::{Arity, Key, Machine, Unit, Value};
 use crate::tune::facts::{Bounds, Fact, NO_SETTINGS, READ_ONLY, descends, size, spelled};
@@ -69,7 +70,7 @@ impl Judge<'_> {
     fn verdict(&mut self, event: &Event) -> Verdict {
         let line = event.line;
         match &event.kind {
-            Kind::Write { key, value, trouble, strays, opened } => {
+            Kind::Write { key, value, trouble, strays, opened, guard } => {
                 let name = dotted(key);
                 let known = Key::named(&name);
                 let dropped = opened.zip(known).and_then(|(opened, key)| self.dropped(opened, key));
@@ -80,6 +81,10 @@ impl Judge<'_> {
                     }
                     (None, Some(dropped)) => vec![dropped],
                     (None, None) => self.write(&name, known, value, strays),
+                };
+                let found = match (guard, known) {
+                    (Some(guard), Some(key)) => self.guarded(*guard, key, value, found),
+                    _ => found,
                 };
                 if let (Some(opened), Some(key), false) = (opened, known, is_dropped) {
                     self.takes(*opened, key, value, line);
@@ -168,6 +173,29 @@ impl Judge<'_> {
         } else {
             self.numbers(key, value, strays, &mut found);
         }
+        found
+    }
+
+    /// A write that is made only where it changes the setting to one side.
+    fn guarded(&self, guard: Guard, key: &Key, value: &str, mut found: Found) -> Found {
+        let default = self.default_of(key).and_then(|default| default.first().copied());
+        let is_idle = |number: i128, default| match guard {
+            Guard::AtLeast => number <= default,
+            Guard::AtMost => number >= default,
+        };
+        let number = number(value).filter(|number| self.bounds(key).contains(*number));
+        if let (Some(number), Some(default)) = (number, default)
+            && is_idle(number, default)
+            && !found.iter().any(|(judgement, _)| *judgement == Judgement::Dangerous)
+        {
+            let what = format!(
+                "{}: {default}, with which this kernel boots, stays. {}",
+                guard.text(),
+                key.meaning
+            );
+            return vec![(Judgement::Fine, what)];
+        }
+        found.push((Judgement::Fine, guard.text().to_owned()));
         found
     }
 

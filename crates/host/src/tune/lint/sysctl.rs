@@ -92,11 +92,11 @@ impl Script {
         match kind {
             Kind::Read { path, .. } => {
                 let key = path.trim_start_matches("/proc/sys/").to_owned();
-                *kind = Kind::Write { key, value, trouble, strays, opened: None };
+                *kind = Kind::Write { key, value, trouble, strays, opened: None, guard: None };
             }
             Kind::Write { key, trouble: Some(Trouble::NotAssigned), .. } => {
                 let key = std::mem::take(key);
-                *kind = Kind::Write { key, value, trouble, strays, opened: None };
+                *kind = Kind::Write { key, value, trouble, strays, opened: None, guard: None };
             }
             _ => {}
         }

@@ -41,7 +41,7 @@ impl Taken {
 }
 
 /// A number as the kernel reads it: 0x is hexadecimal, a 0 in front octal.
-fn number(word: &str) -> Option<i128> {
+pub(super) fn number(word: &str) -> Option<i128> {
     let (sign, digits) = match word.strip_prefix('-') {
         Some(digits) => (-1, digits),
         None => (1, word),

@@ -1448,6 +1448,50 @@ fn other_lines_of_a_unit_are_no_commands() {
     assert_eq!(writes("[ -f x ]\nsysctl -w net.core.rmem_max=5"), [MAX]);
 }
 
+/// What tuned does to a value of a profile is done before the kernel sees it.
+#[test]
+fn a_profile_is_read_as_tuned_reads_it() {
+    let profile = "[main]\nsummary=it's fast\n[variables]\nmax=8388608 # 8 MiB\nmin=${f:x}\n\
+        two=1\ntwo=2\n[sysctl]\nnet.core.somaxconn=>2048\n\
+        net.ipv4.tcp_rmem=\"4096 131072 67108864\"\t# three\nnet.core.rmem_max = ${max}\n\
+        net.core.wmem_max=>${max}\nnet.ipv4.udp_rmem_min=${min}\nnet.core.optmem_max=${two}\n\
+        net.core.somaxconn=<1024\nnet.core.somaxconn=<65535\nnet.ipv4.tcp_wmem=>4096 16384 8388608\n\
+        net.ipv4.udp_mem='1 2 3'\nnet/core/somaxconn\u{a0}= 8192\u{a0}\nnet.core.rmem_default=212992\n  \
+        300000\n[more]\ntype=sysctl\nnet.core.busy_read=<0\n[sysfs]\n/sys/x.y=1\n";
+    let verdicts = lint(profile, &MACHINE);
+    let told = |verdict: &Verdict| {
+        let value = verdict.value.as_deref().unwrap_or("*");
+        format!("{} {} {value}", verdict.line, verdict.verdict.name())
+    };
+    assert_eq!(
+        verdicts.iter().map(told).collect::<Vec<_>>(),
+        [
+            "9 fine 2048",
+            "10 fine 4096 131072 67108864",
+            "11 fine 8388608",
+            "12 fine 8388608",
+            "13 unknown *",
+            "14 unknown *",
+            "15 lowers-the-default 1024",
+            "16 fine 65535",
+            "17 no-effect >4096 16384 8388608",
+            "18 no-effect '1 2 3'",
+            "19 fine 8192",
+            "20 unknown *",
+            "24 fine 0",
+        ],
+        "{verdicts:#?}"
+    );
+    assert!(
+        verdicts[0].reasons[0].contains("only where the setting is less: 4096"),
+        "{verdicts:?}"
+    );
+    assert_eq!(verdicts[3].reasons.len(), 2, "{verdicts:?}");
+    assert!(verdicts[3].reasons[1].contains("`>`"), "{verdicts:?}");
+    // What has no settings of tuned is none: another unit's lines are as before.
+    assert_eq!(writes("[Unit]\nnet.core.rmem_max=5"), [MAX]);
+}
+
 /// What a shell does with a carriage return nobody wants, and files of settings do not mind it.
 ///
 /// Has failed with: a command's line judged as if it had none; a line of settings not judged.
