@@ -253,11 +253,15 @@ impl Judge<'_> {
     }
 
     fn default_of(&self, key: &Key) -> Option<Vec<i128>> {
-        match key.default(self.machine)? {
-            Value::Scalar(number) => Some(vec![number.into()]),
-            Value::Triple(numbers) => Some(numbers.map(i128::from).to_vec()),
-            Value::Text(_) => None,
-        }
+        default_on(key, self.machine)
+    }
+
+    /// The same if a hundredth of the memory were not there, where the default is computed from that: what the
+    /// kernel counted when it booted is not what is counted now.
+    fn least_default_of(&self, key: &Key) -> Option<Vec<i128>> {
+        let pages = self.machine.free_buffer_pages;
+        let less = Machine { free_buffer_pages: pages - pages / 100, ..*self.machine };
+        default_on(key, &less)
     }
 
     /// Settings in pages that were meant in something else.
@@ -337,26 +341,9 @@ impl Judge<'_> {
     /// Less than the default, or just that, or something that does nothing alone.
     fn default(&self, key: &Key, numbers: &[i128], found: &mut Found) {
         let default = self.default_of(key);
-        let is_limit = Fact::named(key.name).is_some_and(|fact| fact.less_is_less);
         if let Some(default) = &default {
-            let lowered: Vec<_> =
-                numbers.iter().zip(default).filter(|(number, default)| number < default).collect();
-            let is_misread = found.iter().any(|(judgement, _)| *judgement == Judgement::WrongUnit);
-            if is_limit && !lowered.is_empty() && !is_misread {
-                let pairs =
-                    lowered.iter().map(|(number, default)| format!("{default} to {number}"));
-                let what = format!(
-                    "it lowers what this kernel boots with on this machine: {}; by its rule: {}",
-                    pairs.collect::<Vec<_>>().join(", "),
-                    key.default_rule
-                );
-                found.push((Judgement::LowersTheDefault, what));
-            }
-            if found.is_empty() && default == numbers {
-                let what =
-                    "it is what the kernel boots with: nothing changes where nothing else set it";
-                found.push((Judgement::NoEffect, what.to_owned()));
-            }
+            let least = self.least_default_of(key).unwrap_or_else(|| default.clone());
+            lowered(key, numbers, (default, &least), found);
         }
         // A round ends at either of two bounds, and the one that is left as it was may be what ends it.
         let other = match (key.name, numbers) {
@@ -376,6 +363,52 @@ impl Judge<'_> {
             );
             found.push((Judgement::NoEffect, what));
         }
+    }
+}
+
+/// Less than the default, or just that, or some of it where it is computed from the memory.
+fn lowered(key: &Key, numbers: &[i128], (default, least): (&[i128], &[i128]), found: &mut Found) {
+    let is_limit = Fact::named(key.name).is_some_and(|fact| fact.less_is_less);
+    let is_misread = found.iter().any(|(judgement, _)| *judgement == Judgement::WrongUnit);
+    let all = || numbers.iter().zip(default.iter().zip(least));
+    let lowered = all().filter(|(number, (_, least))| number < least);
+    let pair = |(number, (default, least)): (&i128, (&i128, &i128))| {
+        format!("{}{default} to {number}", if default == least { "" } else { "some " })
+    };
+    let pairs: Vec<_> = lowered.map(pair).collect();
+    if is_limit && !pairs.is_empty() && !is_misread {
+        let what = format!(
+            "it lowers what this kernel boots with on this machine: {}; by its rule: {}",
+            pairs.join(", "),
+            key.default_rule
+        );
+        found.push((Judgement::LowersTheDefault, what));
+    }
+    let is_near = |(number, (default, least)): (&i128, (&i128, &i128))| {
+        (number - default).abs() <= default - least
+    };
+    if !found.is_empty() {
+        return;
+    }
+    if default == numbers {
+        let what = "it is what the kernel boots with: nothing changes where nothing else set it";
+        found.push((Judgement::NoEffect, what.to_owned()));
+    } else if numbers.len() == default.len() && all().all(is_near) {
+        let default: Vec<_> = default.iter().map(ToString::to_string).collect();
+        let what = format!(
+            "some of what the kernel boots with, by the memory that is counted now {}: next to nothing \
+             changes where nothing else set it",
+            default.join(" ")
+        );
+        found.push((Judgement::Fine, what));
+    }
+}
+
+fn default_on(key: &Key, machine: &Machine) -> Option<Vec<i128>> {
+    match key.default(machine)? {
+        Value::Scalar(number) => Some(vec![number.into()]),
+        Value::Triple(numbers) => Some(numbers.map(i128::from).to_vec()),
+        Value::Text(_) => None,
     }
 }
 

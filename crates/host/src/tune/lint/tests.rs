@@ -140,6 +140,30 @@ fn verdicts_are_of_the_machine() {
     assert_eq!(only(pages, &large).verdict, Judgement::LowersTheDefault);
 }
 
+/// The memory is counted a little differently after the boot: what differs by that is not lower.
+#[test]
+fn a_default_by_the_memory_is_told_as_some() {
+    for (key, value, verdict, what) in [
+        ("tcp_mem", "287901 383868 575802", "no-effect", "is what the kernel boots with: nothing"),
+        (
+            "tcp_mem",
+            "287727 383636 575454",
+            "fine",
+            "boots with, by the memory that is counted now 287901",
+        ),
+        ("udp_mem", "580000 770000 1160000", "fine", "some of what the kernel boots with"),
+        ("tcp_mem", "287901 379000 575802", "lowers-the-default", ": some 383868 to 379000; by"),
+        ("tcp_mem", "287901 383868 590000", "fine", "sets 287901 383868 590000 pages"),
+        ("tcp_mem", "287000", "wrong-arity", "leaves the others"),
+        // What does not depend on the memory is exact.
+        ("tcp_rmem", "4096 131071 33554432", "lowers-the-default", ": 131072 to 131071; by"),
+    ] {
+        let given = only(&format!("net.ipv4.{key} = {value}"), &MACHINE);
+        assert_eq!(given.verdict.name(), verdict, "{given:?}");
+        assert!(given.reasons[0].contains(what), "{given:?}");
+    }
+}
+
 #[test]
 fn snippets_have_the_verdicts_that_stand_beside_them() {
     let mut snippets = 0;
