@@ -68,9 +68,8 @@ impl Bounds {
     pub fn known(key: &str) -> Option<Self> {
         let of = |min, max| Some(Self::between(min, max));
         let (int, byte) = (i128::from(i32::MAX), i128::from(u8::MAX));
-        // As many as fit into an int of bytes; where lines or structs are larger they are fewer.
-        let packets = int / ETHERNET_TRUESIZE_BYTES;
-        match key.strip_prefix("net.").unwrap_or(key) {
+        let name = key.strip_prefix("net.").unwrap_or(key);
+        match name {
             "ipv4.tcp_mem"
             | "ipv4.udp_mem"
             | "ipv4.ipfrag_high_thresh"
@@ -90,15 +89,6 @@ impl Bounds {
                 Some(Self { only_powers_of_two: true, ..Self::between(1, 1 << 30) })
             }
             "ipv4.fib_sync_mem" => of(64 << 10, 64 << 20),
-            "ipv4.neigh.default.gc_thresh1"
-            | "ipv4.neigh.default.gc_thresh2"
-            | "ipv4.neigh.default.gc_thresh3"
-            | "ipv4.neigh.default.unres_qlen_bytes"
-            | "ipv6.neigh.default.gc_thresh1"
-            | "ipv6.neigh.default.gc_thresh2"
-            | "ipv6.neigh.default.gc_thresh3"
-            | "ipv6.neigh.default.unres_qlen_bytes" => of(0, int),
-            "ipv4.neigh.default.unres_qlen" | "ipv6.neigh.default.unres_qlen" => of(0, packets),
             "ipv4.tcp_notsent_lowat" => of(0, u32::MAX.into()),
             "ipv4.tcp_rmem" | "ipv4.tcp_wmem" | "ipv4.udp_rmem_min" | "ipv4.udp_wmem_min" => {
                 of(1, int)
@@ -126,6 +116,28 @@ impl Bounds {
             | "ipv4.tcp_timestamps"
             | "ipv4.tcp_sack"
             | "ipv4.tcp_fack" => of(0, byte),
+            _ => Self::of_table(name),
+        }
+    }
+
+    /// The same of tables of neighbours, and of connections in namespaces made from this one.
+    fn of_table(name: &str) -> Option<Self> {
+        let of = |min, max| Some(Self::between(min, max));
+        let int = i128::from(i32::MAX);
+        // As many as fit into an int of bytes; where lines or structs are larger they are fewer.
+        let packets = int / ETHERNET_TRUESIZE_BYTES;
+        match name {
+            "ipv4.neigh.default.gc_thresh1"
+            | "ipv4.neigh.default.gc_thresh2"
+            | "ipv4.neigh.default.gc_thresh3"
+            | "ipv4.neigh.default.unres_qlen_bytes"
+            | "ipv6.neigh.default.gc_thresh1"
+            | "ipv6.neigh.default.gc_thresh2"
+            | "ipv6.neigh.default.gc_thresh3"
+            | "ipv6.neigh.default.unres_qlen_bytes" => of(0, int),
+            "ipv4.neigh.default.unres_qlen" | "ipv6.neigh.default.unres_qlen" => of(0, packets),
+            "ipv4.tcp_child_ehash_entries" => of(0, 1 << 24),
+            "ipv4.udp_child_hash_entries" => of(0, 1 << 16),
             _ => None,
         }
     }

@@ -331,6 +331,19 @@ impl Judge<'_> {
             ("net.core.rmem_max" | "net.core.wmem_max", [max]) if *max > LARGEST_WINDOW_BYTES => {
                 say(format!("any program may then have {} in one socket", size(*max)));
             }
+            ("net.core.rmem_default" | "net.core.wmem_default", [bytes])
+                if *bytes > LARGEST_WINDOW_BYTES =>
+            {
+                say(format!(
+                    "every socket but those of TCP may then have {} unasked",
+                    size(*bytes)
+                ));
+            }
+            ("net.ipv4.tcp_notsent_lowat", [0]) => {
+                say("no TCP socket that has no number of its own (TCP_NOTSENT_LOWAT) can be written to: \
+                     there are never less than 0 bytes unsent, and every send waits for that without end"
+                    .to_owned());
+            }
             ("net.core.busy_poll" | "net.core.busy_read", [us]) if *us > LONGEST_BUSY_POLL_US => {
                 say(format!("{us} microseconds of a CPU for every call that waits; 50 is advised"));
             }
