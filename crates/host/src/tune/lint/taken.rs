@@ -7,6 +7,11 @@ use super::Judgement;
 use crate::sysctl::Key;
 use crate::tune::facts::Bounds;
 
+/// Longest name of a congestion control, in bytes: TCP_CA_NAME_MAX in include/net/tcp.h without the end.
+const LONGEST_NAME: usize = 15;
+/// What becomes of another text.
+const NO_NAME: &str = "refused with ENOENT: nothing changes";
+
 /// What the kernel takes of a text: as proc_dointvec and its like do, kernel/sysctl.c.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Taken {
@@ -92,11 +97,21 @@ pub(super) fn refused(key: &Key, bounds: Bounds, word: &str, set: usize) -> (Jud
     (judgement, format!("{why}; {end}"))
 }
 
-/// A setting that is text.
+/// A setting that is text: the name of an algorithm, of which the kernel takes 15 letters at most.
 pub(super) fn text(key: &Key, value: &str) -> (Judgement, String) {
-    let what = match value.split_whitespace().count() {
-        1 => return (Judgement::Fine, format!("sets `{value}`. {}", key.meaning)),
+    let is_letter = |letter: char| letter.is_ascii_alphanumeric() || "_-".contains(letter);
+    let is_name = value.len() <= LONGEST_NAME && value.chars().all(is_letter);
+    let what = match value.split_ascii_whitespace().count() {
         0 => "no text: nothing changes".to_owned(),
+        1 if is_name => return (Judgement::Fine, format!("sets `{value}`. {}", key.meaning)),
+        1 if value.starts_with(['"', '\'']) => {
+            format!(
+                "`{value}`: quotes that sysctl or the kernel gets belong to the name; {NO_NAME}"
+            )
+        }
+        1 => format!(
+            "`{value}` is no name: it has letters, digits, `_` and `-`, {LONGEST_NAME} at most; {NO_NAME}"
+        ),
         _ => format!("`{value}` is no name: the kernel takes the whole text, and refuses it"),
     };
     (Judgement::NoEffect, what)

@@ -1476,6 +1476,30 @@ fn other_lines_of_a_unit_are_no_commands() {
     assert_eq!(writes("[ -f x ]\nsysctl -w net.core.rmem_max=5"), [MAX]);
 }
 
+/// A name has letters, digits, `_` and `-`; the kernel looks for it with all that stands around it.
+#[test]
+fn a_name_with_other_letters_is_refused() {
+    for (value, verdict) in [
+        ("bbr", "fine"),
+        ("bbr_v3-x", "fine"),
+        ("fifteen_letters", "fine"),
+        ("sixteen__letters", "no-effect"),
+        ("\"bbr\"", "no-effect"),
+        ("'bbr'", "no-effect"),
+        ("bbr;", "no-effect"),
+        ("bbr,cubic", "no-effect"),
+        ("bbr cubic", "no-effect"),
+        ("b\u{e4}r", "no-effect"),
+    ] {
+        let given = only(&format!("net.ipv4.tcp_congestion_control = {value}"), &MACHINE);
+        assert_eq!(given.verdict.name(), verdict, "{given:?}");
+        assert_eq!(given.reasons[0].contains("refuse"), verdict != "fine", "{given:?}");
+    }
+    // A shell takes its quotes off.
+    assert_eq!(brief("sysctl -w net.ipv4.tcp_congestion_control=\"bbr\""), [(1, "fine")]);
+    assert_eq!(brief("sysctl -w net.ipv4.tcp_congestion_control='\"bbr\"'"), [(1, "no-effect")]);
+}
+
 /// What tuned does to a value of a profile is done before the kernel sees it.
 #[test]
 fn a_profile_is_read_as_tuned_reads_it() {
