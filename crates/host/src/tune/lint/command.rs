@@ -147,13 +147,25 @@ pub(super) fn is_name(text: &str) -> bool {
         && text.chars().all(is_letter)
 }
 
+/// Whether sysctl(8) and the kernel take a letter for a blank: those of ASCII only.
+pub(super) fn is_blank(letter: char) -> bool {
+    matches!(letter, ' ' | '\t'..='\r')
+}
+
+/// Whether a letter looks like a blank or like nothing, and is none to them.
+pub(super) fn is_false_blank(letter: char) -> bool {
+    let is_unseen = matches!(letter, '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}');
+    !letter.is_ascii() && (letter.is_whitespace() || is_unseen)
+}
+
 /// Whether a line sets something as sysctl.conf(5) has it: it is no command, because of its dots.
 pub(super) fn is_setting(line: &str) -> bool {
-    let line = line.trim_start();
+    let is_around = |letter| is_blank(letter) || is_false_blank(letter);
+    let line = line.trim_start_matches(is_around);
     let Some((key, _)) = line.strip_prefix('-').unwrap_or(line).split_once('=') else {
         return false;
     };
-    let key = key.trim();
+    let key = key.trim_matches(is_around);
     let folder = key.split(['.', '/']).next().unwrap_or_default();
     let is_name = |c: char| c.is_ascii_alphanumeric() || "._/-*:".contains(c);
     let folders = ["net", "vm", "kernel", "fs", "dev", "user", "debug", "abi", "sunrpc", "crypto"];

@@ -2,7 +2,7 @@
 //!
 //! A file is opened once by a redirection; what goes into it are as many writes as pieces are printed.
 
-use super::command::{Direction, Simple, UNKNOWN, is_setting};
+use super::command::{Direction, Simple, UNKNOWN, is_blank, is_setting};
 use super::events::{Event, Kind, Opened, Script};
 use super::indirect::{is_of_settings, of_settings};
 use super::judge::dotted;
@@ -135,7 +135,8 @@ impl Script {
             let value = output.map_or(&unknown, |output| &output.text);
             let name = value.lines().next().unwrap_or_default();
             let is_name = COMPARED.contains(&&dotted(key)[..]) && !name.contains(UNKNOWN);
-            let has_blanks = is_name && name != name.trim() && !name.trim().is_empty();
+            let bare = name.trim_matches(is_blank);
+            let has_blanks = is_name && name != bare && !bare.is_empty();
             self.write(line, key, value, trouble.or_else(|| has_blanks.then_some(Trouble::Blanks)));
         } else if is_of_settings(path)
             && !output.is_some_and(|output| output.is_told && output.text != unknown)
@@ -152,7 +153,8 @@ impl Script {
     }
 
     pub(super) fn write(&mut self, line: usize, key: &str, value: &str, trouble: Option<Trouble>) {
-        let (key, value) = (key.trim().to_owned(), value.trim().to_owned());
+        let bare = |text: &str| text.trim_matches(is_blank).to_owned();
+        let (key, value) = (bare(key), bare(value));
         let is_of_machine =
             || Key::named(&dotted(&key)).is_some_and(|key| key.scope == Scope::Global);
         let is_kept = trouble.is_none() && self.is_in_netns && is_of_machine();
@@ -171,7 +173,7 @@ impl Script {
             if let Some((key, value)) = line.split_once('=').filter(|_| {
                 is_setting(line) || (has_unknown_name && !line.trim_start().starts_with('#'))
             }) {
-                let key = key.trim();
+                let key = key.trim_matches(is_blank);
                 self.write(number, key.strip_prefix('-').unwrap_or(key), value, trouble);
             } else if line.trim() == "\0" {
                 self.push(number, Kind::Other { text: "a line of settings".into(), why: NOT_TOLD });

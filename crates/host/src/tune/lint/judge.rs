@@ -6,11 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::command::UNKNOWN;
+use super::command::{UNKNOWN, is_blank, is_false_blank};
 use super::events::{Event, Kind, Opened};
 use super::output::LAST_WRITE;
 use super::profile::Guard;
-use super::taken::{Taken, number, refused, text};
+use super::taken::{Taken, false_blank, number, refused, text};
 use super::{Judgement, Subject, Verdict, reads};
 use crate::sysctl::{Arity, Key, Machine, Unit, Value};
 use crate::tune::facts::{Bounds, Fact, NO_SETTINGS, READ_ONLY, descends, size, spelled};
@@ -146,6 +146,10 @@ impl Judge<'_> {
 
     fn write(&self, name: &str, key: Option<&Key>, value: &str, strays: &[String]) -> Found {
         let one = |judgement, text: &str| vec![(judgement, text.to_owned())];
+        if let Some(blank) = name.chars().find(|letter| is_false_blank(*letter)) {
+            let what = format!("{} in the name: there is no such setting", false_blank(blank));
+            return one(Judgement::NoEffect, &what);
+        }
         if name.contains(UNKNOWN) {
             return one(Judgement::Unknown, "the text does not tell which setting: not judged");
         }
@@ -448,7 +452,7 @@ fn of_setting(name: &str) -> reads::Said {
 
 /// A setting's name with dots, from one with dots or slashes.
 pub(super) fn dotted(key: &str) -> String {
-    let key = key.trim();
+    let key = key.trim_matches(is_blank);
     let key = key.strip_prefix("/proc/sys/").unwrap_or(key);
     let has_slashes = key.find(['.', '/']).is_some_and(|at| key.as_bytes()[at] == b'/');
     if has_slashes { key.replace('/', ".") } else { key.to_owned() }

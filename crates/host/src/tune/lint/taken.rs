@@ -4,6 +4,7 @@
 //! taken whole. Source: proc_get_long, proc_dointvec and proc_dostring in kernel/sysctl.c, 6.18.
 
 use super::Judgement;
+use super::command::{is_blank, is_false_blank};
 use crate::sysctl::Key;
 use crate::tune::facts::Bounds;
 
@@ -37,7 +38,7 @@ impl Taken {
                 }
             }
         }
-        if value.trim().is_empty() {
+        if value.trim_matches(is_blank).is_empty() {
             taken.refused = Some(String::new());
         }
         taken.rest = words.collect::<Vec<_>>().join(" ");
@@ -84,6 +85,10 @@ pub(super) fn refused(key: &Key, bounds: Bounds, word: &str, set: usize) -> (Jud
     }
     let why = match number(word) {
         _ if word.is_empty() => "no number".to_owned(),
+        None if word.contains(is_false_blank) => {
+            let blank = word.chars().find(|letter| is_false_blank(*letter));
+            format!("{} in the number", false_blank(blank.unwrap_or_default()))
+        }
         Some(one) if (bounds.min..=bounds.max).contains(&one) => {
             format!("`{word}` is no power of two, and only these are taken")
         }
@@ -101,6 +106,9 @@ pub(super) fn refused(key: &Key, bounds: Bounds, word: &str, set: usize) -> (Jud
 pub(super) fn text(key: &Key, value: &str) -> (Judgement, String) {
     let is_letter = |letter: char| letter.is_ascii_alphanumeric() || "_-".contains(letter);
     let is_name = value.len() <= LONGEST_NAME && value.chars().all(is_letter);
+    if let Some(blank) = value.chars().find(|letter| is_false_blank(*letter)) {
+        return (Judgement::NoEffect, format!("{} in the name; {NO_NAME}", false_blank(blank)));
+    }
     let what = match value.split_ascii_whitespace().count() {
         0 => "no text: nothing changes".to_owned(),
         1 if is_name => return (Judgement::Fine, format!("sets `{value}`. {}", key.meaning)),
@@ -115,4 +123,12 @@ pub(super) fn text(key: &Key, value: &str) -> (Judgement, String) {
         _ => format!("`{value}` is no name: the kernel takes the whole text, and refuses it"),
     };
     (Judgement::NoEffect, what)
+}
+
+/// Names a letter that looks like a blank.
+pub(super) fn false_blank(letter: char) -> String {
+    format!(
+        "the character U+{:04X}, which looks like a blank or like nothing, is a letter to sysctl and the kernel",
+        u32::from(letter)
+    )
 }

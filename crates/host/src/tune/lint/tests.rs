@@ -1500,6 +1500,39 @@ fn a_name_with_other_letters_is_refused() {
     assert_eq!(brief("sysctl -w net.ipv4.tcp_congestion_control='\"bbr\"'"), [(1, "no-effect")]);
 }
 
+/// Blanks are those of ASCII: others belong to the name or the number, and are named.
+#[test]
+fn a_blank_beside_ascii_is_a_letter() {
+    for (text, what) in [
+        ("net.core.rmem_max = _16777216", "in the number; refused"),
+        ("net.core.rmem_max = 16777216_", "in the number; refused"),
+        ("net.ipv4.tcp_rmem = 4096_131072 67108864", "in the number; refused"),
+        ("net.ipv4.tcp_rmem = 4096 131072_67108864", "and the number before it is set"),
+        ("net.ipv4.tcp_congestion-control =_bbr", "in the name; refused"),
+        ("net.core.rmem_max_= 16777216", "no such setting"),
+        ("_net.core.rmem_max = 16777216", "no such setting"),
+        ("sysctl -w_net.core.rmem_max=16777216", "no such setting"),
+        ("sysctl -w net.core.rmem_max=16777216_", "in the number"),
+        ("echo bbr_ > /proc/sys/net/ipv4/tcp_congestion-control", "in the name; refused"),
+        ("echo 1 > /proc/sys/net/ipv4/tcp_sack_", "no such setting"),
+    ] {
+        for (blank, name) in [('\u{a0}', "U+00A0"), ('\u{2003}', "U+2003"), ('\u{200b}', "U+200B")]
+        {
+            let text = text.replace("tcp_", "tcp ").replace("rmem_max", "rmem max");
+            let text = text.replace("_", &blank.to_string()).replace("tcp ", "tcp_");
+            let text = text.replace("rmem max", "rmem_max").replace("n-c", "n_c");
+            let given = only(&text, &MACHINE);
+            assert!(given.verdict.is_finding(), "{given:?}");
+            assert!(
+                given.reasons[0].contains(name) && given.reasons[0].contains(what),
+                "{given:?}"
+            );
+        }
+    }
+    // Those of ASCII are blanks, a vertical tab too.
+    assert_eq!(brief("net.core.rmem_max \t=\u{b}16777216\u{c}\r\n"), [(1, "fine")]);
+}
+
 /// What tuned does to a value of a profile is done before the kernel sees it.
 #[test]
 fn a_profile_is_read_as_tuned_reads_it() {
