@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::command::{UNKNOWN, is_blank, is_false_blank};
 use super::events::{Event, Kind, Opened};
+use super::fragments::Fragments;
 use super::output::LAST_WRITE;
 use super::profile::Guard;
 use super::taken::{Taken, false_blank, number, refused, text};
@@ -35,7 +36,9 @@ const WRITES_CITATION: &str = "Documentation/admin-guide/sysctl/kernel.rst (sysc
 const WRITES_ARE_STRICT_SINCE: (u32, u32) = (4, 5);
 
 /// Judges all events of a text, given in the order in which they are done; the verdicts are by line.
-pub(super) fn all(events: &[Event], machine: &Machine) -> Vec<Verdict> {
+///
+/// `is_ordered`: whether they are done in that order for sure.
+pub(super) fn all(events: &[Event], is_ordered: bool, machine: &Machine) -> Vec<Verdict> {
     let written = events.iter().filter_map(|event| match &event.kind {
         Kind::Write { key, trouble: None, .. } => Some(dotted(key)),
         _ => None,
@@ -46,8 +49,14 @@ pub(super) fn all(events: &[Event], machine: &Machine) -> Vec<Verdict> {
     });
     let has_others = statistics.any(|name| reads::OTHERS.contains(&name));
     let written = written.collect();
-    let mut judge = Judge { machine, written, has_others, taken: BTreeMap::new() };
-    let mut verdicts: Vec<_> = events.iter().map(|event| judge.verdict(event)).collect();
+    let fragments = Fragments::of(events, is_ordered);
+    let taken = BTreeMap::new();
+    let mut judge = Judge { machine, written, has_others, taken, fragments, at: 0 };
+    let mut verdicts = Vec::new();
+    for (at, event) in events.iter().enumerate() {
+        judge.at = at;
+        verdicts.push(judge.verdict(event));
+    }
     verdicts.sort_by_key(|verdict| verdict.line);
     verdicts
 }
@@ -61,6 +70,9 @@ struct Judge<'a> {
     has_others: bool,
     /// The line of the write that counts, of files that are open for several.
     taken: BTreeMap<usize, usize>,
+    fragments: Fragments,
+    /// Which event is judged.
+    at: usize,
 }
 
 /// What is found about a write, the first of it the verdict.
@@ -165,9 +177,14 @@ impl Judge<'_> {
         if READ_ONLY.contains(&name) {
             return one(Judgement::NoEffect, "it is to read only: the write is refused");
         }
+        let default = |name: &str| self.default_of(Key::named(name)?)?.first().copied();
+        if let Some(refused) = self.fragments.refused(self.at, name, value, default) {
+            return vec![refused];
+        }
         let mut found = Found::new();
         if let Some(why) = no_effect(key, self.machine) {
-            found.push((Judgement::NoEffect, why));
+            let needed = self.fragments.needed(name, value, default(name));
+            found.push(needed.unwrap_or((Judgement::NoEffect, why)));
         }
         if value.contains(UNKNOWN) {
             let what = "the text does not tell the value: it depends on what runs before";

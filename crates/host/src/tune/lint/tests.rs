@@ -1533,6 +1533,67 @@ fn a_blank_beside_ascii_is_a_letter() {
     assert_eq!(brief("net.core.rmem_max \t=\u{b}16777216\u{c}\r\n"), [(1, "fine")]);
 }
 
+/// The upper limit of fragments is refused below the lower one, which is lowered first.
+#[test]
+fn limits_of_fragments_bound_each_other() {
+    for (text, expected) in [
+        ("H=262144", &["no-effect"][..]),
+        ("H=3145728", &["lowers-the-default"]),
+        ("H=3145727", &["no-effect"]),
+        ("L=196608\nH=262144", &["fine", "lowers-the-default"]),
+        ("L=196608\nH=196607", &["no-effect", "no-effect"]),
+        ("H=262144\nL=196608", &["no-effect", "fine"]),
+        ("L=2000000", &["no-effect"]),
+        ("L=2000000\nH=8388608", &["no-effect", "fine"]),
+        ("L=x\nH=262144", &["no-effect", "no-effect"]),
+        ("sysctl -w L=$(nproc)\nsysctl -w H=262144", &["no-effect", "lowers-the-default"]),
+        ("sysctl -w net.ipv4.$X=1\nsysctl -w H=262144", &["unknown", "lowers-the-default"]),
+        ("f() {\nsysctl -w H=262144\n}\nsysctl -w L=196608\nf", &["unknown", "fine"]),
+        ("sysctl -w H=262144\nsysctl -w L=196608", &["no-effect", "fine"]),
+        ("L=196608\nsysctl -w H=$(nproc)", &["unknown", "unknown"]),
+    ] {
+        for (low, high) in [
+            ("net.ipv4.ipfrag_low_thresh", "net.ipv4.ipfrag_high_thresh"),
+            ("net.ipv6.ip6frag_low_thresh", "net.ipv6.ip6frag_high_thresh"),
+        ] {
+            let text = text.replace("L=", &format!("{low}=")).replace("H=", &format!("{high}="));
+            let text = text.replace("ipv4.$X", &format!("{}.$X", &high[4..8]));
+            let given: Vec<_> = brief(&text).into_iter().map(|(_, verdict)| verdict).collect();
+            assert_eq!(given, expected, "{text}: {:#?}", lint(&text, &MACHINE));
+        }
+    }
+    let refused = only("net.ipv4.ipfrag_high_thresh=262144", &MACHINE);
+    assert!(refused.reasons[0].contains("3145728 as the kernel boots with it"), "{refused:?}");
+}
+
+/// The kernel, in a namespace of its own, refuses what is said that it refuses.
+#[test]
+fn lab_the_limits_of_fragments_bound_each_other() {
+    const NAME: &str = "lab_the_limits_of_fragments_bound_each_other";
+    if let Some(reason) = missing_privilege() {
+        return skip(NAME, &reason);
+    }
+    let tried = NetNs::create().unwrap().run(|| {
+        for (version, family) in [(4, "ip"), (6, "ip6")] {
+            let key = |limit: &str| format!("net.ipv{version}.{family}frag_{limit}_thresh");
+            let file = |limit: &str| format!("/proc/sys/{}", key(limit).replace('.', "/"));
+            if !fs::exists(file("low")).unwrap() {
+                continue;
+            }
+            let text = [("high", 262_144), ("low", 196_608), ("high", 262_144), ("high", 196_607)];
+            for (at, (limit, number)) in text.iter().enumerate() {
+                let lines =
+                    text[..=at].iter().map(|(limit, number)| format!("{}={number}\n", key(limit)));
+                let verdicts = lint(&lines.collect::<String>(), &MACHINE);
+                let is_refused = verdicts[at].reasons[0].contains("EINVAL, nothing changes");
+                let written = fs::write(file(limit), number.to_string());
+                assert_eq!(written.is_err(), is_refused, "{:?}", verdicts[at]);
+            }
+        }
+    });
+    tried.unwrap();
+}
+
 /// What tuned does to a value of a profile is done before the kernel sees it.
 #[test]
 fn a_profile_is_read_as_tuned_reads_it() {
