@@ -171,3 +171,31 @@ pub(super) fn is_setting(line: &str) -> bool {
     let folders = ["net", "vm", "kernel", "fs", "dev", "user", "debug", "abi", "sunrpc", "crypto"];
     folders.contains(&folder) && folder.len() < key.len() && key.chars().all(is_name)
 }
+
+/// The name and the value of a line that was meant to set something as sysctl.conf(5) has it, and has no `=`.
+pub(super) fn unassigned(line: &str) -> Option<(&str, &str)> {
+    let line = line.trim_matches(is_blank);
+    let (key, value) = line.split_once(|letter| letter == ':' || is_blank(letter))?;
+    let value = value.trim_matches(|letter| letter == ':' || is_blank(letter));
+    let is_value =
+        |letter: char| letter.is_ascii_alphanumeric() || is_blank(letter) || "-_".contains(letter);
+    // `-` in front of a name without `=` keeps it from being set by patterns.
+    let is_one = !key.starts_with('-') && !value.is_empty() && value.chars().all(is_value);
+    (is_one && is_setting(&format!("{key}="))).then_some((key, value))
+}
+
+/// Whether a text is a file of settings of which some lines have no `=`.
+///
+/// One that has a colon in each line is of another form, in which that is right.
+pub(super) fn lacks_signs(text: &str) -> bool {
+    let lines = || {
+        let lines = text.lines().map(|line| line.trim_matches(is_blank));
+        lines.filter(|line| !line.is_empty() && !line.starts_with(['#', ';']))
+    };
+    let is_colon = |line: &str| {
+        unassigned(line).is_some_and(|(key, _)| line[key.len()..].trim_start().starts_with(':'))
+    };
+    lines().all(|line| is_setting(line) || unassigned(line).is_some())
+        && lines().any(|line| !is_setting(line))
+        && lines().any(|line| !is_colon(line))
+}

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::blocks::{self, Node};
-use super::command::{Direction, Item, Joint, Redirect, Simple, UNKNOWN, literal};
+use super::command::{Direction, Item, Joint, Redirect, Simple, UNKNOWN, lacks_signs, literal};
 use super::dialect::Shell;
 use super::indirect::copied;
 use super::input::is_input;
@@ -97,7 +97,12 @@ pub(super) fn of(text: &str) -> Vec<Event> {
         movers: BTreeSet::new(),
         may_move: ["cd", "chdir", "pushd"].iter().any(|name| text.contains(name)),
     };
-    script.all(items, 0);
+    if lacks_signs(&text) && !has_mark {
+        script.is_command = false;
+        script.settings(&Output::lines(1, text.clone()), None);
+    } else {
+        script.all(items, 0);
+    }
     // A text in a variable may have more lines than there are behind the command that runs it.
     let last = text.lines().count().max(1);
     for event in &mut script.events {

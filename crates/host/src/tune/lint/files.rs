@@ -2,7 +2,7 @@
 //!
 //! A file is opened once by a redirection; what goes into it are as many writes as pieces are printed.
 
-use super::command::{Direction, Simple, UNKNOWN, is_blank, is_setting};
+use super::command::{Direction, Simple, UNKNOWN, is_blank, is_setting, unassigned};
 use super::events::{Event, Kind, Opened, Script};
 use super::indirect::{is_of_settings, of_settings};
 use super::judge::dotted;
@@ -175,6 +175,8 @@ impl Script {
             }) {
                 let key = key.trim_matches(is_blank);
                 self.write(number, key.strip_prefix('-').unwrap_or(key), value, trouble);
+            } else if let Some((key, value)) = unassigned(line) {
+                self.write(number, key, value, trouble.or(Some(Trouble::NoSign)));
             } else if line.trim() == "\0" {
                 self.push(number, Kind::Other { text: "a line of settings".into(), why: NOT_TOLD });
             }

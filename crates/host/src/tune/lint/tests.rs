@@ -1594,6 +1594,31 @@ fn lab_the_limits_of_fragments_bound_each_other() {
     tried.unwrap();
 }
 
+/// A line of a file of settings without `=` sets nothing; in other texts it is none.
+#[test]
+fn a_line_of_settings_wants_its_sign() {
+    let set = "net.core.rmem_max = 16777216\n";
+    for (text, expected) in [
+        (
+            "net.core.rmem_max 16777216\nnet.core.wmem_max: 16777216",
+            &[(1, "no-effect"), (2, "no-effect")][..],
+        ),
+        ("# x\nSETnet.core.wmem_max : 16777216\r\n", &[(2, "fine"), (3, "no-effect")]),
+        ("SETnet/ipv4/tcp_rmem\t4096 131072 67108864", &[(1, "fine"), (2, "no-effect")]),
+        ("SETnet.ipv4.tcp_congestion_control bbr", &[(1, "fine"), (2, "no-effect")]),
+        ("cat > /etc/sysctl.d/9.conf <<EOF\nnet.core.rmem_max: 5000000\nEOF", &[(2, "no-effect")]),
+        ("echo net.core.rmem_max 5000000 | sysctl -p -", &[(1, "no-effect")]),
+        // Of another form, and right there.
+        ("net.core.rmem_max: 16777216\nnet.core.somaxconn: 8192", &[]),
+        ("sysctls:\n  net.core.rmem_max: 16777216", &[]),
+        ("for key in \\\nnet.core.rmem_max 5; do :; done", &[]),
+        ("-net.core.rmem_max\nSET", &[(2, "fine")]),
+        ("SET-net.core.wmem_max 5", &[(1, "fine")]),
+    ] {
+        assert_eq!(brief(&text.replace("SET", set)), expected, "{text}");
+    }
+}
+
 /// What tuned does to a value of a profile is done before the kernel sees it.
 #[test]
 fn a_profile_is_read_as_tuned_reads_it() {

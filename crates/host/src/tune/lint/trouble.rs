@@ -9,6 +9,8 @@ pub(super) enum Trouble {
     SpacesAroundEquals,
     /// `sysctl -w key value`: no `=` where one is wanted.
     NotAssigned,
+    /// `key value` in a file of settings: no `=` where one is wanted.
+    NoSign,
     /// A name with blanks at its begin or end, which the kernel keeps.
     Blanks,
     /// A mark of the order of bytes in front of the first line.
@@ -44,6 +46,10 @@ impl Trouble {
             }
             Self::NotAssigned => {
                 "`sysctl -w` wants `key=value` as one argument: what has no `=` it refuses"
+            }
+            Self::NoSign => {
+                "a line of a file of settings is `key = value`: without `=` it is a syntax error, which is \
+                 told, and nothing is set"
             }
             Self::Blanks => {
                 "the kernel compares the whole text with its names, blanks too, and finds none: refused; \
