@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::blocks::{self, Node};
 use super::command::{Direction, Item, Joint, Redirect, Simple, UNKNOWN, lacks_signs, literal};
 use super::dialect::Shell;
-use super::indirect::copied;
+use super::indirect::{copied, loads_others};
 use super::input::is_input;
 use super::loops::add_movers;
 use super::output::{Output, Pipe};
@@ -95,6 +95,7 @@ pub(super) fn of(text: &str) -> Vec<Event> {
         is_command: true,
         place: Place::default(),
         movers: BTreeSet::new(),
+        loads_others: loads_others(&text),
         may_move: ["cd", "chdir", "pushd"].iter().any(|name| text.contains(name)),
     };
     if lacks_signs(&text) && !has_mark {
@@ -148,6 +149,8 @@ pub(super) struct Script {
     pub(super) is_command: bool,
     /// In which folder the shell is.
     pub(super) place: Place,
+    /// Whether files of settings may be read that no loader looks for.
+    pub(super) loads_others: bool,
     /// Functions that go to another folder.
     pub(super) movers: BTreeSet<String>,
     /// Whether anything in the text may do so.

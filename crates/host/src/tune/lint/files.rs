@@ -4,7 +4,7 @@
 
 use super::command::{Direction, Simple, UNKNOWN, is_blank, is_setting, unassigned};
 use super::events::{Event, Kind, Opened, Script};
-use super::indirect::{is_of_settings, of_settings};
+use super::indirect::{is_not_loaded, is_of_settings, of_settings};
 use super::judge::dotted;
 use super::output::{self, Output};
 use super::program::NO_SETTING;
@@ -138,6 +138,10 @@ impl Script {
             let bare = name.trim_matches(is_blank);
             let has_blanks = is_name && name != bare && !bare.is_empty();
             self.write(line, key, value, trouble.or_else(|| has_blanks.then_some(Trouble::Blanks)));
+        } else if is_not_loaded(path) && !self.loads_others {
+            if let Some(output) = output.filter(|output| output.is_told) {
+                self.settings(output, trouble.or(Some(Trouble::NotLoaded)));
+            }
         } else if is_of_settings(path)
             && !output.is_some_and(|output| output.is_told && output.text != unknown)
         {

@@ -190,6 +190,36 @@ fn may_have_settings(path: &str) -> bool {
     is_file && (path.contains("sysctl") || folder.contains(UNKNOWN))
 }
 
+/// Whether a file is in a folder of settings and has a name that no loader reads: sysctl(8) and
+/// systemd-sysctl(8) read those that end in `.conf`.
+pub(super) fn is_not_loaded(path: &str) -> bool {
+    let (folder, name) = path.rsplit_once('/').unwrap_or_default();
+    let is_name = !name.is_empty() && !name.ends_with(".conf") && !path.contains([UNKNOWN, '*']);
+    folder.ends_with("/sysctl.d") && is_name
+}
+
+/// Whether a text may have other files of settings read than those of that name: by a loader that is given
+/// one, or under another name.
+pub(super) fn loads_others(text: &str) -> bool {
+    let is_end = |letter: char| letter.is_whitespace() || ";|&()\"'`".contains(letter);
+    let movers = ["mv", "cp", "ln", "rename", "install", "rsync", "xargs", "find", "for", "while"];
+    let is_mover = |word: &str| movers.contains(&word.rsplit('/').next().unwrap_or(word));
+    let is_file = |word: &str| {
+        let is_option =
+            word.starts_with('-') && word != "-" && !word.contains('/') && !word.contains('$');
+        let is_number = word.chars().all(|letter| letter.is_ascii_digit());
+        let is_else = word.contains(['=', '>']) || word.starts_with("net.") || is_number;
+        let is_known = word.ends_with(".conf") || ["true", "/dev/null"].contains(&word);
+        word.starts_with("--load=") || !(is_option || is_else || is_known)
+    };
+    let may_load = |line: &str| {
+        let words = line.split(is_end).filter(|word| !word.is_empty());
+        let mut words = words.take_while(|word| !word.starts_with('#'));
+        words.any(|word| word.ends_with("sysctl")) && words.any(is_file)
+    };
+    text.split(is_end).any(is_mover) || text.lines().any(may_load)
+}
+
 /// Whether a text names a setting of the network, so that who runs it may write that.
 fn mentions(text: &str) -> bool {
     let is_inside = |(at, _): (usize, &str)| {

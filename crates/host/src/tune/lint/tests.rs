@@ -1619,6 +1619,32 @@ fn a_line_of_settings_wants_its_sign() {
     }
 }
 
+/// Of a folder of settings loaders read what ends in `.conf`; a script may read another file itself.
+#[test]
+fn a_file_that_no_loader_reads_sets_nothing() {
+    let echo = "echo net.core.rmem_max=16777216 >> ";
+    for (rest, expected) in [
+        ("/etc/sysctl.d/99-net", &[(1, "no-effect")][..]),
+        ("/usr/lib/sysctl.d/net.conf.bak\nsysctl -p", &[(1, "no-effect")]),
+        ("/etc/sysctl.d/99-net # so\nsysctl -q --system >/dev/null", &[(1, "no-effect")]),
+        ("/etc/sysctl.d/99-net\nsysctl -p /etc/sysctl.conf", &[(1, "no-effect")]),
+        ("/etc/sysctl.d/99-net\nsysctl -p > /dev/null 2>&1 || true # net", &[(1, "no-effect")]),
+        ("/etc/sysctl.d/99-net.conf", &[(1, "fine")]),
+        ("/etc/sysctl.d/99-net\ncat /etc/sysctl.d/99-net | sysctl -p -", &[]),
+        ("/etc/sysctl.d/99-net\nsysctl -p/etc/sysctl.d/99-net", &[]),
+        ("/etc/sysctl.d/99-net\ncd /etc/sysctl.d && sysctl -qp 99-net", &[]),
+        ("/etc/sysctl.d/99-net\nsysctl -p /etc/sysctl.d/99-net", &[]),
+        ("/etc/sysctl.d/99-net; sysctl --load=/etc/sysctl.d/99-net", &[]),
+        ("/etc/sysctl.d/99-net\nsudo /lib/systemd/systemd-sysctl \"$FILE\"", &[]),
+        ("/etc/sysctl.d/99-net\nsudo mv /etc/sysctl.d/99-net /etc/sysctl.d/99-net.conf", &[]),
+        ("/etc/sysctl.d/99-$X", &[(1, "fine")]),
+        ("/root/99-net", &[]),
+    ] {
+        let text = format!("{echo}{rest}");
+        assert_eq!(brief(&text), expected, "{text}: {:#?}", lint(&text, &MACHINE));
+    }
+}
+
 /// What tuned does to a value of a profile is done before the kernel sees it.
 #[test]
 fn a_profile_is_read_as_tuned_reads_it() {

@@ -11,6 +11,8 @@ pub(super) enum Trouble {
     NotAssigned,
     /// `key value` in a file of settings: no `=` where one is wanted.
     NoSign,
+    /// In a folder of settings, a file that no loader reads.
+    NotLoaded,
     /// A name with blanks at its begin or end, which the kernel keeps.
     Blanks,
     /// A mark of the order of bytes in front of the first line.
@@ -50,6 +52,10 @@ impl Trouble {
             Self::NoSign => {
                 "a line of a file of settings is `key = value`: without `=` it is a syntax error, which is \
                  told, and nothing is set"
+            }
+            Self::NotLoaded => {
+                "no loader reads this file: those of sysctl.d that sysctl(8) and systemd-sysctl(8) read end \
+                 in `.conf`"
             }
             Self::Blanks => {
                 "the kernel compares the whole text with its names, blanks too, and finds none: refused; \
