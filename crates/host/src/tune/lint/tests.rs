@@ -141,6 +141,8 @@ fn verdicts_are_of_the_machine() {
 }
 
 /// The memory is counted a little differently after the boot: what differs by that is not lower.
+///
+/// Has failed with: no hundredth to spare; each default as some; much more than the default as some of it.
 #[test]
 fn a_default_by_the_memory_is_told_as_some() {
     for (key, value, verdict, what) in [
@@ -1477,6 +1479,8 @@ fn other_lines_of_a_unit_are_no_commands() {
 }
 
 /// A name has letters, digits, `_` and `-`; the kernel looks for it with all that stands around it.
+///
+/// Has failed with: any word as a name; 16 letters.
 #[test]
 fn a_name_with_other_letters_is_refused() {
     for (value, verdict) in [
@@ -1501,6 +1505,9 @@ fn a_name_with_other_letters_is_refused() {
 }
 
 /// Blanks are those of ASCII: others belong to the name or the number, and are named.
+///
+/// Has failed with: such a blank taken off; a line with one beside the name overlooked; the character not named, in a
+/// name or a number.
 #[test]
 fn a_blank_beside_ascii_is_a_letter() {
     for (text, what) in [
@@ -1534,6 +1541,10 @@ fn a_blank_beside_ascii_is_a_letter() {
 }
 
 /// The upper limit of fragments is refused below the lower one, which is lowered first.
+///
+/// Has failed with: the bound overlooked; what is lowered before as the default; a later line overlooked, or as behind
+/// this one where functions hide the order; a setting of a name that is not told, or one that is refused, as no
+/// write and as one; the line that is needed as without effect.
 #[test]
 fn limits_of_fragments_bound_each_other() {
     for (text, expected) in [
@@ -1567,6 +1578,8 @@ fn limits_of_fragments_bound_each_other() {
 }
 
 /// The kernel, in a namespace of its own, refuses what is said that it refuses.
+///
+/// Has failed with: the bound overlooked; what is lowered before as the default.
 #[test]
 fn lab_the_limits_of_fragments_bound_each_other() {
     const NAME: &str = "lab_the_limits_of_fragments_bound_each_other";
@@ -1595,6 +1608,9 @@ fn lab_the_limits_of_fragments_bound_each_other() {
 }
 
 /// A line of a file of settings without `=` sets nothing; in other texts it is none.
+///
+/// Has failed with: colons alone as such lines; `-` in front of a name overlooked; such lines of a here-document
+/// overlooked.
 #[test]
 fn a_line_of_settings_wants_its_sign() {
     let set = "net.core.rmem_max = 16777216\n";
@@ -1620,6 +1636,9 @@ fn a_line_of_settings_wants_its_sign() {
 }
 
 /// Of a folder of settings loaders read what ends in `.conf`; a script may read another file itself.
+///
+/// Has failed with: such a file overlooked; a loader that is given it, and mv(1), overlooked; `> /dev/null` as a file that
+/// is given.
 #[test]
 fn a_file_that_no_loader_reads_sets_nothing() {
     let echo = "echo net.core.rmem_max=16777216 >> ";
@@ -1646,6 +1665,10 @@ fn a_file_that_no_loader_reads_sets_nothing() {
 }
 
 /// What tuned does to a value of a profile is done before the kernel sees it.
+///
+/// Has failed with: quotes left in the value; the sign of one that only raises as a part of it, or as good for three
+/// numbers; less than the default by such a sign as lower; a variable as it stands, or with one of two values;
+/// blanks beside ASCII kept; other sections, and a value that goes on in the next line, judged.
 #[test]
 fn a_profile_is_read_as_tuned_reads_it() {
     let profile = "[main]\nsummary=it's fast\n[variables]\nmax=8388608 # 8 MiB\nmin=${f:x}\n\
