@@ -1,14 +1,67 @@
 //! What a shell makes of its words: one text, or several words where a variable outside quotes has blanks.
 //!
-//! A piece that is not known stays in the word, so that what stands around it is.
+//! A piece that is not known stays in the word, so that what stands around it is. A value that some IFS of the
+//! text divides otherwise than the one that a shell begins with is not known: when it counts is not followed.
 //! Behaviour: POSIX.1-2017, XCU 2.6.5 (Field Splitting).
+
+use std::collections::BTreeSet;
 
 use super::arithmetic;
 use super::command::{Part, UNKNOWN, Word};
+use super::program::runs;
 use super::variables::Variables;
 
 /// [`UNKNOWN`] as a text.
 const NOT_KNOWN: &str = "\0";
+/// What divides values where a text says nothing of it.
+const BLANKS: &str = " \t\n";
+/// How many values of IFS are kept.
+const MOST_SEPARATORS: usize = 8;
+
+/// What a text makes of IFS.
+#[derive(Debug, Default)]
+pub(super) struct Separators {
+    /// [`None`] in it: something that is not known.
+    all: BTreeSet<Option<String>>,
+    /// Variables that are given what it was.
+    kept: BTreeSet<String>,
+}
+
+impl Separators {
+    /// Adds a value of IFS.
+    pub(super) fn add(&mut self, value: Option<&str>) {
+        let value = value.filter(|_| self.all.len() < MOST_SEPARATORS);
+        self.all.insert(value.map(str::to_owned));
+    }
+
+    /// Whether an assignment gives IFS back what it was; which variables keep that is noted.
+    pub(super) fn keeps(&mut self, name: &str, value: &Word) -> bool {
+        let is_some = |part: &&Part| !matches!(part, Part::Text(text) if text.is_empty());
+        let mut parts = value.iter().filter(is_some);
+        let (Some(Part::Variable { name: from, default: None, .. }), None) =
+            (parts.next(), parts.next())
+        else {
+            self.kept.remove(name);
+            return false;
+        };
+        if from == "IFS" {
+            self.kept.insert(name.to_owned());
+        }
+        name == "IFS" && self.kept.contains(from)
+    }
+
+    /// Whether some IFS of the text divides this value otherwise than blanks do. One that begins with a program
+    /// is taken for a command, which is meant to be divided.
+    fn differ_in(&self, value: &str) -> bool {
+        let differs = |ifs: &Option<String>| match ifs {
+            Some(ifs) => {
+                value.chars().any(|letter| BLANKS.contains(letter) != ifs.contains(letter))
+            }
+            None => value.chars().any(|letter| !letter.is_ascii_alphanumeric() && letter != '_'),
+        };
+        self.all.iter().any(differs) && !value.split_whitespace().next().is_some_and(runs)
+    }
+}
 
 impl Variables {
     /// What arithmetic gives.
@@ -57,7 +110,7 @@ impl Variables {
                         Some(value) if *quoted || (self.is_zsh && !value.is_empty()) => {
                             fields.push(&value);
                         }
-                        Some(value) => fields.split(&value),
+                        Some(value) => fields.split(&value, &self.separators),
                         None => fields.push(NOT_KNOWN),
                     }
                 }
@@ -66,7 +119,9 @@ impl Variables {
                 }
                 Part::Array(_) => fields.push(NOT_KNOWN),
                 Part::Elements { name, quoted } => match self.elements(name) {
-                    Some(elements) => fields.elements(&elements, *quoted || self.is_zsh),
+                    Some(elements) => {
+                        fields.elements(&elements, *quoted || self.is_zsh, &self.separators);
+                    }
                     None => fields.push(NOT_KNOWN),
                 },
             }
@@ -88,7 +143,10 @@ impl Fields {
     }
 
     /// Adds a value that stands outside quotes: its blanks divide.
-    fn split(&mut self, value: &str) {
+    fn split(&mut self, value: &str, separators: &Separators) {
+        if separators.differ_in(value) {
+            return self.push(NOT_KNOWN);
+        }
         if value.starts_with(char::is_whitespace) {
             self.done.extend(self.current.take());
         }
@@ -104,12 +162,16 @@ impl Fields {
     }
 
     /// Adds the elements of an array, each a word.
-    fn elements(&mut self, elements: &[String], quoted: bool) {
+    fn elements(&mut self, elements: &[String], quoted: bool, separators: &Separators) {
         for (index, element) in elements.iter().enumerate() {
             if index > 0 {
                 self.done.extend(self.current.take());
             }
-            if quoted { self.push(element) } else { self.split(element) }
+            if quoted {
+                self.push(element);
+            } else {
+                self.split(element, separators);
+            }
         }
     }
 

@@ -171,6 +171,13 @@ pub(super) fn named(words: &[String]) -> &str {
     words.first().map_or("", |name| name.rsplit('/').next().unwrap_or(name))
 }
 
+/// Whether a word is a program by which settings are written, or one that runs another.
+pub(super) fn runs(word: &str) -> bool {
+    let name = word.rsplit('/').next().unwrap_or(word);
+    matches!(name, "sysctl" | "tee" | "echo" | "printf" | "sh" | "bash" | "ip")
+        || WRAPPERS.iter().any(|(known, ..)| *known == name)
+}
+
 /// Options, and what stands behind them.
 fn options<'a>(words: &'a [String], with_word: &[&str]) -> (&'a [String], &'a [String]) {
     let mut taken = 0;

@@ -29,6 +29,8 @@ use std::{
 
 use proptest::{collection::vec, prelude::*, sample::select};
 
+mod asked;
+
 use super::*;
 use crate::{
     lab::{NetNs, missing_privilege, skip},

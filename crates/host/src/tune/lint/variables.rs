@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::arithmetic;
 use super::command::{Instead, Item, Part, Simple, UNKNOWN, Word, assignment, is_name, literal};
 use super::dialect::Shell;
+use super::fields::Separators;
 
 /// A value longer than this is not known: no setting comes near it.
 const LONGEST_VALUE: usize = 4096;
@@ -33,6 +34,8 @@ pub(super) struct Variables {
     arrays: BTreeMap<String, Option<Vec<String>>>,
     /// Those whose values are arithmetic.
     integers: BTreeSet<String>,
+    /// What IFS is made beside what a shell begins with, and variables that only keep what it was.
+    pub(super) separators: Separators,
     /// Those that unset(1) has taken away so far.
     unset: BTreeSet<String>,
     /// Those that programs get, and whether all may be.
@@ -165,6 +168,9 @@ impl Variables {
         let words = match words.iter().position(|word| assignment(word).is_none()) {
             // For this command alone, unless it is a function or the shell's own.
             Some(at) => {
+                // read(1) divides its input by an IFS of its own, and is done with it.
+                let is_read = literal(&words[at]) == Some("read");
+                let in_front = in_front.filter(|(name, ..)| !is_read || name != "IFS");
                 for (name, value, is_added) in in_front {
                     let value = Some(self.whole(&value)).filter(|_| !is_added);
                     if self.known.get(&name).is_none_or(|known| *known != value) {
@@ -234,6 +240,9 @@ impl Variables {
     /// Adds the assignments among words.
     fn assign_all(&mut self, words: &[Word]) {
         for (name, rest, is_added) in words.iter().filter_map(assignment) {
+            if self.separators.keeps(&name, &rest) {
+                continue;
+            }
             let value = (!is_added).then(|| self.whole(&rest));
             if let [_, Part::Array(elements)] = &rest[..] {
                 let fields = elements.iter().flat_map(|element| self.fields(element)).collect();
@@ -297,6 +306,9 @@ impl Variables {
     /// Adds an assignment; a second one that differs makes the value unknown.
     fn assign(&mut self, name: &str, value: Option<String>) {
         let value = value.filter(|value| is_known(value));
+        if name == "IFS" {
+            self.separators.add(value.as_deref());
+        }
         *self.times.entry(name.to_owned()).or_default() += 1;
         match self.known.get_mut(name) {
             Some(before) if *before != value => *before = None,

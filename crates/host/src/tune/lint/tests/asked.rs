@@ -1,0 +1,62 @@
+//! Texts whose settings were called wrong, or went without a word.
+//!
+//! Each table failed before what it is about was done.
+
+use super::*;
+
+/// Verdicts of a text as `LINE VERDICT TARGET`.
+fn told(text: &str) -> Vec<String> {
+    let one = |verdict: &Verdict| {
+        format!("{} {} {}", verdict.line, verdict.verdict.name(), verdict.target)
+    };
+    lint(text, &MACHINE).iter().map(one).collect()
+}
+
+fn all_are_told(table: &[(&str, &[&str])]) {
+    for (text, expected) in table {
+        assert_eq!(told(text), *expected, "{text}\n{:#?}", lint(text, &MACHINE));
+    }
+}
+
+/// What IFS divides that is not as a shell begins is not known, and what it leaves alone is.
+#[test]
+fn what_another_ifs_divides_is_not_known() {
+    const LINES: &str =
+        "L=\"net.core.rmem_max=16777216\nnet.ipv4.tcp_rmem=4096 131072 67108864\"\n";
+    let each = "for s in $L; do sysctl -w \"$s\"; done\n";
+    for ifs in ["IFS=$'\\n'", "IFS=", "f() { local IFS=$'\\n'; }", "IFS=$A", "read IFS", "IFS=, f"]
+    {
+        let text = format!("{LINES}{ifs}\n{each}");
+        let verdicts = lint(&text, &MACHINE);
+        assert!(verdicts.iter().all(|one| !one.verdict.is_finding()), "{text}: {verdicts:?}");
+        assert!(!verdicts.is_empty(), "{text}");
+    }
+    all_are_told(&[
+        // What is read is divided, and nothing else.
+        (
+            "V='4096 131072 67108864'\nwhile IFS= read -r A; do :; done\nset -- $V\nsysctl -w net.ipv4.tcp_rmem=$V",
+            &["4 wrong-arity net.ipv4.tcp_rmem"],
+        ),
+        // A number, what stands in quotes, a command, and values without what it divides.
+        (
+            "IFS=,\nA=212992 B='4096 131072 67108864' C='sysctl -q -w'\nsysctl -w net.core.rmem_max=$A\n\
+             sysctl -w net.ipv4.tcp_rmem=\"$B\"\n$C net.core.rmem_max=16777216\n",
+            &[
+                "3 lowers-the-default net.core.rmem_max",
+                "4 fine net.ipv4.tcp_rmem",
+                "5 fine net.core.rmem_max",
+            ],
+        ),
+        // It is given back.
+        (
+            "A=net.core.rmem_max=16777216 B='4096 131072 67108864'\nO=$IFS; IFS=$'\\n'; IFS=\"$O\"\n\
+             sysctl -w $A\nsysctl -w net.ipv4.tcp_rmem=$B",
+            &["3 fine net.core.rmem_max", "4 unknown net.ipv4.tcp_rmem"],
+        ),
+        // A script inside has its own.
+        (
+            "IFS=$'\\n'\nsh -c 'B=\"4096 131072 67108864\"; sysctl -w net.ipv4.tcp_rmem=$B'",
+            &["2 wrong-arity net.ipv4.tcp_rmem"],
+        ),
+    ]);
+}
