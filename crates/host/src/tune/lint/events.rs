@@ -15,7 +15,7 @@ use super::output::{Output, Pipe};
 use super::place::{Branches, List, Place, Step};
 use super::print::{echoed, printed};
 use super::profile::{self, Guard};
-use super::program::{NO_SETTING, is_silent, named, program, sets_something_else};
+use super::program::{NO_SETTING, Netns, is_silent, named, program, sets_something_else};
 use super::reads;
 use super::shell::{self, Spent};
 use super::trouble::Trouble;
@@ -89,7 +89,7 @@ pub(super) fn of(text: &str) -> Vec<Event> {
         spent,
         environment: Environment::default(),
         stdin: None,
-        is_in_netns: false,
+        netns: Netns::Initial,
         has_mark,
         returns: returns(&text),
         is_command: true,
@@ -140,8 +140,8 @@ pub(super) struct Script {
     pub(super) environment: Environment,
     /// What commands read that have no input of their own; [`None`]: nobody knows.
     pub(super) stdin: Option<Vec<Output>>,
-    /// Whether what runs is in another network namespace than the initial one.
-    pub(super) is_in_netns: bool,
+    /// In which network namespace that runs which is done now.
+    pub(super) netns: Netns,
     /// Whether a mark of the order of bytes stands in front of the first line.
     has_mark: bool,
     /// Lines that end in CR LF, and whether it is a command that is done.
@@ -256,8 +256,9 @@ impl Script {
         }
         let name = named(&fields).to_owned();
         let (name, fields) = (&name[..], self.located(&name, fields));
-        let is_around = self.is_in_netns;
-        self.is_in_netns = name != "ssh" && program.is_in_netns.unwrap_or(is_around);
+        let around = self.netns;
+        let netns = program.netns.unwrap_or(around);
+        self.netns = if name == "ssh" { Netns::Initial } else { netns };
         let before = self.events.len();
         self.environment = program.environment.clone();
         // A program's echo is as bash's.
@@ -273,7 +274,7 @@ impl Script {
             None => self.reads(command, name, &fields),
         }
         // The shell opens files where it is itself.
-        self.is_in_netns = is_around;
+        self.netns = around;
         if program.is_elsewhere {
             self.place = place;
         }

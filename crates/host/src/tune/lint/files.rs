@@ -7,7 +7,7 @@ use super::events::{Event, Kind, Opened, Script};
 use super::indirect::{is_not_loaded, is_of_settings, of_settings};
 use super::judge::dotted;
 use super::output::{self, Output};
-use super::program::NO_SETTING;
+use super::program::{NO_SETTING, Netns};
 use super::trouble::Trouble;
 use crate::proc::Scope;
 use crate::sysctl::Key;
@@ -148,9 +148,9 @@ impl Script {
             self.push(line, Kind::Other { text: format!("write to {path}"), why: NOT_TOLD });
         } else if let Some(output) = output.and_then(|output| of_settings(path, output)) {
             // Who reads the file is not in this one's namespace.
-            let is_in_netns = std::mem::take(&mut self.is_in_netns);
+            let netns = std::mem::take(&mut self.netns);
             self.settings(&output, trouble);
-            self.is_in_netns = is_in_netns;
+            self.netns = netns;
         } else if path.starts_with("/sys/") || path.starts_with("/proc/") {
             self.push(line, Kind::Other { text: format!("write to {path}"), why: NO_SETTING });
         }
@@ -161,8 +161,12 @@ impl Script {
         let (key, value) = (bare(key), bare(value));
         let is_of_machine =
             || Key::named(&dotted(&key)).is_some_and(|key| key.scope == Scope::Global);
-        let is_kept = trouble.is_none() && self.is_in_netns && is_of_machine();
-        let trouble = if is_kept { Some(Trouble::InNamespace) } else { trouble };
+        let kept = match self.netns {
+            Netns::Initial => None,
+            Netns::Other => Some(Trouble::InNamespace),
+            Netns::Unknown => Some(Trouble::MaybeInNamespace),
+        };
+        let trouble = trouble.or_else(|| kept.filter(|_| is_of_machine()));
         let has_return = self.is_command && self.returns.contains(&line);
         let trouble = trouble.or_else(|| has_return.then_some(Trouble::CarriageReturn));
         let strays = Vec::new();

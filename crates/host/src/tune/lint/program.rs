@@ -17,14 +17,24 @@ pub(super) const NO_SETTING: &str = "not a setting of /proc/sys: not judged";
 pub(super) const NOT_UNDERSTOOD: &str =
     "it names a setting, and what the command does with it is not known here: not judged";
 
+/// In which network namespace a command runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Netns {
+    #[default]
+    Initial,
+    Other,
+    /// One that the text names, and that may be the initial one.
+    Unknown,
+}
+
 /// A command behind what only says as whom, where and how it runs.
 #[derive(Debug, Default)]
 pub(super) struct Program<'a> {
     /// Its words, the name first.
     pub(super) words: &'a [String],
     pub(super) is_sudo: bool,
-    /// Whether it is put into another network namespace than the initial one; [`None`]: it stays where it is.
-    pub(super) is_in_netns: Option<bool>,
+    /// The network namespace that it is put into; [`None`]: it stays where it is.
+    pub(super) netns: Option<Netns>,
     pub(super) environment: Environment,
     /// Whether a shell is run where no command is named.
     is_shell: bool,
@@ -108,8 +118,8 @@ pub(super) fn program(fields: &[String]) -> Program<'_> {
                 }
                 "pkexec" => program.environment.filter(),
                 "env" if !options.is_empty() => program.environment.filter(),
-                "nsenter" => program.is_in_netns = entered(options).or(program.is_in_netns),
-                "unshare" if unshares(options) => program.is_in_netns = Some(true),
+                "nsenter" => program.netns = entered(options).or(program.netns),
+                "unshare" if unshares(options) => program.netns = Some(Netns::Other),
                 "xargs" => program.xargs = Some(replaced(options)),
                 _ => {}
             }
@@ -117,7 +127,7 @@ pub(super) fn program(fields: &[String]) -> Program<'_> {
         } else if name == "ip"
             && let Some(command) = in_named(behind)
         {
-            program.is_in_netns = Some(true);
+            program.netns = Some(Netns::Other);
             program.is_own = false;
             program.words = command;
         } else if program.environment.takes(first) {
@@ -233,9 +243,9 @@ fn leaves(name: &str, options: &[String]) -> bool {
     }
 }
 
-/// Whether nsenter(1) enters another network namespace than that of process 1; [`None`]: it enters none.
-fn entered(options: &[String]) -> Option<bool> {
-    const OF_FIRST: &str = "/proc/1/ns/net";
+/// The network namespace that nsenter(1) enters, that of process 1 being the initial one; [`None`]: it enters
+/// none.
+fn entered(options: &[String]) -> Option<Netns> {
     let mut words = options.iter();
     let (mut target, mut file, mut enters) = (None, None, false);
     while let Some(word) = words.next() {
@@ -256,8 +266,25 @@ fn entered(options: &[String]) -> Option<bool> {
         }
     }
     match file {
-        Some(file) => Some(file != OF_FIRST),
-        None => enters.then(|| target != Some("1")),
+        Some(file) => Some(of_file(file)),
+        None => enters.then(|| if target == Some("1") { Netns::Initial } else { Netns::Other }),
+    }
+}
+
+/// The network namespace of a file. The /proc of the machine may be mounted anywhere, and below `root` of a
+/// process is that of its namespaces.
+fn of_file(path: &str) -> Netns {
+    let is_name = |name: &str| !name.is_empty() && !name.contains([UNKNOWN, '/']);
+    let of_process = path.strip_prefix("/proc/").and_then(|path| path.strip_suffix("/ns/net"));
+    let named = ["/run/netns/", "/var/run/netns/"].iter().find_map(|at| path.strip_prefix(at));
+    let is_below_root = path.split('/').any(|folder| folder == "root");
+    if path.ends_with("/1/ns/net") && !is_below_root {
+        Netns::Initial
+    } else if of_process.is_some_and(|pid| pid.parse::<u32>().is_ok()) || named.is_some_and(is_name)
+    {
+        Netns::Other
+    } else {
+        Netns::Unknown
     }
 }
 

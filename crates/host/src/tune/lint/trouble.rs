@@ -29,13 +29,15 @@ pub(super) enum Trouble {
     CarriageReturn,
     /// A setting of the whole machine, from a network namespace that is not the initial one.
     InNamespace,
+    /// The same from one that may be the initial one.
+    MaybeInNamespace,
 }
 
 impl Trouble {
     /// What it makes of the write.
     pub(super) fn judgement(self) -> Judgement {
         match self {
-            Self::CarriageReturn => Judgement::Unknown,
+            Self::CarriageReturn | Self::MaybeInNamespace => Judgement::Unknown,
             _ => Judgement::NoEffect,
         }
     }
@@ -88,6 +90,10 @@ impl Trouble {
             Self::InNamespace => {
                 "it is a setting of the whole machine, and in another network namespace to read only or not \
                  there: the write is refused (EACCES, ENOENT)"
+            }
+            Self::MaybeInNamespace => {
+                "it is a setting of the whole machine, which is written in the initial network namespace \
+                 only, and the text does not tell whether this is the one: not judged"
             }
         }
     }

@@ -60,3 +60,30 @@ fn what_another_ifs_divides_is_not_known() {
         ),
     ]);
 }
+
+/// A file of process 1 is of the initial namespace wherever /proc is mounted, and of others only what is known.
+#[test]
+fn the_first_processs_namespace_is_known_by_any_proc() {
+    for (file, expected) in [
+        ("=/host/proc/1/ns/net", "fine"),
+        ("=/host/proc/1/ns/net --mount=/host/proc/1/ns/mnt", "fine"),
+        ("=/rootfs/proc/1/ns/net", "fine"),
+        ("=/hostproc/1/ns/net", "fine"),
+        ("=$HOST_PROC/1/ns/net", "fine"),
+        ("=/proc/11/ns/net", "no-effect"),
+        ("=/var/run/netns/blue", "no-effect"),
+        ("=/run/netns/blue", "no-effect"),
+        ("=/run/netns/$NAME", "unknown"),
+        ("=/proc/4711/root/proc/1/ns/net", "unknown"),
+        ("=/proc/$PID/ns/net", "unknown"),
+        ("=/run/docker/netns/default", "unknown"),
+        ("=$NETNS", "unknown"),
+    ] {
+        let text = format!("nsenter --net{file} -- sysctl -w net.core.rmem_max=16777216");
+        assert_eq!(brief(&text), [(1, expected)], "{text}");
+        let text = format!("nsenter --net{file} -- sysctl -w net.ipv4.udp_rmem_min=8192");
+        assert_eq!(brief(&text), [(1, "fine")], "{text}");
+    }
+    let short = "nsenter -n/host/proc/1/ns/net sysctl -w net.core.rmem_max=16777216";
+    assert_eq!(brief(short), [(1, "fine")]);
+}
