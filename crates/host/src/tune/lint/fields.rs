@@ -83,7 +83,7 @@ impl Variables {
                 Part::Text(piece) => text.push_str(piece),
                 Part::Variable { name, default, .. } => match self.value(name, default.as_ref()) {
                     Some(value) => text.push_str(&value),
-                    None => text.push(UNKNOWN),
+                    None => text.push_str(&self.in_part(name)),
                 },
                 Part::Arithmetic(inner) => match self.computed(inner) {
                     Some(value) => text.push_str(&value),
@@ -111,7 +111,7 @@ impl Variables {
                             fields.push(&value);
                         }
                         Some(value) => fields.split(&value, &self.separators),
-                        None => fields.push(NOT_KNOWN),
+                        None => fields.push(&self.in_part(name)),
                     }
                 }
                 Part::Arithmetic(inner) => {

@@ -4,7 +4,7 @@
 
 use super::command::{Direction, Simple, UNKNOWN, is_blank, is_setting, unassigned};
 use super::events::{Event, Kind, Opened, Script};
-use super::indirect::{is_not_loaded, is_of_settings, of_settings};
+use super::indirect::{is_not_loaded, is_of_settings, of_network, of_settings};
 use super::judge::dotted;
 use super::output::{self, Output};
 use super::program::{NO_SETTING, Netns};
@@ -153,6 +153,8 @@ impl Script {
             self.netns = netns;
         } else if path.starts_with("/sys/") || path.starts_with("/proc/") {
             self.push(line, Kind::Other { text: format!("write to {path}"), why: NO_SETTING });
+        } else if let Some(output) = output.filter(|_| path.contains(UNKNOWN)) {
+            self.settings(&of_network(output), Some(Trouble::FileNotTold));
         }
     }
 

@@ -2,8 +2,8 @@
 //! commands that are not understood and name a setting, which are told.
 //!
 //! A command names a setting if in its words, or in the here-document that it reads, `sysctl` as a word
-//! stands before a name below `net`, or a path below /proc/sys/net stands inside a word. A path that is a
-//! word of its own is a read, as of any program that looks at files.
+//! stands before a name below `net`, or a path below /proc/sys/net stands inside a word; of a here-document a
+//! line of settings is enough. A path that is a word of its own is a read, as of any program that looks at files.
 
 use super::command::{Body, DEEPEST, Item, Simple, UNKNOWN, is_setting};
 use super::dialect::Shell;
@@ -88,7 +88,7 @@ impl Script {
     /// bound it is told that something is written there.
     pub(super) fn may_go(&mut self, line: usize, path: &str, outputs: &[Output]) -> bool {
         let is_kernels = path.starts_with("/proc/") || path.starts_with("/sys/");
-        if !is_kernels && !may_have_settings(path) {
+        if !is_kernels && !may_have_settings(path) && !path.contains(UNKNOWN) {
             return false;
         }
         if self.repeated < ALL_ROUNDS {
@@ -122,7 +122,7 @@ impl Script {
         }
         let Some(Body { line, text }) = &command.body else { return };
         for (index, of_body) in self.variables.whole(text).lines().enumerate() {
-            if mentions(of_body) {
+            if mentions(of_body) || is_of_network(of_body) {
                 self.not_understood(line + index, of_body);
             }
         }
@@ -169,12 +169,19 @@ pub(super) fn of_settings(path: &str, output: &Output) -> Option<Output> {
     if path.contains("sysctl") {
         return Some(output.clone());
     }
-    let is_of_network = |line: &&str| {
-        let key = line.trim_start().trim_start_matches('-');
-        is_setting(line) && (key.starts_with("net.") || key.starts_with("net/"))
-    };
-    let lines = output.text.lines().map(|line| if is_of_network(&line) { line } else { "" });
-    Some(Output { text: lines.collect::<Vec<_>>().join("\n"), ..output.clone() })
+    Some(of_network(output))
+}
+
+/// What of a text are settings of the network, each on its line.
+pub(super) fn of_network(output: &Output) -> Output {
+    let lines = output.text.lines().map(|line| if is_of_network(line) { line } else { "" });
+    Output { text: lines.collect::<Vec<_>>().join("\n"), ..output.clone() }
+}
+
+/// Whether a line sets something of the network.
+fn is_of_network(line: &str) -> bool {
+    let key = line.trim_start().trim_start_matches('-');
+    is_setting(line) && (key.starts_with("net.") || key.starts_with("net/"))
 }
 
 /// Whether a file is one of settings, by its name.

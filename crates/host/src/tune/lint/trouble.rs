@@ -31,13 +31,15 @@ pub(super) enum Trouble {
     InNamespace,
     /// The same from one that may be the initial one.
     MaybeInNamespace,
+    /// A line of settings in a file of which the text does not tell that it is one of settings.
+    FileNotTold,
 }
 
 impl Trouble {
     /// What it makes of the write.
     pub(super) fn judgement(self) -> Judgement {
         match self {
-            Self::CarriageReturn | Self::MaybeInNamespace => Judgement::Unknown,
+            Self::CarriageReturn | Self::MaybeInNamespace | Self::FileNotTold => Judgement::Unknown,
             _ => Judgement::NoEffect,
         }
     }
@@ -94,6 +96,10 @@ impl Trouble {
             Self::MaybeInNamespace => {
                 "it is a setting of the whole machine, which is written in the initial network namespace \
                  only, and the text does not tell whether this is the one: not judged"
+            }
+            Self::FileNotTold => {
+                "it goes into a file, and the text does not tell whether somebody reads the settings there: \
+                 not judged"
             }
         }
     }

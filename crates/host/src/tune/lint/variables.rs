@@ -26,6 +26,8 @@ pub(super) struct Variables {
     known: BTreeMap<String, Option<String>>,
     /// Whether the shell leaves values whole.
     pub(super) is_zsh: bool,
+    /// Those that are paths of which a piece is not known.
+    paths: BTreeMap<String, Option<String>>,
     /// How often each is assigned.
     times: BTreeMap<String, usize>,
     /// What loops give to variables while they run, the innermost last.
@@ -305,6 +307,14 @@ impl Variables {
 
     /// Adds an assignment; a second one that differs makes the value unknown.
     fn assign(&mut self, name: &str, value: Option<String>) {
+        let is_path = |value: &&String| {
+            value.starts_with('/') && value.len() <= LONGEST_VALUE && !is_known(value)
+        };
+        let path = value.as_ref().filter(is_path).cloned();
+        let before = self.paths.entry(name.to_owned()).or_insert_with(|| path.clone());
+        if *before != path {
+            *before = None;
+        }
         let value = value.filter(|value| is_known(value));
         if name == "IFS" {
             self.separators.add(value.as_deref());
@@ -358,6 +368,15 @@ impl Variables {
             None => &default?.text,
         };
         self.may_become(value.len()).then(|| value.clone())
+    }
+
+    /// What the text tells of a variable that is not known: of a path a part of it.
+    pub(super) fn in_part(&self, name: &str) -> String {
+        let is_bound =
+            self.unset.contains(name) || self.scopes.iter().any(|scope| scope.contains_key(name));
+        let path = self.paths.get(name).and_then(Option::as_ref).filter(|_| !is_bound);
+        let path = path.filter(|path| self.may_become(path.len()));
+        path.cloned().unwrap_or_else(|| UNKNOWN.into())
     }
 
     /// Whether variables may become so many letters more, which are counted then.

@@ -87,3 +87,33 @@ fn the_first_processs_namespace_is_known_by_any_proc() {
     let short = "nsenter -n/host/proc/1/ns/net sysctl -w net.core.rmem_max=16777216";
     assert_eq!(brief(short), [(1, "fine")]);
 }
+
+/// What goes into a file whose name is not known has a word a line; what is known of the name counts.
+#[test]
+fn settings_in_a_file_of_unknown_name_are_told() {
+    let body = "<<'EOF'\n# off\nnet.ipv4.tcp_sack = 0\nkey = 5\nEOF\n";
+    for (start, expected) in [
+        ("F=\"/etc/sysctl.d/99-$(hostname -s).conf\"\ncat >> $F", "4 dangerous"),
+        ("F=/etc/sysctl.d/99-$(date +%F).conf\ncat > \"$F\"", "4 dangerous"),
+        ("S=$(date); F=/etc/sysctl.d/$S.conf\nsudo tee $F", "4 dangerous"),
+        ("F=/etc/sysctl.d/$A; F=/etc/sysctl.d/$B.conf\ncat > $F", "4 unknown"),
+        ("F=\"${1:-/etc/sysctl.d/9.conf}\"\ncat > \"$F\"", "4 unknown"),
+        ("if x; then F=/etc/sysctl.d/9.conf; else F=/etc/sysctl.conf; fi\ncat > $F", "4 unknown"),
+        ("w() { local out=$1\ncat > \"$out\"", "4 unknown"),
+        ("f() { cat > \"$1\"; }\nf /etc/sysctl.d/9.conf", "4 unknown"),
+        ("F=$(mktemp)\ntee $F x", "4 unknown"),
+    ] {
+        let text = format!("{start} {body}");
+        let of_line =
+            brief(&text).iter().map(|(line, one)| format!("{line} {one}")).collect::<Vec<_>>();
+        assert_eq!(of_line, [expected], "{text}\n{:?}", told(&text));
+    }
+    all_are_told(&[
+        (
+            "F=/etc/sysctl.d/$(date +%F).conf\necho 'net.ipv4.tcp_sack=0' > $F\nF=x\necho net.ipv4.tcp_sack=0 > $F",
+            &["2 unknown net.ipv4.tcp_sack", "4 unknown net.ipv4.tcp_sack"],
+        ),
+        // A known file elsewhere, and lines of something else.
+        ("cat > notes <<E\nnet.ipv4.tcp_sack = 0\nE\ncat > $F <<E\nname = 5\nE", &[]),
+    ]);
+}
