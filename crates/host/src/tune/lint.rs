@@ -38,6 +38,7 @@ mod indirect;
 mod input;
 mod judge;
 mod loops;
+mod made;
 mod output;
 mod place;
 mod print;

@@ -11,6 +11,7 @@ use super::dialect::Shell;
 use super::indirect::{copied, loads_others};
 use super::input::is_input;
 use super::loops::add_movers;
+use super::made::Made;
 use super::output::{Output, Pipe};
 use super::place::{Branches, List, Place, Step};
 use super::print::{echoed, printed};
@@ -94,6 +95,7 @@ pub(super) fn of(text: &str) -> Vec<Event> {
         returns: returns(&text),
         is_command: true,
         place: Place::default(),
+        made: Made::default(),
         movers: BTreeSet::new(),
         loads_others: loads_others(&text),
         may_move: ["cd", "chdir", "pushd"].iter().any(|name| text.contains(name)),
@@ -103,6 +105,7 @@ pub(super) fn of(text: &str) -> Vec<Event> {
         script.settings(&Output::lines(1, text.clone()), None);
     } else {
         script.all(items, 0);
+        script.made();
     }
     // A text in a variable may have more lines than there are behind the command that runs it.
     let last = text.lines().count().max(1);
@@ -151,6 +154,8 @@ pub(super) struct Script {
     pub(super) place: Place,
     /// Whether files of settings may be read that no loader looks for.
     pub(super) loads_others: bool,
+    /// Files that it makes for settings.
+    pub(super) made: Made,
     /// Functions that go to another folder.
     pub(super) movers: BTreeSet<String>,
     /// Whether anything in the text may do so.
@@ -336,6 +341,7 @@ impl Script {
             }
             _ => {
                 self.filtered(fields, pipe.read);
+                self.placed(name, fields);
                 self.mentioned(command, name, fields);
             }
         }

@@ -38,6 +38,7 @@ impl Script {
                 continue;
             }
             written += 1;
+            self.made.open();
             match outputs {
                 Some([]) if matches!(name, "" | ":" | "true" | "false") => {
                     self.opened_only(command.line, &path, Direction::Replaced, name);
@@ -112,6 +113,7 @@ impl Script {
 
     /// What tee(1) reads goes to a file, in as many writes as it makes reads.
     pub(super) fn piped(&mut self, line: usize, path: &str, outputs: Option<&[Output]>) {
+        self.made.open();
         match outputs {
             Some([_, _, ..]) if path.starts_with("/proc/sys/") => {
                 self.target(line, path, None, None);
@@ -155,6 +157,8 @@ impl Script {
             self.push(line, Kind::Other { text: format!("write to {path}"), why: NO_SETTING });
         } else if let Some(output) = output.filter(|_| path.contains(UNKNOWN)) {
             self.settings(&of_network(output), Some(Trouble::FileNotTold));
+        } else if let Some(output) = output {
+            self.made.write(path, output);
         }
     }
 

@@ -3,7 +3,7 @@
 //!
 //! A command names a setting if in its words, or in the here-document that it reads, `sysctl` as a word
 //! stands before a name below `net`, or a path below /proc/sys/net stands inside a word; of a here-document a
-//! line of settings is enough. A path that is a word of its own is a read, as of any program that looks at files.
+//! line of settings is enough, if what is printed goes nowhere. A path that is a word of its own is a read, as of any program that looks at files.
 
 use super::command::{Body, DEEPEST, Item, Simple, UNKNOWN, is_setting};
 use super::dialect::Shell;
@@ -89,7 +89,7 @@ impl Script {
     pub(super) fn may_go(&mut self, line: usize, path: &str, outputs: &[Output]) -> bool {
         let is_kernels = path.starts_with("/proc/") || path.starts_with("/sys/");
         if !is_kernels && !may_have_settings(path) && !path.contains(UNKNOWN) {
-            return false;
+            return self.made.may_look(outputs);
         }
         if self.repeated < ALL_ROUNDS {
             let cost = output::cost(outputs);
@@ -121,8 +121,10 @@ impl Script {
             return self.not_understood(command.line, &text);
         }
         let Some(Body { line, text }) = &command.body else { return };
+        // Where it prints to is judged there.
+        let is_last = command.redirects.is_empty() && !command.piped;
         for (index, of_body) in self.variables.whole(text).lines().enumerate() {
-            if mentions(of_body) || is_of_network(of_body) {
+            if mentions(of_body) || (is_last && is_of_network(of_body)) {
                 self.not_understood(line + index, of_body);
             }
         }

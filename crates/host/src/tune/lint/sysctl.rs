@@ -57,7 +57,7 @@ impl Script {
             if options.is_input {
                 output::joined(input).iter().for_each(|output| self.settings(output, None));
             }
-            return;
+            return self.loads(line, arguments);
         }
         let before = self.events.len();
         let is_of_skbuff = fields.iter().any(|word| word.contains("skbuff"));

@@ -900,7 +900,7 @@ const INPUTS: &[(&str, &[&str])] = &[
     // What a command before it has taken, nobody knows.
     ("sh -c 'read x; cat > CONF' DOC", &["write to CONF"]),
     ("{ cat > x; cat > CONF; } DOC", &["write to CONF"]),
-    ("f() { cat > CONF; }; f DOC", &["write to CONF"]),
+    ("f() { cat > CONF; }; f DOC", &["write to CONF", MAX]),
     ("{ nproc | cat > CONF; } DOC", &["write to CONF"]),
     ("{ cat < x > CONF; } DOC", &["write to CONF"]),
     (

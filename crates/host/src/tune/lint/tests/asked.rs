@@ -117,3 +117,38 @@ fn settings_in_a_file_of_unknown_name_are_told() {
         ("cat > notes <<E\nnet.ipv4.tcp_sack = 0\nE\ncat > $F <<E\nname = 5\nE", &[]),
     ]);
 }
+
+/// What goes into a file that the text loads, or puts into place, is judged on its line.
+#[test]
+fn settings_in_a_file_that_is_loaded_are_judged() {
+    let off = "net.ipv4.tcp_sack = 0";
+    for (text, expected) in [
+        ("cat > /tmp/n.conf <<E\nW\nE\nsysctl -p /tmp/n.conf", "2 dangerous"),
+        ("cat <<E | tee /tmp/n.conf\nW\nE\nsysctl -q --load=/tmp/n.conf", "2 dangerous"),
+        ("echo 'W' > x\nsysctl -px", "1 dangerous"),
+        ("load() { sysctl -p x; }\necho 'W' > x; load", "2 dangerous"),
+        (
+            "{ echo 'vm.x = 1'; echo 'W'; } > x\nnsenter -t 1 -n sysctl -ep x",
+            "1 unknown,1 dangerous",
+        ),
+        ("cat > t.conf <<E\nW\nE\nsudo cp t.conf /etc/sysctl.d/99-t.conf", "2 dangerous"),
+        ("cat > t <<E\nW\nE\nsudo install -m 644 t /etc/sysctl.d/", "2 dangerous"),
+        ("cd /tmp\necho 'W' > x\ncd /\nmv /tmp/x /etc/sysctl.conf", "2 dangerous"),
+        // What is in the file in the end, or where it goes, is not known.
+        ("echo 'W' > x\necho key > x\nsysctl -p x", "1 unknown"),
+        ("echo 'W' > x\nmv x \"$1\"", "1 unknown"),
+        ("T=$(mktemp)\ncat > $T <<E\nW\nE\nsysctl -p $T", "3 unknown,5 unknown"),
+        ("sysctl -p <(echo 'W')", "1 unknown"),
+        // Nobody loads it.
+        ("echo 'W' > x\nsysctl -p y\ncp x y", ""),
+        ("sysctl -p /etc/sysctl.d/9.conf; sysctl -p; sysctl --system", ""),
+    ] {
+        let text = text.replace('W', off);
+        let given: Vec<_> =
+            brief(&text).iter().map(|(line, verdict)| format!("{line} {verdict}")).collect();
+        assert_eq!(given.join(","), expected, "{text}\n{:?}", told(&text));
+    }
+    // In another network namespace, it is loaded there.
+    let text = "echo net.core.rmem_max=16777216 > x\nip netns exec blue sysctl -p x";
+    assert_eq!(brief(text), [(1, "no-effect")]);
+}
