@@ -155,6 +155,9 @@ impl Script {
             self.netns = netns;
         } else if path.starts_with("/sys/") || path.starts_with("/proc/") {
             self.push(line, Kind::Other { text: format!("write to {path}"), why: NO_SETTING });
+        } else if let Some((_, key)) = path.split_once("proc/sys/") {
+            let value = output.map_or(&unknown, |output| &output.text);
+            self.write(line, key, value, Some(Trouble::MountedElsewhere));
         } else if let Some(output) = output.filter(|_| path.contains(UNKNOWN)) {
             self.settings(&of_network(output), Some(Trouble::FileNotTold));
         } else if let Some(output) = output {

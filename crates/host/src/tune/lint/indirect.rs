@@ -88,7 +88,8 @@ impl Script {
     /// bound it is told that something is written there.
     pub(super) fn may_go(&mut self, line: usize, path: &str, outputs: &[Output]) -> bool {
         let is_kernels = path.starts_with("/proc/") || path.starts_with("/sys/");
-        if !is_kernels && !may_have_settings(path) && !path.contains(UNKNOWN) {
+        let is_elsewhere = path.contains(UNKNOWN) || path.contains("proc/sys/");
+        if !is_kernels && !may_have_settings(path) && !is_elsewhere {
             return self.made.may_look(outputs);
         }
         if self.repeated < ALL_ROUNDS {

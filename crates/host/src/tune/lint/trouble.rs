@@ -33,13 +33,18 @@ pub(super) enum Trouble {
     MaybeInNamespace,
     /// A line of settings in a file of which the text does not tell that it is one of settings.
     FileNotTold,
+    /// `/host/proc/sys`: a /proc that is mounted elsewhere.
+    MountedElsewhere,
 }
 
 impl Trouble {
     /// What it makes of the write.
     pub(super) fn judgement(self) -> Judgement {
         match self {
-            Self::CarriageReturn | Self::MaybeInNamespace | Self::FileNotTold => Judgement::Unknown,
+            Self::CarriageReturn
+            | Self::MaybeInNamespace
+            | Self::FileNotTold
+            | Self::MountedElsewhere => Judgement::Unknown,
             _ => Judgement::NoEffect,
         }
     }
@@ -96,6 +101,10 @@ impl Trouble {
             Self::MaybeInNamespace => {
                 "it is a setting of the whole machine, which is written in the initial network namespace \
                  only, and the text does not tell whether this is the one: not judged"
+            }
+            Self::MountedElsewhere => {
+                "it goes through a /proc that is mounted elsewhere: which network namespace it reaches is \
+                 the writer's, and not that of the machine whose /proc it is: not judged"
             }
             Self::FileNotTold => {
                 "it goes into a file, and the text does not tell whether somebody reads the settings there: \

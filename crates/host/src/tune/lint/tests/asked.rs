@@ -152,3 +152,25 @@ fn settings_in_a_file_that_is_loaded_are_judged() {
     let text = "echo net.core.rmem_max=16777216 > x\nip netns exec blue sysctl -p x";
     assert_eq!(brief(text), [(1, "no-effect")]);
 }
+
+/// Settings by a /proc of the machine are told, and looks at them are none.
+#[test]
+fn a_write_by_another_proc_is_told() {
+    for text in [
+        "echo 212992 > /host/proc/sys/net/core/rmem_max",
+        "echo 212992 | tee /hostproc/sys/net/core/rmem_max",
+        "echo 212992 | tee x /host/proc/sys/net/core/rmem_max",
+        "echo 212992 > ${HOST_ROOT}/proc/sys/net/core/rmem_max",
+        "{ echo 212992; } > $PROC/proc/sys/net/core/rmem_max",
+        "cd /host; echo 212992 > proc/sys/net/core/rmem_max",
+    ] {
+        let verdict = only(text, &MACHINE);
+        let is_told = verdict.reasons[0].contains("which network namespace it reaches");
+        assert_eq!(
+            (verdict.verdict, &verdict.target[..], verdict.value.as_deref(), is_told),
+            (Judgement::Unknown, "net.core.rmem_max", Some("212992"), true),
+            "{text}"
+        );
+    }
+    assert_eq!(told("cat /host/proc/sys/net/core/rmem_max"), [""; 0]);
+}
