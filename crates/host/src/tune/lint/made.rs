@@ -85,6 +85,10 @@ impl Script {
     pub(super) fn loads(&mut self, line: usize, words: &[String]) {
         let is_untold = self.made.looked_at >= ALL_LOOKED_AT;
         for word in words {
+            if let Some((key, value)) = word.split_once('=').filter(|_| is_setting(word)) {
+                self.write(line, key, value, Some(Trouble::NamesOfFiles));
+                continue;
+            }
             let letters = word.strip_prefix('-').filter(|word| !word.starts_with('-'));
             let behind = letters.and_then(|word| word.split_once(['p', 'f']).map(|(_, file)| file));
             let long = word.strip_prefix("--load=");

@@ -1,7 +1,7 @@
 //! sysctl(8): which of its words are settings, and which of them it writes.
 //!
 //! Without `-w` a word with `=` is written and one without it is read; with it, what has no `=` is refused.
-//! Behaviour: procps 4.0.
+//! With `-p` each word is the name of a file. Behaviour: procps 4.0.
 
 use super::command::UNKNOWN;
 use super::events::{Event, Kind, Script};
@@ -71,7 +71,10 @@ impl Script {
             match word.split_once('=') {
                 Some(("", value)) if has_said => self.spaced(value),
                 Some((key, value)) => self.write(line, key, value, None),
-                None if is_name && options.is_write && !word.contains(UNKNOWN) => {
+                None if is_name && options.is_write && word.contains(UNKNOWN) => {
+                    self.write(line, word, &UNKNOWN.to_string(), None);
+                }
+                None if is_name && options.is_write => {
                     self.write(line, word, "", Some(Trouble::NotAssigned));
                 }
                 None if is_name => {
@@ -104,15 +107,19 @@ impl Script {
 
     /// An argument of sysctl that sets nothing: a number behind a blank.
     fn stray(&mut self, word: &str) {
-        if let Some(Event { kind: Kind::Write { value, trouble, strays, .. }, .. }) =
-            self.events.last_mut()
-        {
-            if trouble.is_none() {
-                strays.push(word.to_owned());
-            } else {
+        let Some(Event { kind, .. }) = self.events.last_mut() else { return };
+        match kind {
+            Kind::Write { trouble: None, strays, .. } => strays.push(word.to_owned()),
+            Kind::Write { value, .. } => {
                 value.push_str(if value.is_empty() { "" } else { " " });
                 value.push_str(word);
             }
+            Kind::Read { path, .. } if word.starts_with(|letter: char| letter.is_ascii_digit()) => {
+                let key = path.trim_start_matches("/proc/sys/").to_owned();
+                let (value, trouble) = (word.to_owned(), Some(Trouble::OnlyRead));
+                *kind = Kind::Write { key, value, trouble, strays: Vec::new(), opened: None };
+            }
+            _ => {}
         }
     }
 }

@@ -13,6 +13,10 @@ pub(super) enum Trouble {
     NoSign,
     /// In a folder of settings, a file that no loader reads.
     NotLoaded,
+    /// `sysctl key value`: the setting is shown.
+    OnlyRead,
+    /// `sysctl -p key=value`: the name of a file.
+    NamesOfFiles,
     /// A name with blanks at its begin or end, which the kernel keeps.
     Blanks,
     /// A mark of the order of bytes in front of the first line.
@@ -65,6 +69,14 @@ impl Trouble {
             Self::NotLoaded => {
                 "no loader reads this file: those of sysctl.d that sysctl(8) and systemd-sysctl(8) read end \
                  in `.conf`"
+            }
+            Self::OnlyRead => {
+                "without `=` sysctl shows the setting, and takes the number for the name of another one: \
+                 nothing is set; `key=value` works"
+            }
+            Self::NamesOfFiles => {
+                "with `-p` sysctl takes each word for the name of a file of settings, wherever the option \
+                 stands, and there is none of this name: nothing is set"
             }
             Self::Blanks => {
                 "the kernel compares the whole text with its names, blanks too, and finds none: refused; \

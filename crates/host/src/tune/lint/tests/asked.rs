@@ -174,3 +174,38 @@ fn a_write_by_another_proc_is_told() {
     }
     assert_eq!(told("cat /host/proc/sys/net/core/rmem_max"), [""; 0]);
 }
+
+/// What sysctl(8) is given and does not take for a setting is not set, and no look.
+#[test]
+fn words_of_sysctl_are_what_it_takes_them_for() {
+    all_are_told(&[
+        ("sysctl net.core.rmem_max 16777216", &["1 no-effect net.core.rmem_max"]),
+        ("sysctl net.ipv4.tcp_rmem 4096 131072 67108864", &["1 no-effect net.ipv4.tcp_rmem"]),
+        (
+            "sysctl net.core.rmem_max net.core.wmem_max",
+            &["1 fine /proc/sys/net/core/rmem_max", "1 fine /proc/sys/net/core/wmem_max"],
+        ),
+        (
+            "sysctl -w net.ipv4.tcp_rmem='4096 131072 67108864' net.core.rmem_max=67108864 -p",
+            &["1 no-effect net.ipv4.tcp_rmem", "1 no-effect net.core.rmem_max"],
+        ),
+        ("sysctl -p a/b=c", &[]),
+    ]);
+    for text in [
+        "while read -r line; do sysctl -w \"$line\"; done",
+        "grep -v '^#' tune.conf | xargs -I{} sysctl -qw {}",
+        "sysctl --write $KEY",
+    ] {
+        let verdict = only(text, &MACHINE);
+        assert_eq!(
+            (verdict.subject, verdict.verdict),
+            (Subject::Write, Judgement::Unknown),
+            "{text}"
+        );
+        assert!(verdict.reasons[0].contains("which setting"), "{text}: {verdict:?}");
+    }
+    let read = only("sysctl $KEY", &MACHINE);
+    assert_eq!((read.subject, read.verdict), (Subject::Read, Judgement::Unknown));
+    let value = only("sysctl net.ipv4.tcp_rmem 4096 131072 67108864", &MACHINE).value;
+    assert_eq!(value.as_deref(), Some("4096 131072 67108864"));
+}
