@@ -118,7 +118,7 @@ impl Script {
             return;
         }
         let text = fields.join(" ");
-        if mentions(&text) {
+        if mentions(&text) || (edits(name, fields) && assigns(&text)) {
             return self.not_understood(command.line, &text);
         }
         let Some(Body { line, text }) = &command.body else { return };
@@ -228,6 +228,30 @@ pub(super) fn loads_others(text: &str) -> bool {
         words.any(|word| word.ends_with("sysctl")) && words.any(is_file)
     };
     text.split(is_end).any(is_mover) || text.lines().any(may_load)
+}
+
+/// Whether a command changes the lines of files.
+fn edits(name: &str, fields: &[String]) -> bool {
+    let is_in_place = |word: &String| {
+        let letters = word.strip_prefix('-').filter(|letters| !letters.starts_with('-'));
+        // `-e` takes the rest for a script.
+        let letters = letters.map(|letters| letters.split(['e', 'f']).next().unwrap_or_default());
+        letters.is_some_and(|letters| letters.contains('i')) || word.starts_with("--in-place")
+    };
+    matches!(name, "sed" | "gsed" | "perl") && fields.iter().skip(1).any(is_in_place)
+}
+
+/// Whether a script of an editor may assign a setting of the network: it names one and has a `=` behind that.
+fn assigns(text: &str) -> bool {
+    let Some((named, _)) = text.rsplit_once('=') else { return false };
+    named.match_indices("net").any(|(at, found)| {
+        // In a pattern a dot may have a `\` in front.
+        let rest = named[at + found.len()..].trim_start_matches('\\');
+        let folder = rest.strip_prefix(['.', '/']).unwrap_or_default();
+        FOLDERS.iter().any(|name| {
+            folder.strip_prefix(name).is_some_and(|key| key.starts_with(['.', '/', '\\']))
+        })
+    })
 }
 
 /// Whether a text names a setting of the network, so that who runs it may write that.

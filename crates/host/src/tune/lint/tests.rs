@@ -1088,10 +1088,7 @@ const ARRAYS: &[(&str, &[&str])] = &[
     ("S=(net.core.{r,w}mem_max=5)\nSET", &[MAX, "net.core.wmem_max=5"]),
     ("S=(); SET; S=(net.core.rmem_max=5)", &["*"]),
     ("declare -a S=('net.ipv4.tcp_rmem=4 5 6'); SET", &["net.ipv4.tcp_rmem=4 5 6"]),
-    (
-        "S=('net.core.rmem_max = 5'); for s in \"${S[@]}\"; do sysctl -w \"${s// /}\"; done",
-        &["*"],
-    ),
+    ("S=('net.core.rmem_max = 5'); for s in \"${S[@]}\"; do sysctl -w \"${s// /}\"; done", &["*"]),
     ("S=(net.core.rmem_max=5); for s in \"${S[@]}\"; do sysctl -w \"$s\"; done", &[MAX]),
     ("S=(net.core.rmem_max=5); for s in ${S[*]}; do sysctl -w $s; done", &[MAX]),
     ("S=(net.core.rmem_max=5)\nprintf '%s\\n' \"${S[@]}\" > /etc/sysctl.d/9.conf", &[MAX]),

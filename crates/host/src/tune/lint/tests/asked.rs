@@ -209,3 +209,33 @@ fn words_of_sysctl_are_what_it_takes_them_for() {
     let value = only("sysctl net.ipv4.tcp_rmem 4096 131072 67108864", &MACHINE).value;
     assert_eq!(value.as_deref(), Some("4096 131072 67108864"));
 }
+
+/// An editor that puts settings into a file is told; one that takes them out, or shows them, is not.
+#[test]
+fn settings_that_an_editor_writes_are_told() {
+    for text in [
+        "sed -i 's/^net.core.rmem_max.*/net.core.rmem_max = 212992/' /etc/sysctl.conf",
+        "sudo sed -i '$ a net.ipv4.tcp_sack = 0' /etc/sysctl.conf",
+        "sed -i '$a\\net.ipv4.tcp_sack=0' /etc/sysctl.conf",
+        "sed -i.bak \"\\$anet.ipv4.tcp_sack=0\" /etc/sysctl.d/99.conf",
+        "sed -ri 's/^(net\\.core\\.rmem_max).*/\\1 = 5/' x",
+        "sed --in-place -e 's/a/net.core.rmem_max=5/' $F",
+        "perl -pi -e 's/^net.ipv4.tcp_sack.*/net.ipv4.tcp_sack=0/' /etc/sysctl.conf",
+    ] {
+        let verdict = only(text, &MACHINE);
+        assert_eq!(
+            (verdict.subject, verdict.verdict),
+            (Subject::Other, Judgement::Unknown),
+            "{text}"
+        );
+        assert!(verdict.target.contains("net"), "{verdict:?}");
+    }
+    for text in [
+        "sed -i '/net.core.rmem_max/d' /etc/sysctl.conf",
+        "sed -n 's/net.core.rmem_max=//p' /etc/sysctl.conf",
+        "sed 's/net.core.rmem_max=1/net.core.rmem_max=2/' /etc/sysctl.conf",
+        "sed -i 's/subnet=1/subnet=2/' x",
+    ] {
+        assert_eq!(told(text), [""; 0], "{text}");
+    }
+}
