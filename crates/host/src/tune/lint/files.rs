@@ -4,7 +4,7 @@
 
 use super::command::{Direction, Simple, UNKNOWN, is_blank, is_setting, unassigned};
 use super::events::{Event, Kind, Opened, Script};
-use super::indirect::{is_not_loaded, is_of_settings, of_network, of_settings};
+use super::indirect::{has_commands, is_not_loaded, is_of_settings, of_network, of_settings};
 use super::judge::dotted;
 use super::output::{self, Output};
 use super::program::{NO_SETTING, Netns};
@@ -160,6 +160,8 @@ impl Script {
             self.write(line, key, value, Some(Trouble::MountedElsewhere));
         } else if let Some(output) = output.filter(|_| path.contains(UNKNOWN)) {
             self.settings(&of_network(output), Some(Trouble::FileNotTold));
+        } else if let Some(output) = output.filter(|_| has_commands(path)) {
+            self.run_later(output);
         } else if let Some(output) = output {
             self.made.write(path, output);
         }

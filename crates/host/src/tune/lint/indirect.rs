@@ -19,6 +19,8 @@ const FOLDERS: [&str; 9] =
     ["core", "ipv4", "ipv6", "netfilter", "unix", "mptcp", "sctp", "tipc", "bridge"];
 /// What is said of settings that go to more files than are followed.
 const NOT_FOLLOWED: &str = "so much goes to so many files that it is not followed: not judged";
+/// What is said of commands that go into a file which the machine runs.
+const RUN_LATER: &str = "it goes into a file of commands that are run another time: not judged";
 /// How many letters of a command are shown.
 const LONGEST_SHOWN: usize = 200;
 
@@ -131,10 +133,25 @@ impl Script {
         }
     }
 
+    /// Tells of commands that go into a file and name a setting.
+    pub(super) fn run_later(&mut self, output: &Output) {
+        for (index, text) in output.text.lines().enumerate() {
+            let names = mentions(text) || text.contains("/proc/sys/net/");
+            if names && !text.trim_start().starts_with('#') {
+                let line = output.line + if output.has_lines { index } else { 0 };
+                self.told(line, text, RUN_LATER);
+            }
+        }
+    }
+
     fn not_understood(&mut self, line: usize, text: &str) {
+        self.told(line, text, NOT_UNDERSTOOD);
+    }
+
+    fn told(&mut self, line: usize, text: &str, why: &'static str) {
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         let text = text.chars().take(LONGEST_SHOWN).collect();
-        self.push(line, Kind::Other { text, why: NOT_UNDERSTOOD });
+        self.push(line, Kind::Other { text, why });
     }
 }
 
@@ -228,6 +245,12 @@ pub(super) fn loads_others(text: &str) -> bool {
         words.any(|word| word.ends_with("sysctl")) && words.any(is_file)
     };
     text.split(is_end).any(is_mover) || text.lines().any(may_load)
+}
+
+/// Whether a file has commands that the machine runs: when it boots, at times, or as a unit says.
+pub(super) fn has_commands(path: &str) -> bool {
+    let ends = ["/rc.local", "/boot.local", ".service"];
+    ends.iter().any(|end| path.ends_with(end)) || path.starts_with("/etc/cron")
 }
 
 /// Whether a command changes the lines of files.

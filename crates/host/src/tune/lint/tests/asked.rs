@@ -239,3 +239,27 @@ fn settings_that_an_editor_writes_are_told() {
         assert_eq!(told(text), [""; 0], "{text}");
     }
 }
+
+/// Commands that go into a file which the machine runs are told, each on its line.
+#[test]
+fn settings_in_a_file_of_commands_are_told() {
+    for (text, lines) in [
+        ("echo 'sysctl -w net.core.rmem_max=212992' >> /etc/rc.local", &[1][..]),
+        ("echo \"echo 0 > /proc/sys/net/ipv4/tcp_sack\" | sudo tee -a /etc/rc.local", &[1]),
+        (
+            "cat >> /etc/rc.d/rc.local <<'E'\n# sysctl -w net.core.rmem_max=5\n\
+             sysctl -w net.core.wmem_max=212992\necho 0 > /proc/sys/net/ipv4/tcp_sack\nE",
+            &[3, 4],
+        ),
+        (
+            "sudo tee /etc/systemd/system/t.service <<'E'\n[Service]\n\
+             ExecStart=/sbin/sysctl -w net.core.rmem_max=212992\nE",
+            &[3],
+        ),
+        ("echo '@reboot root sysctl -w net.core.rmem_max=5' > /etc/cron.d/x", &[1]),
+        ("echo 'exit 0' >> /etc/rc.local\necho 'sysctl -w net.core.rmem_max=5' > notes", &[]),
+    ] {
+        let expected: Vec<_> = lines.iter().map(|line| (*line, "unknown")).collect();
+        assert_eq!(brief(text), expected, "{text}");
+    }
+}
