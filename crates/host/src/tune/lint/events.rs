@@ -87,6 +87,7 @@ pub(super) fn of(text: &str) -> Vec<Event> {
         opened: 0,
         shell,
         echo: shell,
+        is_own: false,
         spent,
         environment: Environment::default(),
         stdin: None,
@@ -138,6 +139,8 @@ pub(super) struct Script {
     pub(super) shell: Shell,
     /// As which shell's the echo prints that is done now.
     pub(super) echo: Shell,
+    /// Whether the shell does itself what is done now, if that is one of its own commands.
+    is_own: bool,
     pub(super) spent: Spent,
     /// What the program that runs now is given beside exported variables.
     pub(super) environment: Environment,
@@ -267,8 +270,8 @@ impl Script {
         let before = self.events.len();
         self.environment = program.environment.clone();
         // A program's echo is as bash's.
-        let is_own = program.is_own && fields.first().is_some_and(|name| name == "echo");
-        self.echo = if is_own { self.shell } else { Shell::Bash };
+        self.is_own = program.is_own && matches!(fields.first(), Some(own) if own == name);
+        self.echo = if self.is_own { self.shell } else { Shell::Bash };
         let outputs = self.run_program(command, &fields, Pipe { outputs: input, ..pipe }, depth);
         let outputs = outputs.filter(|_| !is_exec);
         match copied(name, &fields) {
@@ -309,7 +312,8 @@ impl Script {
                     "echo" => echoed(line, fields, self.echo),
                     _ => printed(line, fields),
                 };
-                return Some(vec![output]);
+                let is_by_lines = self.is_own && self.shell == Shell::Bash;
+                return Some(vec![Output { is_by_lines, ..output }]);
             }
             "cat" if fields[1..].iter().all(|word| is_input(word)) => return input,
             "install" | "cp" if fields[1..].iter().any(|word| word == "/dev/stdin") => {

@@ -44,6 +44,7 @@ impl Script {
                     self.opened_only(command.line, &path, Direction::Replaced, name);
                 }
                 Some(outputs) if written > 1 && !self.may_go(command.line, &path, outputs) => {}
+                Some(outputs) if self.by_lines(&path, outputs) => {}
                 Some([_, _, ..]) => self.several(&path, outputs.unwrap_or_default()),
                 _ => {
                     let output = outputs.and_then(<[_]>::first);
@@ -80,6 +81,14 @@ impl Script {
         } else if direction == Direction::Other || name == "}" {
             self.write(line, key, &unknown, None);
         }
+    }
+
+    /// Does what is written line by line to a setting, if that is so.
+    fn by_lines(&mut self, path: &str, outputs: &[Output]) -> bool {
+        let is_setting = path.starts_with("/proc/sys/");
+        let lines = Some(outputs).filter(|_| is_setting).and_then(output::by_lines);
+        lines.iter().for_each(|lines| self.several(path, lines));
+        lines.is_some()
     }
 
     /// Several texts go to a file that is opened once, each by a write of its own.

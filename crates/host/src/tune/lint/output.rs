@@ -1,4 +1,7 @@
 //! What commands print, piece by piece: each piece is one write(2), as shells and their programs make it.
+//!
+//! echo and printf of bash itself write each line on its own, as its standard output is line buffered wherever it
+//! goes (shell.c, 5.2); those of dash, and programs, write all at once.
 
 use super::command::UNKNOWN;
 
@@ -46,6 +49,8 @@ pub(super) struct Output {
     pub(super) is_told: bool,
     /// Whether it is printed whatever else happens.
     pub(super) is_certain: bool,
+    /// Whether each of its lines is a write(2) of its own.
+    pub(super) is_by_lines: bool,
 }
 
 /// What goes through a pipe: the pieces where they are known, and the read that they are from.
@@ -60,7 +65,15 @@ pub(super) struct Pipe {
 impl Output {
     /// A text from a command on this line.
     pub(super) fn text(line: usize, text: String) -> Self {
-        Self { line, text, has_lines: false, ends_line: true, is_told: true, is_certain: true }
+        Self {
+            line,
+            text,
+            has_lines: false,
+            ends_line: true,
+            is_told: true,
+            is_certain: true,
+            is_by_lines: false,
+        }
     }
 
     /// Lines that stand in the script from this one on.
@@ -78,6 +91,23 @@ impl Output {
 pub(super) fn cost(outputs: &[Output]) -> usize {
     let of_lines = |text: &str| text.lines().count().max(1) * LINE_COST;
     outputs.iter().map(|output| output.text.len() + of_lines(&output.text)).sum()
+}
+
+/// Pieces as they are written, if that is otherwise; a line with nothing in it sets nothing.
+pub(super) fn by_lines(outputs: &[Output]) -> Option<Vec<Output>> {
+    let is_divided = |output: &Output| output.is_by_lines && output.text.trim().contains('\n');
+    if !outputs.iter().any(is_divided) {
+        return None;
+    }
+    let of = |output: &Output| {
+        let lines = output.text.lines().filter(|line| !line.trim().is_empty());
+        let piece = |line: &str| Output { text: line.to_owned(), ..output.clone() };
+        match is_divided(output) {
+            true => lines.map(piece).collect(),
+            false => vec![output.clone()],
+        }
+    };
+    Some(outputs.iter().flat_map(of).collect())
 }
 
 /// Pieces as whole lines: what does not end its line goes on in the next piece.

@@ -263,3 +263,25 @@ fn settings_in_a_file_of_commands_are_told() {
         assert_eq!(brief(text), expected, "{text}");
     }
 }
+
+/// bash's own echo and printf write a line at a time, and what is not its own, or dash's, all at once.
+#[test]
+fn lines_of_bashs_own_echo_are_writes_of_their_own() {
+    let parts = &["wrong-arity", "no-effect", "no-effect"][..];
+    for (text, expected) in [
+        ("echo -e '4096\\n131072\\n67108864' > F", parts),
+        ("printf '%s\\n' 4096 131072 67108864 > F", parts),
+        ("{ printf '4096\\n131072\\n67108864'; } > F", parts),
+        ("V='4096\n131072\n67108864'\necho \"$V\" > F", parts),
+        ("printf '%s\\t' 4096 131072 67108864 > F", &["fine"]),
+        ("printf '4096 131072 67108864\\n\\n' > F", &["fine"]),
+        ("/bin/echo -e '4096\\n131072\\n67108864' > F", &["fine"]),
+        ("sudo printf '%s\\n' 4096 131072 67108864 > F", &["no-effect"]),
+        ("cat > F <<E\n4096\n131072\n67108864\nE", &["fine"]),
+        ("#!/bin/dash\nprintf '%s\\n' 4096 131072 67108864 > F", &["fine"]),
+    ] {
+        let text = text.replace('F', "/proc/sys/net/ipv4/tcp_rmem");
+        let given: Vec<_> = brief(&text).into_iter().map(|(_, verdict)| verdict).collect();
+        assert_eq!(given, expected, "{text}");
+    }
+}
