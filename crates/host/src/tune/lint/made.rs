@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use super::command::{UNKNOWN, is_setting};
 use super::events::{Kind, Script};
-use super::indirect::is_of_settings;
+use super::indirect::{is_not_loaded, is_of_settings};
 use super::output::{self, Output};
 use super::program::Netns;
 use super::trouble::Trouble;
@@ -126,13 +126,20 @@ impl Script {
 
     /// Judges what has gone into files that are loaded.
     pub(super) fn made(&mut self) {
-        let made = std::mem::take(&mut self.made);
-        for (path, netns) in made.loaded {
-            let Some(file) = made.files.get(&path) else { continue };
+        let Made { mut files, loaded, .. } = std::mem::take(&mut self.made);
+        for (path, netns) in loaded {
+            let Some(file) = files.remove(&path) else { continue };
             let is_told = netns.is_some() && !file.is_written_again;
             self.netns = netns.unwrap_or_default();
             for output in output::joined(&file.outputs) {
                 self.settings(&output, (!is_told).then_some(Trouble::FileNotTold));
+            }
+        }
+        // Something in the text may load those that no loader reads by itself.
+        files.retain(|path, _| self.loads_others && is_not_loaded(path));
+        for file in files.values() {
+            for output in output::joined(&file.outputs) {
+                self.settings(&output, Some(Trouble::FileNotTold));
             }
         }
     }

@@ -117,7 +117,14 @@ impl Script {
             Kind::Read { path, .. } if word.starts_with(|letter: char| letter.is_ascii_digit()) => {
                 let key = path.trim_start_matches("/proc/sys/").to_owned();
                 let (value, trouble) = (word.to_owned(), Some(Trouble::OnlyRead));
-                *kind = Kind::Write { key, value, trouble, strays: Vec::new(), opened: None };
+                *kind = Kind::Write {
+                    key,
+                    value,
+                    trouble,
+                    strays: Vec::new(),
+                    opened: None,
+                    guard: None,
+                };
             }
             _ => {}
         }

@@ -1637,7 +1637,7 @@ fn a_line_of_settings_wants_its_sign() {
 /// Of a folder of settings loaders read what ends in `.conf`; a script may read another file itself.
 ///
 /// Has failed with: such a file overlooked; a loader that is given it, and mv(1), overlooked; `> /dev/null` as a file that
-/// is given.
+/// is given; nothing said of one that may be loaded.
 #[test]
 fn a_file_that_no_loader_reads_sets_nothing() {
     let echo = "echo net.core.rmem_max=16777216 >> ";
@@ -1648,13 +1648,16 @@ fn a_file_that_no_loader_reads_sets_nothing() {
         ("/etc/sysctl.d/99-net\nsysctl -p /etc/sysctl.conf", &[(1, "no-effect")]),
         ("/etc/sysctl.d/99-net\nsysctl -p > /dev/null 2>&1 || true # net", &[(1, "no-effect")]),
         ("/etc/sysctl.d/99-net.conf", &[(1, "fine")]),
-        ("/etc/sysctl.d/99-net\ncat /etc/sysctl.d/99-net | sysctl -p -", &[]),
-        ("/etc/sysctl.d/99-net\nsysctl -p/etc/sysctl.d/99-net", &[]),
-        ("/etc/sysctl.d/99-net\ncd /etc/sysctl.d && sysctl -qp 99-net", &[]),
-        ("/etc/sysctl.d/99-net\nsysctl -p /etc/sysctl.d/99-net", &[]),
-        ("/etc/sysctl.d/99-net; sysctl --load=/etc/sysctl.d/99-net", &[]),
-        ("/etc/sysctl.d/99-net\nsudo /lib/systemd/systemd-sysctl \"$FILE\"", &[]),
-        ("/etc/sysctl.d/99-net\nsudo mv /etc/sysctl.d/99-net /etc/sysctl.d/99-net.conf", &[]),
+        ("/etc/sysctl.d/99-net\ncat /etc/sysctl.d/99-net | sysctl -p -", &[(1, "unknown")]),
+        ("/etc/sysctl.d/99-net\nsysctl -p/etc/sysctl.d/99-net", &[(1, "fine")]),
+        ("/etc/sysctl.d/99-net\ncd /etc/sysctl.d && sysctl -qp 99-net", &[(1, "fine")]),
+        ("/etc/sysctl.d/99-net\nsysctl -p /etc/sysctl.d/99-net", &[(1, "fine")]),
+        ("/etc/sysctl.d/99-net; sysctl --load=/etc/sysctl.d/99-net", &[(1, "fine")]),
+        ("/etc/sysctl.d/99-net\nsudo /lib/systemd/systemd-sysctl \"$FILE\"", &[(1, "unknown")]),
+        (
+            "/etc/sysctl.d/99-net\nsudo mv /etc/sysctl.d/99-net /etc/sysctl.d/99-net.conf",
+            &[(1, "fine")],
+        ),
         ("/etc/sysctl.d/99-$X", &[(1, "fine")]),
         ("/root/99-net", &[]),
     ] {

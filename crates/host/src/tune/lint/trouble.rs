@@ -2,6 +2,22 @@
 
 use super::Judgement;
 
+const REDIRECTED_BY_SUDO: &str = "\
+    the file is opened by the shell, without sudo's privileges: refused unless the shell is \
+    root; `| sudo tee FILE` works";
+const GETS_NOTHING: &str = "\
+    the file is opened and nothing is written there: of several `>` the last one gets what is \
+    printed, and a number right in front of `>` is a descriptor";
+const AMBIGUOUS: &str = "\
+    a redirection goes to one file: the shell refuses several of them (ambiguous redirect), and \
+    does not run the command; `| tee FILE FILE` works";
+const NO_SHELL: &str = "\
+    no shell reads this `>`: it is an argument of the command, and no file is opened; `sh -c \
+    '...'` works";
+const CARRIAGE_RETURN: &str = "\
+    the line ends in CR LF, and a shell takes the CR for a letter of the last word, of a number \
+    or a file's name: not judged before it is gone";
+
 /// What keeps a write from being made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Trouble {
@@ -86,26 +102,11 @@ impl Trouble {
                 "the text begins with a mark of the order of bytes (U+FEFF), which is read as a part of the \
                  key: there is no such file; save it as UTF-8 without one"
             }
-            Self::RedirectedBySudo => {
-                "the file is opened by the shell, without sudo's privileges: refused unless the shell is \
-                 root; `| sudo tee FILE` works"
-            }
-            Self::GetsNothing => {
-                "the file is opened and nothing is written there: of several `>` the last one gets what is \
-                 printed, and a number right in front of `>` is a descriptor"
-            }
-            Self::Ambiguous => {
-                "a redirection goes to one file: the shell refuses several of them (ambiguous redirect), and \
-                 does not run the command; `| tee FILE FILE` works"
-            }
-            Self::NoShell => {
-                "no shell reads this `>`: it is an argument of the command, and no file is opened; \
-                 `sh -c '...'` works"
-            }
-            Self::CarriageReturn => {
-                "the line ends in CR LF, and a shell takes the CR for a letter of the last word, of a number \
-                 or a file's name: not judged before it is gone"
-            }
+            Self::RedirectedBySudo => REDIRECTED_BY_SUDO,
+            Self::GetsNothing => GETS_NOTHING,
+            Self::Ambiguous => AMBIGUOUS,
+            Self::NoShell => NO_SHELL,
+            Self::CarriageReturn => CARRIAGE_RETURN,
             Self::InNamespace => {
                 "it is a setting of the whole machine, and in another network namespace to read only or not \
                  there: the write is refused (EACCES, ENOENT)"
