@@ -1659,7 +1659,7 @@ fn a_file_that_no_loader_reads_sets_nothing() {
             &[(1, "fine")],
         ),
         ("/etc/sysctl.d/99-$X", &[(1, "fine")]),
-        ("/root/99-net", &[]),
+        ("/srv/99-net", &[]),
     ] {
         let text = format!("{echo}{rest}");
         assert_eq!(brief(&text), expected, "{text}: {:#?}", lint(&text, &MACHINE));
