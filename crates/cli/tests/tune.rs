@@ -957,6 +957,27 @@ fn lab_what_nobody_confirms_is_undone() {
     );
 }
 
+/// Trouble that lasts longer than a command would wait, with nobody else left. Has failed with: a guard that gives up
+/// after as many attempts as a command.
+#[test]
+fn lab_a_guard_goes_on_until_it_can() {
+    let Some(bed) = Bed::new("lab_a_guard_goes_on_until_it_can") else { return };
+    let mut child = bed.spawn(&["--confirm-within", "5"]);
+    bed.wait_for(State::Unconfirmed);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let id = bed.store().history().unwrap().applications.remove(0).id;
+    let path = bed.state().join(format!("{id}.jsonl"));
+    let journal = fs::read(&path).unwrap();
+    fs::write(&path, "no journal\n").unwrap();
+    // Ten attempts, a second apart, come after the five.
+    thread::sleep(Duration::from_secs(18));
+    assert_ne!(bed.settings(), bed.before);
+    fs::write(&path, journal).unwrap();
+    bed.wait_for(State::RolledBack);
+    assert_eq!(bed.settings(), bed.before);
+}
+
 /// The disk of the journals may have gone read-only since: what they have is undone all the same, and said not to be
 /// noted there. Has failed with: the lock opened to write only; the journal so.
 #[test]

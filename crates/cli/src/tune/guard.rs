@@ -127,8 +127,10 @@ pub(super) fn undo(
 /// Is the journal there, or may it be? Where it was removed there is nothing to undo by.
 fn is_there(store: &Store, id: &str) -> bool {
     let is_known = |history: History| {
-        let known = history.applications.iter().any(|application| application.id == id);
-        known || !history.unreadable.is_empty()
+        let is_own =
+            |error: &netmem_host::Error| Path::new(error.target()).file_stem() == Some(id.as_ref());
+        let mut ids = history.applications.iter().map(|application| &application.id);
+        ids.any(|one| one == id) || history.unreadable.iter().any(is_own)
     };
     store.history().map_or(true, is_known)
 }
